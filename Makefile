@@ -1,0 +1,99 @@
+# The commands of this checkout; `make help` lists them. Everything is made in .venv and build/.
+# PYTHON chooses the interpreter that .venv is made of; pip's environment variables the index.
+PYTHON ?= python3
+# Arguments for pytest, e.g. `make test PYTEST_FLAGS="-x -k all_reduce"`.
+PYTEST_FLAGS ?= -n auto
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# The machine's few cores run test processes side by side; more threads in each only get in the way.
+TEST_ENV := OMP_NUM_THREADS=1
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# --- set-up -------------------------------------------------------------------------------------
+
+setup: $(VENV)/.setup ## Make .venv with torch and all tools
+$(VENV)/.setup: pyproject.toml scripts/setup.sh scripts/print_requirements.py
+	PYTHON="$(PYTHON)" scripts/setup.sh
+	touch $@
+
+# The checkout as an installed package: its Python files are used where they are, and its extension
+# is the one that the dev preset builds. No second compilation.
+$(VENV)/.editable: $(VENV)/.setup pyproject.toml
+	python -m pip install --quiet --no-build-isolation --no-deps --editable . \
+	  -C wheel.cmake=false -C editable.mode=inplace
+	touch $@
+
+# --- build --------------------------------------------------------------------------------------
+
+# Ninja configures again by itself when a CMake file changes, but does not know of the presets.
+build/%/.configured: CMakePresets.json $(VENV)/.setup
+	cmake --preset $* --fresh
+	touch $@
+
+package: $(VENV)/.editable build/dev/.configured # what Python needs, without the C++ tests
+	cmake --build --preset dev --target polyrank_python
+	CMAKE_INSTALL_MODE=COPY cmake --install build/dev --component python --prefix python >build/dev/install.log
+
+build: package ## Build all, C++ tests included (preset dev)
+	cmake --build --preset dev
+
+demo: package ## Train a real model on 64 ranks in one process
+	polyrank run --world lockstep --ranks 64 examples/train_digits.py
+
+# --- tests --------------------------------------------------------------------------------------
+
+test: build ## Run the C++ and the Python tests
+	@[[ -x build/dev/tests/polyrank_core_tests ]] || { echo "The C++ tests are not built: install" \
+	  "GoogleTest (Debian: libgtest-dev libgmock-dev), then make clean test." >&2; exit 1; }
+	ctest --preset dev
+	$(TEST_ENV) python -m pytest $(PYTEST_FLAGS)
+
+check: test lint check-asan check-tsan tidy ## Everything: all sweeps, sanitizers, clang-tidy
+	$(TEST_ENV) POLYRANK_SWEEP=1 python -m pytest $(PYTEST_FLAGS)
+
+check-asan check-tsan: check-%: build/%/.configured
+	cmake --build --preset $*
+	ctest --preset $*
+
+# --- checks of the text -------------------------------------------------------------------------
+
+CXX_FILES = $$(find cpp tests benchmarks examples \( -name '*.h' -o -name '*.cc' \) 2>/dev/null)
+
+lint: build/dev/.configured ## Check format, style, types and layers; clang-tidy on changed files
+	clang-format --dry-run -Werror $(CXX_FILES)
+	ruff format --check
+	ruff check
+	mypy
+	python scripts/check_layers.py
+	python scripts/check_test_twins.py
+	python scripts/check_file_sizes.py
+	python scripts/run_clang_tidy.py --build build/dev --changed
+
+tidy: build/dev/.configured ## Run clang-tidy on all C++ files
+	python scripts/run_clang_tidy.py --build build/dev
+
+format: $(VENV)/.setup ## Format all C++ and Python files
+	clang-format -i $(CXX_FILES)
+	ruff format
+	ruff check --fix --select I
+
+# --- benchmarks ---------------------------------------------------------------------------------
+
+bench: $(VENV)/.setup build/release/.configured ## Measure, beside PyTorch's own simulator
+	cmake --build --preset release
+	cmake --install build/release --component python --prefix build/release/package >build/release/install.log
+	cp -r python/polyrank/*.py build/release/package/polyrank/
+	PYTHONPATH=build/release/package python benchmarks/run.py
+
+clean: ## Remove what was built; .venv stays
+	rm -rf build python/polyrank/*.so $(VENV)/.editable
+
+.PHONY: help setup package build demo test check check-asan check-tsan lint tidy format bench clean

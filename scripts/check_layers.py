@@ -1,0 +1,62 @@
+"""Fails if a C++ layer includes a header of a layer above it, or PyTorch where it must not.
+
+The arrows are those of docs/architecture.md; CMakeLists.txt has the same order.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+# Layer -> the layers whose headers it may include, besides its own.
+USES: dict[str, set[str]] = {
+    "core": set(),
+    "collective": {"core"},
+    "matching": {"core", "collective"},
+    "report": {"core", "collective", "matching"},
+    "engine": {"core", "collective", "matching", "report"},
+    "world": {"core", "collective", "matching", "report", "engine"},
+    "bindings": {"core", "collective", "matching", "report", "engine", "world"},
+}
+WITHOUT_TORCH = {"core", "collective", "matching", "report"}
+# Only the bindings know Python; everything below them works in a C++ program without one.
+WITH_PYTHON = {"bindings"}
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
+
+
+def problem(layer: str, quote: str, header: str) -> str | None:
+    """Says what is wrong with an include of `header` in `layer`, if anything is."""
+    if quote == '"':
+        return "write the path from the include root, in <>"
+    if header.startswith("polyrank/"):
+        other = header.split("/")[1]
+        if other != layer and other not in USES[layer]:
+            return f"{layer} stands below {other}"
+    elif re.match(r"(ATen|c10|torch)/", header) and layer in WITHOUT_TORCH:
+        return f"{layer} does without PyTorch"
+    elif (
+        re.match(r"(Python\.h|pybind11/|torch/csrc/utils/py)", header) and layer not in WITH_PYTHON
+    ):
+        return f"{layer} does without Python"
+    return None
+
+
+def problems(root: Path) -> list[str]:
+    """Returns one sentence for each include that breaks the rule."""
+    found = []
+    sources = root / "cpp" / "polyrank"
+    for file in sorted([*sources.glob("*/*.h"), *sources.glob("*/*.cc")]):
+        layer = file.parent.name
+        if layer not in USES:
+            found.append(f"{file.relative_to(root)}: no such layer: {layer}")
+            continue
+        for quote, header in INCLUDE.findall(file.read_text()):
+            if (why := problem(layer, quote, header)) is not None:
+                found.append(f"{file.relative_to(root)}: includes {header}: {why}")
+    return found
+
+
+if __name__ == "__main__":
+    found = problems(Path(__file__).parent.parent)
+    print("\n".join(found), end="\n" if found else "")
+    sys.exit(bool(found))

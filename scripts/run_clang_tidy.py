@@ -1,0 +1,110 @@
+"""Runs clang-tidy on the C++ files of a build folder, all of them or the changed ones.
+
+The compile commands are the compiler's, less the precompiled headers: so clang-tidy also sees
+whether a file includes what it uses.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SUFFIXES = (".cc", ".h")
+
+
+def git_lines(*arguments: str) -> list[str]:
+    """Returns the lines that git prints; none if it fails, as outside a repository."""
+    done = subprocess.run(  # git is on the PATH of whoever has a checkout.
+        ["git", *arguments],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.split("\n")[:-1] if done.returncode == 0 else []
+
+
+def changed_files() -> set[Path]:
+    """Returns the files that differ from where this branch left origin/main, new ones included."""
+    base = git_lines("merge-base", "HEAD", "origin/main") or ["HEAD"]
+    names = git_lines("diff", "--name-only", "--diff-filter=d", base[0])
+    names += git_lines("ls-files", "--others", "--exclude-standard")
+    return {ROOT / name for name in names if name.endswith(SUFFIXES)}
+
+
+def without_pch(arguments: list[str]) -> Iterator[str]:
+    """Drops the launcher before the compiler and the options that name precompiled headers."""
+    start = next(i for i, word in enumerate(arguments) if "++" in Path(word).name)
+    words = iter(arguments[start:])
+    for word in words:
+        if word == "-include":
+            next(words)
+        elif word != "-Winvalid-pch":
+            yield word
+
+
+def commands_without_pch(build: Path) -> list[dict[str, object]]:
+    """Returns the compile commands of the project's own files."""
+    entries = json.loads((build / "compile_commands.json").read_text())
+    return [
+        {
+            "directory": entry["directory"],
+            "file": entry["file"],
+            "arguments": list(without_pch(shlex.split(entry["command"]))),
+        }
+        for entry in entries
+        if not Path(entry["file"]).is_relative_to(build)
+    ]
+
+
+def files_to_check(commands: list[dict[str, object]], changed: set[Path] | None) -> list[str]:
+    """Returns the compiled files; with `changed`, those that are in it or whose header is."""
+    files = sorted(str(command["file"]) for command in commands)
+    if changed is None:
+        return files
+    stems = {path.with_suffix("") for path in changed}
+    return [file for file in files if Path(file).with_suffix("") in stems]
+
+
+def main() -> int:
+    """Returns 0 if clang-tidy finds nothing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", type=Path, required=True, help="folder with compile commands")
+    parser.add_argument("--changed", action="store_true", help="only files changed on this branch")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+
+    commands = commands_without_pch(options.build.resolve())
+    folder = options.build / "clang-tidy"
+    folder.mkdir(exist_ok=True)
+    (folder / "compile_commands.json").write_text(json.dumps(commands))
+    files = files_to_check(commands, changed_files() if options.changed else None)
+
+    def tidy(file: str) -> bool:
+        done = subprocess.run(
+            ["clang-tidy", "--quiet", "-p", str(folder), file],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        # Its standard error only counts the warnings that it hid in other people's headers.
+        errors = done.stderr if done.returncode != 0 and not done.stdout else ""
+        print(
+            f"clang-tidy {Path(file).relative_to(ROOT)}\n{done.stdout}{errors}", end="", flush=True
+        )
+        return done.returncode == 0
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        passed = list(pool.map(tidy, files))
+    print(f"clang-tidy: {len(files)} files, {passed.count(False)} with findings")
+    return int(not all(passed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""Fixtures and hypothesis profiles for all Python tests.
+
+`POLYRANK_SWEEP=1` asks for the long form of every sweep: more dtypes, all samples, more examples.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+# Test files import the shared helpers as `oracle.…`, whatever import mode pytest runs in.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from typing import TYPE_CHECKING
+
+import polyrank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SWEEP = os.environ.get("POLYRANK_SWEEP") == "1"
+
+hypothesis.settings.register_profile(
+    "quick", max_examples=40, deadline=None, derandomize=True, database=None
+)
+hypothesis.settings.register_profile("sweep", max_examples=1000, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("sweep" if SWEEP else "quick")
+
+
+@pytest.fixture(autouse=True)
+def reproducible() -> Iterator[None]:
+    """One thread and one seed for each test, so that kernels add in the same order every time."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.random.default_generator.manual_seed(0)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+@pytest.fixture
+def lockstep(request: pytest.FixtureRequest) -> Iterator[polyrank.LocalTensorMode]:
+    """A world of 4 ranks (or as many as an indirect parameter says) with its default group."""
+    with polyrank.lockstep(world_size=getattr(request, "param", 4)):
+        mode = polyrank.enabled_local_tensor_mode()
+        assert mode is not None
+        yield mode

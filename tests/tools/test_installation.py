@@ -1,0 +1,61 @@
+"""The two ways to install polyrank: CMake's package files for C++, pip for Python.
+
+Each compiles something, so the longer one, which builds the whole release, is part of the sweeps.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "dev"
+
+
+def run(*command: str | Path, **options: object) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.skipif(not (BUILD / "libpolyrank.so").exists(), reason="needs `make build`")
+def test_a_cpp_program_finds_the_installed_package(tmp_path: Path) -> None:
+    prefix = tmp_path / "prefix"
+    consumer = tmp_path / "consumer"
+    run("cmake", "--install", BUILD, "--component", "cpp", "--prefix", prefix)
+    shutil.copytree(Path(__file__).parent / "cmake_consumer", consumer)
+    run(
+        "cmake",
+        *("-S", consumer, "-B", consumer / "build", "-G", "Ninja"),
+        f"-DCMAKE_PREFIX_PATH={prefix}",
+        f"-DLibtorch_ROOT={Path(torch.__file__).parent}",
+    )
+    run("cmake", "--build", consumer / "build")
+    assert run(consumer / "build" / "consumer") == "0-1\n"
+
+
+@pytest.mark.skipif(os.environ.get("POLYRANK_SWEEP") != "1", reason="builds all: POLYRANK_SWEEP=1")
+def test_pip_installs_the_package_against_the_torch_that_is_there(tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    site_packages = Path(
+        run(python, "-c", "import sysconfig; print(sysconfig.get_path('platlib'))").strip()
+    )
+    # torch and the tools come from the environment that runs the tests; polyrank must not.
+    ours = Path(torch.__file__).parents[1]
+    for entry in ours.iterdir():
+        if "polyrank" not in entry.name:
+            (site_packages / entry.name).symlink_to(entry)
+    pip = (sys.executable, "-m", "pip", "--python", python, "install")
+    run(*pip, "--no-build-isolation", "--no-deps", "--no-index", ROOT)
+    program = """
+import polyrank
+with polyrank.lockstep(world_size=3):
+    print(polyrank.__file__)
+"""
+    assert run(python, "-c", program, cwd=tmp_path).strip().startswith(str(site_packages))
