@@ -1,0 +1,15 @@
+// The parts of the `_C` module, one function per source file of this folder.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace polyrank {
+
+void init_core(pybind11::module_& module);
+void init_errors(pybind11::module_& module);
+void init_local_int_node(pybind11::module_& module);
+void init_local_tensor(pybind11::module_& module);
+void init_lockstep_mode(pybind11::module_& module);
+void init_collective(pybind11::module_& module);
+
+}  // namespace polyrank

@@ -1,0 +1,129 @@
+#include <polyrank/bindings/bindings.h>
+#include <polyrank/collective/collective_table.h>
+#include <polyrank/report/collective_report.h>
+#include <polyrank/world/group_families.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace polyrank {
+
+namespace py = pybind11;
+
+namespace {
+
+py::object position(ArgumentPosition position) {
+  return position == kAbsent ? py::object(py::none()) : py::object(py::int_(int{position}));
+}
+
+py::dict as_dict(const CollectiveSpec& spec) {
+  py::dict row;
+  row["op_name"] = spec.op_name;
+  row["kind"] = to_string(spec.kind);
+  row["inputs"] = position(spec.inputs.position);
+  row["input_packing"] = to_string(spec.inputs.packing);
+  row["outputs"] = position(spec.outputs.position);
+  row["output_packing"] = to_string(spec.outputs.packing);
+  row["destination"] = to_string(spec.destination);
+  row["returns"] = to_string(spec.returns);
+  row["group"] = position(spec.group);
+  row["group_size"] = position(spec.group_size);
+  row["root"] = position(spec.root);
+  row["reduce_op"] = position(spec.reduce_op);
+  row["output_split_sizes"] = position(spec.output_split_sizes);
+  row["input_split_sizes"] = position(spec.input_split_sizes);
+  row["gather_dim"] = position(spec.gather_dim);
+  row["shard_dim"] = position(spec.shard_dim);
+  row["async_op"] = position(spec.async_op);
+  row["sparse_indices"] = position(spec.sparse_indices);
+  row["lockstep"] = spec.lockstep;
+  return row;
+}
+
+py::list table() {
+  py::list rows;
+  for (const CollectiveSpec& spec : collective_table()) {
+    rows.append(as_dict(spec));
+  }
+  return rows;
+}
+
+py::list report() {
+  py::list rows;
+  for (const CollectiveTotals& totals : collective_report().rows()) {
+    py::dict row;
+    row["kind"] = to_string(totals.kind);
+    row["group_name"] = totals.group_name;
+    row["group"] = totals.group_label;
+    row["group_size"] = totals.group_size;
+    row["num_groups"] = totals.num_groups;
+    row["count"] = totals.num_launches;
+    row["bytes"] = totals.input_bytes;
+    row["rank_launches"] = totals.rank_launches;
+    row["computed"] = totals.num_computed;
+    rows.append(row);
+  }
+  return rows;
+}
+
+std::shared_ptr<const KnownGroup> known_group(const std::string& name, std::int64_t world_size) {
+  return resolve_group(name, /*group_size=*/-1, world_size);
+}
+
+std::vector<std::vector<std::int64_t>> family(const std::string& name, std::int64_t world_size) {
+  const GroupFamily family = known_group(name, world_size)->family;
+  std::vector<std::vector<std::int64_t>> groups;
+  for (std::int64_t group = 0; group < family.num_groups(); ++group) {
+    const auto members = family.members(group);
+    groups.emplace_back(members.begin(), members.end());
+  }
+  return groups;
+}
+
+std::map<std::int64_t, std::int64_t> group_ranks(const std::string& name, std::int64_t world_size,
+                                                 const std::vector<std::int64_t>& ranks) {
+  const GroupFamily family = known_group(name, world_size)->family;
+  std::map<std::int64_t, std::int64_t> group_rank_of;
+  for (const std::int64_t rank : ranks) {
+    group_rank_of[rank] = family.position_of(rank);
+  }
+  return group_rank_of;
+}
+
+// A group that was made while nobody took note: torch.distributed knows its members.
+std::vector<std::int64_t> find_members(const std::string& name, std::int64_t* world_size) {
+  const py::gil_scoped_acquire gil;
+  const py::tuple found = py::module_::import("polyrank.process_groups").attr("members_of")(name);
+  *world_size = found[1].is_none() ? *world_size : found[1].cast<std::int64_t>();
+  return found[0].cast<std::vector<std::int64_t>>();
+}
+
+}  // namespace
+
+void init_collective(py::module_& module) {
+  set_find_members(&find_members);
+  module.def("collective_table", &table, "One dict per operator that talks to other ranks.");
+  module.def("report", &report, "Collectives launched so far: one dict per kind and group.");
+  module.def("reset_report", [] { collective_report().reset(); }, "Forgets all launches.");
+  module.def(
+      "register_process_group",
+      [](const std::string& name, const std::vector<std::int64_t>& members, std::int64_t world_size,
+         const std::string& label) { group_families().add(name, members, world_size, label); },
+      py::arg("name"), py::arg("members"), py::arg("world_size"), py::arg("label"),
+      "Takes note of a process group that the program made.");
+  module.def(
+      "register_group_family",
+      [](const std::vector<std::string>& names) { group_families().declare_family(names); },
+      py::arg("names"), "Says that process groups stand for each other.");
+  module.def(
+      "clear_process_groups", [] { group_families().clear(); }, "Forgets all process groups.");
+  module.def("group_family", &family, py::arg("name"), py::arg("world_size"),
+             "All groups that act when the program names this one.");
+  module.def("group_ranks", &group_ranks, py::arg("name"), py::arg("world_size"), py::arg("ranks"),
+             "Each rank's group rank in its group of the family, or -1.");
+}
+
+}  // namespace polyrank

@@ -1,0 +1,133 @@
+#include <polyrank/bindings/bindings.h>
+#include <polyrank/engine/interpreter_hooks.h>
+#include <polyrank/engine/kernel.h>
+#include <polyrank/engine/local_int_node.h>
+#include <polyrank/engine/local_tensor.h>
+#include <polyrank/engine/local_tensor_impl.h>
+#include <polyrank/engine/local_tensor_state.h>
+#include <polyrank/engine/run_operator.h>
+#include <pybind11/stl.h>
+#include <torch/csrc/Storage.h>
+#include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/utils/pybind.h>
+#include <torch/csrc/utils/python_symnode.h>
+
+namespace polyrank {
+
+namespace py = pybind11;
+
+namespace {
+
+// The Python class of LocalTensors; set once by the package.
+PyTypeObject* local_tensor_class = nullptr;
+
+void make_python_object(const at::Tensor& tensor) {
+  const py::gil_scoped_acquire gil;
+  Py_XDECREF(THPVariable_Wrap(tensor, local_tensor_class));
+}
+
+// FakeTensors may be a cohort's tensor; every other subclass handles operators itself.
+bool handles_operators_itself(const at::Tensor& tensor) {
+  const py::gil_scoped_acquire gil;
+  const py::object object = py::cast(tensor);
+  const py::dict modules = py::module_::import("sys").attr("modules");
+  const char* fake_tensor_module = "torch._subclasses.fake_tensor";
+  return !modules.contains(fake_tensor_module) ||
+         !py::isinstance(object, modules[fake_tensor_module].attr("FakeTensor"));
+}
+
+std::optional<c10::Scalar> wrapped_number(const at::Tensor& tensor) {
+  const py::gil_scoped_acquire gil;
+  const py::object number = py::getattr(py::cast(tensor), "_wrapped_number", py::none());
+  if (torch::is_symint(number)) {
+    return py::cast<c10::SymInt>(number);
+  }
+  if (torch::is_symfloat(number)) {
+    return py::cast<c10::SymFloat>(number);
+  }
+  if (torch::is_symbool(number)) {
+    return py::cast<c10::SymBool>(number);
+  }
+  return std::nullopt;
+}
+
+void set_local_tensor_class(const py::type& type) {
+  local_tensor_class = reinterpret_cast<PyTypeObject*>(type.ptr());
+  Py_INCREF(local_tensor_class);
+  interpreter_hooks().make_python_object = &make_python_object;
+  interpreter_hooks().handles_operators_itself = &handles_operators_itself;
+  interpreter_hooks().wrapped_number = &wrapped_number;
+}
+
+at::Tensor make_from_dict(const py::dict& tensors) {
+  std::vector<std::pair<std::int64_t, at::Tensor>> by_rank;
+  by_rank.reserve(tensors.size());
+  for (const auto& [rank, tensor] : tensors) {
+    by_rank.emplace_back(py::cast<std::int64_t>(rank), py::cast<at::Tensor>(tensor));
+  }
+  return make_local_tensor(by_rank);
+}
+
+// The common refinement of all LocalTensors and rank-dependent ints among `values`.
+std::vector<RankSet> common_cohorts(const py::list& values, const RankSet& ranks) {
+  RankPartition partition = RankPartition::uniform(ranks);
+  for (const py::handle value : values) {
+    if (THPVariable_Check(value.ptr())) {
+      if (const auto* impl = LocalTensorImpl::from(THPVariable_Unpack(value.ptr()))) {
+        partition = meet(partition, impl->partition());
+      }
+    } else if (torch::is_symint(value)) {
+      const auto number = py::cast<c10::SymInt>(value);
+      if (const LocalIntNode* node = as_local_int(number)) {
+        partition = meet(partition, node->partition());
+      }
+    }
+  }
+  std::vector<RankSet> cohorts;
+  for (std::int32_t cohort = 0; cohort < partition.num_cohorts(); ++cohort) {
+    cohorts.push_back(partition.cohort(cohort));
+  }
+  return cohorts;
+}
+
+py::object run_in_engine(const py::object& function, const py::args& args,
+                         const py::kwargs& kwargs) {
+  cover_operators();
+  const ForceEngineGuard force;
+  return function(*args, **kwargs);
+}
+
+void resize_storage(const py::object& storage, const c10::SymInt& nbytes) {
+  LocalStorage::from(THPStorage_Unpack(storage.ptr()))->resize(nbytes);
+}
+
+}  // namespace
+
+void init_local_tensor(py::module_& module) {
+  py::class_<Cohort>(module, "Cohort", "What some ranks hold.")
+      .def_readonly("ranks", &Cohort::ranks, "The ranks (a RankSet).")
+      .def_readonly("tensor", &Cohort::tensor, "Their tensor, read-only, without a copy.");
+  py::class_<LocalStorage, c10::intrusive_ptr<LocalStorage>>(module, "LocalStorage")
+      .def("_state", &storage_state);
+  module.def("set_local_tensor_class", &set_local_tensor_class, py::arg("type"));
+  module.def("make_local_tensor", &make_from_dict, py::arg("tensors"));
+  module.def("is_local_tensor", [](const at::Tensor& t) { return LocalTensorImpl::from(t) != nullptr; },
+             py::arg("tensor"));
+  module.def("cohorts", &cohorts, py::arg("tensor"));
+  module.def("on_rank", &on_rank, py::arg("tensor"), py::arg("rank"));
+  module.def("take_rank", &take_rank, py::arg("tensor"), py::arg("rank"));
+  module.def("put_rank", &put_rank, py::arg("tensor"), py::arg("rank"), py::arg("value"));
+  module.def("ranks_of", &ranks_of, py::arg("tensor"));
+  module.def("reconcile", &reconcile, py::arg("tensor"));
+  module.def("storage_of", &storage_of, py::arg("tensor"));
+  module.def("resize_storage", &resize_storage, py::arg("storage"), py::arg("nbytes"));
+  module.def("make_storage", &make_storage, py::arg("ranks"), py::arg("storages"));
+  module.def("geometry_of", &geometry_of, py::arg("tensor"));
+  module.def("tensor_on_storage", &tensor_on_storage, py::arg("storage"), py::arg("dtype"),
+             py::arg("ranks"), py::arg("geometries"));
+  module.def("common_cohorts", &common_cohorts, py::arg("values"), py::arg("ranks"));
+  module.def("run_in_engine", &run_in_engine, py::arg("function"));
+  module.def("cover_operators", &cover_operators);
+}
+
+}  // namespace polyrank

@@ -1,0 +1,33 @@
+#include <polyrank/bindings/bindings.h>
+#include <polyrank/engine/lockstep_mode.h>
+#include <polyrank/engine/rank_random.h>
+#include <torch/csrc/utils/pybind.h>
+
+namespace polyrank {
+
+namespace py = pybind11;
+
+void init_lockstep_mode(py::module_& module) {
+  py::class_<LockstepMode, std::shared_ptr<LockstepMode>>(module, "LockstepMode")
+      .def(py::init<RankSet>(), py::arg("ranks"))
+      .def_property_readonly("ranks", &LockstepMode::ranks)
+      .def_property("enabled", &LockstepMode::is_enabled, &LockstepMode::set_enabled)
+      .def("restart_generators", &LockstepMode::restart_generators)
+      .def("store_generators", &LockstepMode::store_generators)
+      .def("seed", &seed_ranks, py::arg("seed"))
+      .def("initial_seed", &initial_seeds)
+      .def("get_rng_state", &rank_rng_state, py::arg("device"))
+      .def("set_rng_state", &set_rank_rng_state, py::arg("device"), py::arg("state"));
+  module.def(
+      "register_python_mode",
+      [](const py::object& object, std::shared_ptr<LockstepMode> mode) {
+        register_python_mode(object.ptr(), std::move(mode));
+      },
+      py::arg("python_mode"), py::arg("mode"));
+  module.def(
+      "unregister_python_mode",
+      [](const py::object& object) { unregister_python_mode(object.ptr()); },
+      py::arg("python_mode"));
+}
+
+}  // namespace polyrank

@@ -1,0 +1,12 @@
+#include <polyrank/bindings/bindings.h>
+
+PYBIND11_MODULE(_C, module) {
+  module.doc() = "The C++ core of polyrank; use it through the package `polyrank`.";
+  pybind11::module_::import("torch");  // registers the types that ours derive from
+  polyrank::init_errors(module);
+  polyrank::init_core(module);
+  polyrank::init_local_int_node(module);
+  polyrank::init_local_tensor(module);
+  polyrank::init_lockstep_mode(module);
+  polyrank::init_collective(module);
+}

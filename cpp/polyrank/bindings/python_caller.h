@@ -1,0 +1,21 @@
+// Which Python frame asks a question about rank-dependent numbers.
+#pragma once
+
+#include <polyrank/engine/number_hooks.h>
+
+namespace polyrank {
+
+// NOTE [Who asks]
+// `a == b` on torch.SymInts runs methods that PyTorch defines in fx/experimental/sym_node.py and in
+// its __init__.py, and these call the node. So:
+// - the innermost Python frame is not in sym_node.py: C++ asks (an operator that compares sizes),
+// or
+//   somebody calls a node's method. That is Caller::kTorch.
+// - else the first frame outside those two files is who wrote `a == b`: Caller::kTorch if its code
+//   belongs to torch, else Caller::kUser. Code that was generated at run time (a dataclass's
+//   `__eq__`) belongs to the module whose globals it runs in.
+//
+// Thread rule: any thread, with or without the GIL. A thread that never ran Python has no frame.
+Caller python_caller();
+
+}  // namespace polyrank

@@ -1,0 +1,135 @@
+#include <polyrank/engine/operator_info.h>
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+namespace polyrank {
+
+namespace {
+
+// Batch statistics are updated in place though the schema marks nothing: the two buffers, when the
+// argument of the given name is true.
+struct HiddenWrites {
+  std::string_view op;
+  std::string_view switch_name;
+};
+constexpr std::array kHiddenWrites = {
+    HiddenWrites{"aten::native_batch_norm", "training"},
+    HiddenWrites{"aten::batch_norm", "training"},
+    HiddenWrites{"aten::_batch_norm_impl_index", "training"},
+    HiddenWrites{"aten::cudnn_batch_norm", "training"},
+    HiddenWrites{"aten::miopen_batch_norm", "training"},
+    HiddenWrites{"aten::instance_norm", "use_input_stats"},
+};
+
+// In-place operators that read nothing of what they write, so that ranks which held different
+// values before hold the same after it.
+constexpr std::array<std::string_view, 3> kOverwriting = {"aten::copy_", "aten::fill_",
+                                                          "aten::zero_"};
+
+// Change the metadata of what they write; the tag inplace_view names further ones.
+constexpr std::array<std::string_view, 6> kChangesMetadata = {
+    "aten::resize_", "aten::resize_as_", "aten::set_", "aten::set_data", "aten::_resize_output_",
+    "aten::as_strided_"};
+
+template <class List>
+bool contains(const List& names, std::string_view name) {
+  for (const auto& entry : names) {
+    if (entry == name) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool holds_tensor(const c10::TypePtr& type) {
+  if (type->kind() == c10::TypeKind::TensorType) {
+    return true;
+  }
+  for (const auto& contained : type->containedTypes()) {
+    if (holds_tensor(contained)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool is_generator(const c10::TypePtr& type) {
+  if (const auto optional = type->cast<c10::OptionalType>()) {
+    return is_generator(optional->getElementType());
+  }
+  return type->kind() == c10::TypeKind::GeneratorType;
+}
+
+bool is_tensor_list(const c10::TypePtr& type) {
+  const auto list = type->cast<c10::ListType>();
+  return list != nullptr && list->getElementType()->kind() == c10::TypeKind::TensorType;
+}
+
+std::unordered_map<std::string, OperatorHandler>& handlers() {
+  static std::unordered_map<std::string, OperatorHandler> table;
+  return table;
+}
+
+}  // namespace
+
+OperatorInfo::OperatorInfo(const c10::OperatorHandle& op)
+    : num_arguments(op.schema().arguments().size()), num_returns(op.schema().returns().size()) {
+  const c10::FunctionSchema& schema = op.schema();
+  const std::string& name = schema.name();
+  bool has_out_argument = false;
+  for (std::size_t i = 0; i < num_arguments; ++i) {
+    const c10::Argument& argument = schema.arguments()[i];
+    const bool written = argument.alias_info() != nullptr && argument.alias_info()->isWrite();
+    is_written.push_back(written);
+    writes_anything = writes_anything || written;
+    has_out_argument = has_out_argument || argument.is_out();
+    has_tensor_argument = has_tensor_argument || holds_tensor(argument.type());
+    if (is_generator(argument.type())) {
+      generator_argument = static_cast<int>(i);
+    }
+  }
+  for (const auto& result : schema.returns()) {
+    returns_tensor = returns_tensor || holds_tensor(result.type());
+  }
+  is_random = op.hasTag(at::Tag::nondeterministic_seeded);
+  changes_metadata =
+      has_out_argument || op.hasTag(at::Tag::inplace_view) || contains(kChangesMetadata, name);
+  overwrites = has_out_argument || contains(kOverwriting, name);
+  is_foreach = name.starts_with("aten::_foreach_") || name.starts_with("aten::_fused_");
+  is_foreach = is_foreach && num_arguments > 0 && is_tensor_list(schema.arguments()[0].type());
+  lifts_plain = name == "aten::lift_fresh" || name == "aten::lift";
+  for (const auto& entry : kHiddenWrites) {
+    if (entry.op != name) {
+      continue;
+    }
+    for (std::size_t i = 0; i < num_arguments; ++i) {
+      const std::string& argument = schema.arguments()[i].name();
+      if (argument == "running_mean" || argument == "running_var") {
+        hidden_writes.push_back(i);
+      } else if (argument == entry.switch_name) {
+        hidden_write_switch = i;
+      }
+    }
+    writes_anything = true;
+  }
+  handler = find_operator_handler(op);
+}
+
+void register_operator_handler(const std::string& name, OperatorHandler handler) {
+  handlers()[name] = handler;
+}
+
+OperatorHandler find_operator_handler(const c10::OperatorHandle& op) {
+  const std::string& name = op.operator_name().name;
+  const auto exact = handlers().find(name);
+  if (exact != handlers().end()) {
+    return exact->second;
+  }
+  const auto whole_namespace = handlers().find(name.substr(0, name.find("::") + 2));
+  return whole_namespace == handlers().end() ? nullptr : whole_namespace->second;
+}
+
+}  // namespace polyrank

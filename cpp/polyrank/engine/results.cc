@@ -1,0 +1,266 @@
+#include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/engine/local_int_node.h>
+#include <polyrank/engine/results.h>
+
+#include <algorithm>
+#include <cstring>
+#include <sstream>
+#include <utility>
+
+namespace polyrank {
+
+namespace {
+
+bool same_value(const c10::IValue& a, const c10::IValue& b) {
+  if (a.isDouble() && b.isDouble()) {  // by bits, so that NaN agrees with itself
+    const double x = a.toDouble();
+    const double y = b.toDouble();
+    return std::memcmp(&x, &y, sizeof(x)) == 0;
+  }
+  return a.tagKind() == b.tagKind() && a == b;
+}
+
+bool is_int(const c10::IValue& value) { return value.isInt() || value.isSymInt(); }
+
+}  // namespace
+
+ResultCombiner::ResultCombiner(const c10::OperatorHandle& op, const OperatorInfo& info,
+                               const Operands& operands, RankPartition partition)
+    : op_(op), info_(info), operands_(operands), partition_(std::move(partition)) {}
+
+c10::IValue ResultCombiner::combine(c10::ArrayRef<c10::IValue> values) {
+  const c10::IValue& first = values.front();
+  const bool any_tensor = std::any_of(values.begin(), values.end(),
+                                      [](const c10::IValue& value) { return value.isTensor(); });
+  if (any_tensor) {
+    return combine_tensors(values);
+  }
+  if (first.isList()) {
+    return combine_lists(values);
+  }
+  if (values.size() == 1) {
+    return first;
+  }
+  if (std::all_of(values.begin(), values.end(), is_int)) {
+    return combine_ints(values);
+  }
+  for (const c10::IValue& value : values) {
+    if (!same_value(value, first)) {
+      throw_differing(values);
+    }
+  }
+  return first;
+}
+
+c10::IValue ResultCombiner::combine_lists(c10::ArrayRef<c10::IValue> values) {
+  const auto first = values.front().toListRef();
+  c10::TypePtr type = values.front().toList().elementType();
+  std::vector<c10::IValue> entries;
+  entries.reserve(first.size());
+  bool any_symbolic = false;
+  for (std::size_t position = 0; position < first.size(); ++position) {
+    std::vector<c10::IValue> column;
+    column.reserve(values.size());
+    for (const c10::IValue& value : values) {
+      const auto list = value.toListRef();
+      if (list.size() != first.size()) {
+        throw DivergenceError(str_cat(
+            c10::toString(op_.operator_name()), " returned lists of different lengths: ",
+            first.size(), " on ranks ", partition_.cohort(0).to_string(), " but ", list.size(),
+            " on other ranks. Make the number of pieces the same on all ranks."));
+      }
+      column.push_back(list[position]);
+    }
+    entries.push_back(combine(column));
+    any_symbolic = any_symbolic || entries.back().isSymInt();
+  }
+  if (any_symbolic && type->kind() == c10::TypeKind::IntType) {
+    type = c10::SymIntType::get();
+  }
+  c10::impl::GenericList list(type);
+  list.reserve(entries.size());
+  for (auto& entry : entries) {
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+c10::IValue ResultCombiner::combine_ints(c10::ArrayRef<c10::IValue> values) const {
+  std::vector<std::int64_t> ints;
+  ints.reserve(values.size());
+  for (const c10::IValue& value : values) {
+    const auto known =
+        value.isInt() ? std::optional<std::int64_t>(value.toInt()) : value.toSymInt().maybe_as_int();
+    if (!known) {
+      throw UnsupportedOpError(str_cat(c10::toString(op_.operator_name()),
+                                       " returned a symbolic int on ranks that differ."));
+    }
+    ints.push_back(*known);
+  }
+  const c10::SymInt combined = make_local_int(partition_, ints);
+  if (const auto known = combined.maybe_as_int()) {
+    return *known;
+  }
+  return combined;
+}
+
+at::Tensor ResultCombiner::combine_tensors(c10::ArrayRef<c10::IValue> values) {
+  std::vector<at::Tensor> tensors;
+  tensors.reserve(values.size());
+  for (const c10::IValue& value : values) {
+    tensors.push_back(value.isNone() ? at::Tensor() : value.toTensor());
+  }
+  const auto is_defined = [](const at::Tensor& tensor) { return tensor.defined(); };
+  if (std::none_of(tensors.begin(), tensors.end(), is_defined)) {
+    return {};
+  }
+  if (!std::all_of(tensors.begin(), tensors.end(), is_defined)) {
+    throw DivergenceError(str_cat(c10::toString(op_.operator_name()),
+                                  " returned a tensor on some ranks and none on others."));
+  }
+  if (at::Tensor operand = operand_returned(tensors); operand.defined()) {
+    return operand;
+  }
+  Placement placement = place(std::move(tensors));
+  return LocalTensorImpl::make(std::move(placement.storage), placement.partition,
+                               std::move(placement.tensors));
+}
+
+at::Tensor ResultCombiner::operand_returned(const std::vector<at::Tensor>& tensors) const {
+  for (const LocalOperand& operand : operands_.locals()) {
+    const CohortTensors& own = operand.impl->cohort_tensors();
+    bool is_same = true;
+    for (std::size_t i = 0; is_same && i < tensors.size(); ++i) {
+      const std::int64_t rank = partition_.lowest_rank(static_cast<std::int32_t>(i));
+      is_same = own.on_rank(rank).is_same(tensors[i]);
+    }
+    if (is_same) {
+      return at::Tensor(c10::intrusive_ptr<c10::TensorImpl>::reclaim_copy(operand.impl));
+    }
+  }
+  if (operands_.writes_plain()) {
+    for (const at::Tensor& plain : operands_.plain()) {
+      if (plain.is_same(tensors.front())) {
+        return plain;
+      }
+    }
+  }
+  return {};
+}
+
+LocalStorage* ResultCombiner::source_of(const at::Tensor& tensor, std::int64_t rank) const {
+  const c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
+  for (LocalStorage* candidate : operands_.storages()) {
+    if (candidate->storage_on_rank(rank).unsafeGetStorageImpl() == storage) {
+      return candidate;
+    }
+  }
+  for (const auto& candidate : fresh_) {
+    if (candidate->storage_on_rank(rank).unsafeGetStorageImpl() == storage) {
+      return candidate.get();
+    }
+  }
+  return nullptr;
+}
+
+const at::Tensor* ResultCombiner::plain_source(const std::vector<at::Tensor>& tensors) const {
+  for (const at::Tensor& plain : operands_.plain()) {
+    if (plain.has_storage() &&
+        std::all_of(tensors.begin(), tensors.end(),
+                    [&](const at::Tensor& tensor) { return tensor.is_alias_of(plain); })) {
+      return &plain;
+    }
+  }
+  return nullptr;
+}
+
+ResultCombiner::Placement ResultCombiner::place(std::vector<at::Tensor> tensors) {
+  std::vector<LocalStorage*> sources;
+  sources.reserve(tensors.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (!tensors[i].has_storage()) {
+      throw UnsupportedOpError(str_cat(c10::toString(op_.operator_name()), " returned a tensor of ",
+                                       c10::str(tensors[i].layout()),
+                                       " layout; a LocalTensor holds dense strided tensors."));
+    }
+    sources.push_back(
+        source_of(tensors[i], partition_.lowest_rank(static_cast<std::int32_t>(i))));
+  }
+  LocalStorage* source = sources.front();
+  if (std::any_of(sources.begin(), sources.end(),
+                  [&](const LocalStorage* other) { return other != source; })) {
+    return place_mixed(sources, std::move(tensors));
+  }
+  if (source != nullptr) {
+    return {c10::intrusive_ptr<LocalStorage>::reclaim_copy(source), partition_, std::move(tensors)};
+  }
+  if (const at::Tensor* plain = plain_source(tensors)) {
+    auto storage =
+        LocalStorage::make(RankPartition::uniform(partition_.ranks()), {plain->storage()});
+    if (!info_.lifts_plain) {
+      storage->set_borrowed();
+    }
+    fresh_.push_back(storage);
+    return {std::move(storage), partition_, std::move(tensors)};
+  }
+  std::vector<c10::Storage> storages;
+  storages.reserve(tensors.size());
+  for (const at::Tensor& tensor : tensors) {
+    storages.push_back(tensor.storage());
+  }
+  fresh_.push_back(LocalStorage::make(partition_, std::move(storages)));
+  return {fresh_.back(), partition_, std::move(tensors)};
+}
+
+ResultCombiner::Placement ResultCombiner::place_mixed(const std::vector<LocalStorage*>& sources,
+                                                      std::vector<at::Tensor> tensors) {
+  RankSet aliasing;
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    LocalStorage* source = sources[i];
+    if (source != nullptr && source->has_data()) {
+      const RankSet& ranks = partition_.cohort(static_cast<std::int32_t>(i));
+      source->pin(ranks);
+      aliasing = aliasing.unite(ranks);
+    }
+  }
+  const RankSet& all = partition_.ranks();
+  std::vector<std::int64_t> labels;
+  labels.reserve(static_cast<std::size_t>(all.size()));
+  for (const std::int64_t rank : all) {
+    labels.push_back(aliasing.contains(rank) ? rank : -1 - partition_.cohort_of(rank));
+  }
+  Placement placement{{}, RankPartition::from_labels(all, labels), {}};
+  std::vector<c10::Storage> storages;
+  for (std::int32_t cohort = 0; cohort < placement.partition.num_cohorts(); ++cohort) {
+    const std::int64_t rank = placement.partition.lowest_rank(cohort);
+    const auto old = static_cast<std::size_t>(partition_.cohort_of(rank));
+    const bool aliases = aliasing.contains(rank);
+    storages.push_back(aliases ? sources[old]->storage_on_rank(rank) : tensors[old].storage());
+    placement.tensors.push_back(aliases ? alias_on(tensors[old], storages.back()) : tensors[old]);
+  }
+  placement.storage = LocalStorage::make(placement.partition, std::move(storages));
+  placement.storage->pin(aliasing);
+  fresh_.push_back(placement.storage);
+  return placement;
+}
+
+void ResultCombiner::throw_differing(c10::ArrayRef<c10::IValue> values) const {
+  constexpr std::size_t kShown = 4;
+  std::ostringstream found;
+  for (std::size_t i = 0; i < std::min(values.size(), kShown); ++i) {
+    found << (i == 0 ? "" : ", ") << values[i] << " on ranks "
+          << partition_.cohort(static_cast<std::int32_t>(i)).to_string();
+  }
+  if (values.size() > kShown) {
+    found << ", … (" << values.size() << " cohorts)";
+  }
+  throw DivergenceError(str_cat(
+      c10::toString(op_.operator_name()), " gives different values on different ranks: ",
+      found.str(),
+      ". One program runs for all ranks and needs one value here. Keep the value in a tensor "
+      "(torch.where instead of `if`), all-reduce it first, or run the program in the threads "
+      "world (`polyrank run --world threads`)."));
+}
+
+}  // namespace polyrank

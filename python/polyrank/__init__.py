@@ -1,0 +1,54 @@
+"""polyrank runs an N-rank distributed PyTorch program in one process, every rank's values exact."""
+
+from polyrank._C import Cohort, RankSet
+from polyrank.errors import (
+    CollectiveError,
+    CollectiveMismatchError,
+    DeadlockError,
+    DivergenceError,
+    Error,
+    InternalError,
+    UnsupportedOpError,
+    UsageError,
+)
+from polyrank.local_int_node import LocalIntNode
+from polyrank.local_tensor import LocalTensor
+from polyrank.local_tensor_mode import (
+    LocalTensorMode,
+    enabled_local_tensor_mode,
+    local_tensor_mode,
+    maybe_disable_local_tensor_mode,
+)
+from polyrank.lockstep import lockstep
+from polyrank.rank_functions import (
+    maybe_run_for_local_tensor,
+    rank_map,
+    reconcile,
+    reconcile_args,
+    tensor_map,
+)
+
+__all__ = [
+    "Cohort",
+    "CollectiveError",
+    "CollectiveMismatchError",
+    "DeadlockError",
+    "DivergenceError",
+    "Error",
+    "InternalError",
+    "LocalIntNode",
+    "LocalTensor",
+    "LocalTensorMode",
+    "RankSet",
+    "UnsupportedOpError",
+    "UsageError",
+    "enabled_local_tensor_mode",
+    "local_tensor_mode",
+    "lockstep",
+    "maybe_disable_local_tensor_mode",
+    "maybe_run_for_local_tensor",
+    "rank_map",
+    "reconcile",
+    "reconcile_args",
+    "tensor_map",
+]

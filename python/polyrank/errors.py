@@ -1,0 +1,37 @@
+"""The errors that polyrank raises: what went wrong, on which ranks, with which values, what to do.
+
+Each derives from the built-in type that describes it and, where PyTorch's simulator raises an
+AssertionError in the same place, from that too, so that programs written for it catch ours.
+"""
+
+
+class Error(Exception):
+    """Base of all errors of polyrank."""
+
+
+class UsageError(Error, ValueError, AssertionError):
+    """A function was called in a way that it does not offer."""
+
+
+class UnsupportedOpError(Error, NotImplementedError):
+    """An operator, or a use of it, that can't be run on LocalTensors."""
+
+
+class DivergenceError(Error, RuntimeError, AssertionError):
+    """Ranks differ where the program needs them to agree."""
+
+
+class CollectiveError(Error, RuntimeError):
+    """A collective that the real backends would refuse too."""
+
+
+class CollectiveMismatchError(CollectiveError):
+    """The ranks of a group launched collectives that do not match."""
+
+
+class DeadlockError(CollectiveError):
+    """No rank can proceed."""
+
+
+class InternalError(Error):
+    """A fault in polyrank itself; please report it with the program that shows it."""

@@ -1,0 +1,181 @@
+"""LocalTensorMode: the program runs for a set of ranks in lockstep."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
+
+from polyrank import _C
+from polyrank.errors import UsageError
+from polyrank.local_tensor import LocalTensor, is_foreign_subclass
+from polyrank.rank_dependent import RankDependentFunctions
+
+_modes: list[LocalTensorMode] = []
+
+
+class LocalTensorMode(TorchDispatchMode):
+    """Runs the block for a set of ranks at once.
+
+    Factories make LocalTensors, random operators draw from each rank's own stream,
+    `torch.distributed.get_rank()` and DeviceMesh coordinates are rank-dependent ints, and
+    collectives act on all groups of their family. Plain tensors hold the same on all ranks.
+
+    Args:
+        ranks: a world size, or the global ranks as a frozenset.
+        rank_dependent_get_rank: False leaves `torch.distributed.get_rank()` as it is (rank 0's),
+            for programs written for PyTorch's simulator.
+
+    Raises:
+        UsageError: no rank, or a negative one.
+
+    Source: `torch.distributed._local_tensor.LocalTensorMode`.
+    """
+
+    def __init__(
+        self, ranks: int | frozenset[int], *, rank_dependent_get_rank: bool = True
+    ) -> None:
+        super().__init__()
+        if isinstance(ranks, int) and not isinstance(ranks, bool) and ranks > 0:
+            self.ranks = frozenset(range(ranks))
+        elif isinstance(ranks, frozenset) and ranks and min(ranks) >= 0:
+            self.ranks = ranks
+        else:
+            raise UsageError(
+                f"ranks must be a world size of 1 or more, or a frozenset of ranks; got {ranks!r}"
+            )
+        self._rank_dependent_get_rank = rank_dependent_get_rank
+        self._state = _C.LockstepMode(_C.RankSet(sorted(self.ranks)))
+        self._functions: list[RankDependentFunctions] = []
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        return True
+
+    @property
+    def _disable(self) -> bool:
+        return not self._state.enabled
+
+    def __enter__(self) -> LocalTensorMode:
+        _C.cover_operators()
+        _C.register_python_mode(self, self._state)
+        if not _fake_tensor_mode_is_active():
+            self._state.restart_generators()
+        self._state.enabled = True
+        functions = RankDependentFunctions(with_get_rank=self._rank_dependent_get_rank)
+        functions.install()
+        self._functions.append(functions)
+        _modes.append(self)
+        super().__enter__()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        super().__exit__(exc_type, exc_val, exc_tb)
+        _modes.pop()
+        self._functions.pop().uninstall()
+        if self not in _modes:
+            self._state.store_generators()
+            self._state.enabled = False
+            _C.unregister_python_mode(self)
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: tuple[type, ...],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Handle what our kernel passed on: operands that handle operators themselves, and
+        operators that it does not cover yet."""
+        if any(is_foreign_subclass(kind) for kind in types):
+            return NotImplemented
+        _C.cover_operators()
+        if not any(issubclass(kind, LocalTensor) for kind in types):
+            return func(*args, **(kwargs or {}))
+        with self._back_on_stack():
+            return _C.run_in_engine(func, *args, **(kwargs or {}))
+
+    @contextlib.contextmanager
+    def _back_on_stack(self) -> Iterator[None]:
+        # PyTorch takes a mode off the stack while its __torch_dispatch__ runs.
+        torch._C._push_on_torch_dispatch_stack(self)
+        try:
+            yield
+        finally:
+            torch._C._pop_torch_dispatch_stack()
+
+    def disable_(self) -> None:
+        """Stop making LocalTensors; those that exist still run on all ranks."""
+        self._state.enabled = False
+
+    def enable_(self) -> None:
+        """Make LocalTensors again."""
+        self._state.enabled = True
+
+    @contextlib.contextmanager
+    def disable(self) -> Iterator[None]:
+        """Switch the mode off for the block, for code that acts for one rank."""
+        was_enabled = self._state.enabled
+        self._state.enabled = False
+        try:
+            yield
+        finally:
+            self._state.enabled = was_enabled
+
+    def rank_map(self, cb: Callable[[int], torch.Tensor]) -> LocalTensor:
+        """A LocalTensor of `cb(rank)` for each rank."""
+        with self.disable():
+            return LocalTensor({rank: cb(rank) for rank in sorted(self.ranks)})
+
+    def tensor_map(
+        self, tensor: LocalTensor, cb: Callable[[int, torch.Tensor], torch.Tensor | None]
+    ) -> LocalTensor:
+        """A LocalTensor of `cb(rank, its tensor)`, over the ranks for which that is not None.
+
+        The callback sees each rank's tensor read-only; what it returns may be that tensor or a
+        view of it, which is then copied.
+        """
+        with self.disable():
+            results = {}
+            for rank in sorted(self.ranks & tensor._ranks):
+                own = tensor.on_rank(rank)
+                result = cb(rank, own)
+                if result is not None:
+                    results[rank] = result.clone() if _share_memory(result, own) else result
+            return LocalTensor(results)
+
+
+def local_tensor_mode() -> LocalTensorMode | None:
+    """The innermost active mode, enabled or not; None outside of any."""
+    return _modes[-1] if _modes else None
+
+
+def enabled_local_tensor_mode() -> LocalTensorMode | None:
+    """The innermost active mode if it is enabled, else None."""
+    mode = local_tensor_mode()
+    return None if mode is None or mode._disable else mode
+
+
+def maybe_disable_local_tensor_mode() -> contextlib.AbstractContextManager[None]:
+    """A block in which the innermost mode, if there is one, is disabled."""
+    mode = local_tensor_mode()
+    return contextlib.nullcontext() if mode is None else mode.disable()
+
+
+def _share_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.untyped_storage()._cdata == b.untyped_storage()._cdata
+
+
+def _fake_tensor_mode_is_active() -> bool:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    return any(isinstance(mode, FakeTensorMode) for mode in _get_current_dispatch_mode_stack())

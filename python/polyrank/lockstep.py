@@ -1,0 +1,52 @@
+"""The lockstep world: a default process group and a mode, set up and taken down together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch.distributed as dist
+
+from polyrank.errors import UsageError
+from polyrank.local_tensor_mode import LocalTensorMode
+
+
+@contextlib.contextmanager
+def lockstep(world_size: int) -> Iterator[LocalTensorMode]:
+    """Run the block on `world_size` ranks at once: the entry for tests and notebooks.
+
+    Sets up torch.distributed's default process group and a LocalTensorMode over all ranks, and
+    takes both down afterwards.
+
+    Raises:
+        UsageError: `world_size` is not a positive int, or a default process group exists.
+
+    Example:
+        with polyrank.lockstep(world_size=8):
+            x = torch.ones(4) * dist.get_rank()
+            dist.all_reduce(x)
+    """
+    if dist.is_initialized():
+        raise UsageError(
+            "torch.distributed is initialized already; call destroy_process_group() before "
+            "polyrank.lockstep(), or use a polyrank.LocalTensorMode with the group that there is"
+        )
+    mode = LocalTensorMode(world_size)
+    init_lockstep_group(world_size)
+    try:
+        with mode:
+            yield mode
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def init_lockstep_group(world_size: int) -> None:
+    """Make the default process group of a lockstep world.
+
+    Groups need a backend to exist, though no collective reaches it: PyTorch's "fake" one, as rank
+    0 of `world_size`.
+    """
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    dist.init_process_group("fake", rank=0, world_size=world_size, store=FakeStore())

@@ -1,0 +1,194 @@
+"""Tells the lockstep world which process groups the program makes.
+
+One process stands for all ranks, so it must know the groups of all of them, and which
+groups belong together: a collective on one group of a DeviceMesh dimension runs on all
+groups of that dimension. PyTorch makes groups through one function, which is wrapped while
+a lockstep run is on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch.distributed as dist
+from torch.distributed import device_mesh, distributed_c10d
+
+from polyrank import _C
+
+__all__ = ["group_rank_of_ranks", "known_process_groups", "members_of"]
+
+
+class _EveryRankIsMember(list[int]):
+    """Members of a group, to a process that is all ranks at once."""
+
+    def __contains__(self, rank: object) -> bool:
+        return True
+
+
+class _Families:
+    """Collects groups that one call makes, which are a family."""
+
+    def __init__(self) -> None:
+        self._open: list[list[str]] = []
+
+    def add(self, group_name: str) -> None:
+        if self._open:
+            self._open[-1].append(group_name)
+
+    @contextlib.contextmanager
+    def collect(self) -> Iterator[list[str]]:
+        names: list[str] = []
+        self._open.append(names)
+        try:
+            yield names
+        finally:
+            self._open.remove(names)
+        if names:
+            _C.register_group_family(names)
+
+
+def _wrap_helper(original: Callable[..., Any], families: _Families) -> Callable[..., Any]:
+    """`_new_process_group_helper` that makes groups without rank 0 too, and registers all."""
+
+    @functools.wraps(original)
+    def new_process_group(
+        group_size: int,
+        group_rank: int | None,
+        global_ranks_in_group: list[int],
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        if not global_ranks_in_group:  # the default group: a new start
+            group, store = original(group_size, group_rank, global_ranks_in_group, *args, **kwargs)
+            _C.clear_process_groups()
+            _C.register_process_group(group.group_name, list(range(group_size)), group_size, "world")
+            return group, store
+        members = list(global_ranks_in_group)
+        # A group that rank 0 is not in would not be made. This process is its other members too.
+        group, store = original(
+            group_size, group_rank or 0, _EveryRankIsMember(members), *args, **kwargs
+        )
+        description = group.group_desc
+        label = "" if description == "undefined" else description
+        _C.register_process_group(group.group_name, members, dist.get_world_size(), label)
+        families.add(group.group_name)
+        return group, store
+
+    return new_process_group
+
+
+def _wrap_subgroups(original: Callable[..., Any], families: _Families) -> Callable[..., Any]:
+    """`new_subgroups_by_enumeration`, whose groups are a family."""
+
+    @functools.wraps(original)
+    def new_subgroups_by_enumeration(*args: Any, **kwargs: Any) -> Any:
+        with families.collect():
+            current, subgroups = original(*args, **kwargs)
+        # Rank 0's subgroup; if it has none, any: each stands for all of them.
+        return (subgroups[0] if current is None else current), subgroups
+
+    return new_subgroups_by_enumeration
+
+
+def _wrap_mesh_dim(original: Callable[..., Any], families: _Families) -> Callable[..., Any]:
+    """`DeviceMesh._init_one_process_group`, which makes the groups of one mesh dimension."""
+
+    @functools.wraps(original)
+    def init_one_process_group(*args: Any, **kwargs: Any) -> Any:
+        with families.collect() as names:
+            name = original(*args, **kwargs)
+        return names[0] if name is None and names else name
+
+    return init_one_process_group
+
+
+def _wrap_split(families: _Families) -> Callable[..., Any]:
+    """`split_group` without a backend that can split: makes all the groups."""
+
+    @functools.wraps(dist.split_group)
+    def split_group(
+        parent_pg: dist.ProcessGroup | None = None,
+        split_ranks: list[list[int]] | None = None,
+        timeout: Any = None,
+        pg_options: Any = None,
+        group_desc: str | None = None,
+        backend: Any = None,
+    ) -> dist.ProcessGroup:
+        if not split_ranks:
+            raise ValueError("split_ranks cannot be None or empty")
+        parent_ranks = dist.get_process_group_ranks(parent_pg)
+        mine = None
+        with families.collect():
+            for group_ranks in split_ranks:
+                ranks = [parent_ranks[rank] for rank in group_ranks]
+                group = dist.new_group(
+                    ranks,
+                    timeout=timeout,
+                    backend=backend,
+                    pg_options=pg_options,
+                    group_desc=group_desc,
+                    sort_ranks=False,
+                )
+                if mine is None or 0 in ranks:
+                    mine = group
+        return mine
+
+    return split_group
+
+
+def members_of(group_name: str) -> tuple[list[int], int | None]:
+    """The members of a group that torch.distributed knows, and the world size; else `([], None)`."""
+    if not dist.is_initialized():
+        return [], None
+    try:
+        group = distributed_c10d._resolve_process_group(group_name)
+        return dist.get_process_group_ranks(group), dist.get_world_size()
+    except (RuntimeError, KeyError, ValueError):
+        return [], dist.get_world_size()
+
+
+def group_rank_of_ranks(group: dist.ProcessGroup, ranks: list[int]) -> dict[int, int]:
+    """Each rank's group rank in its group of the family that `group` stands for; -1 if in none."""
+    return _C.group_ranks(group.group_name, dist.get_world_size(), ranks)
+
+
+@contextlib.contextmanager
+def known_process_groups() -> Iterator[None]:
+    """Within this context, each process group that the program makes is known to lockstep.
+
+    Groups without rank 0 are real groups too instead of `GroupMember.NON_GROUP_MEMBER`.
+    Groups that were made before are taken to stand for their whole family, as in PyTorch's
+    simulator. On exit PyTorch's functions are back and the groups are forgotten.
+    """
+    families = _Families()
+    mesh_class = device_mesh.DeviceMesh
+    helper = _wrap_helper(distributed_c10d._new_process_group_helper, families)
+    subgroups = _wrap_subgroups(distributed_c10d.new_subgroups_by_enumeration, families)
+    mesh_dim = staticmethod(_wrap_mesh_dim(mesh_class._init_one_process_group, families))
+    split = _wrap_split(families)
+    patches: list[tuple[Any, str, Any]] = [
+        (distributed_c10d, "_new_process_group_helper", helper),
+        (distributed_c10d, "new_subgroups_by_enumeration", subgroups),
+        (dist, "new_subgroups_by_enumeration", subgroups),
+        (distributed_c10d, "split_group", split),
+        (device_mesh, "split_group", split),
+        (dist, "split_group", split),
+        (mesh_class, "_init_one_process_group", mesh_dim),
+    ]
+    _C.clear_process_groups()
+    if dist.is_initialized():
+        world_size = dist.get_world_size()
+        name = dist.group.WORLD.group_name
+        _C.register_process_group(name, list(range(world_size)), world_size, "world")
+    originals = [(owner, name, vars(owner)[name]) for owner, name, _ in patches]
+    for owner, name, replacement in patches:
+        setattr(owner, name, replacement)
+    try:
+        yield
+    finally:
+        for owner, name, original in originals:
+            setattr(owner, name, original)
+        _C.clear_process_groups()

@@ -1,0 +1,213 @@
+"""Functions of PyTorch whose answers differ between ranks, while a mode is active.
+
+`torch.distributed.get_rank`, DeviceMesh coordinates and the functions of `torch.random` are
+replaced when a mode is entered and put back when it is left. The replacements ask for the enabled
+mode at each call, so that a disabled mode gives PyTorch's own answers.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
+
+from polyrank import _C
+from polyrank.errors import UsageError
+from polyrank.local_int_node import LocalIntNode
+
+_TORCH_FOLDER = os.path.dirname(torch.__file__) + os.sep
+
+
+def _enabled_mode() -> Any:
+    from polyrank.local_tensor_mode import enabled_local_tensor_mode
+
+    return enabled_local_tensor_mode()
+
+
+def rank_dependent_int(value_of_rank: dict[int, int]) -> int | torch.SymInt:
+    """An int where all ranks agree, else a SymInt that differs between them."""
+    values = set(value_of_rank.values())
+    return values.pop() if len(values) == 1 else torch.SymInt(LocalIntNode(value_of_rank))
+
+
+# --- get_rank ---------------------------------------------------------------------------------
+
+
+def _make_get_rank(original: Callable[..., int]) -> Callable[..., int | torch.SymInt]:
+    def get_rank(group: dist.ProcessGroup | None = None) -> int | torch.SymInt:
+        """The rank within `group`, rank-dependent in a LocalTensorMode.
+
+        Code inside torch gets rank 0's answer: it uses the rank to look up what rank 0's process
+        would, and gets at the other ranks by other means.
+        """
+        mode = _enabled_mode()
+        caller = sys._getframe(1).f_code.co_filename
+        if mode is None or caller.startswith(_TORCH_FOLDER):
+            return original(group)
+        if group is None or group is dist.group.WORLD:
+            return rank_dependent_int({rank: rank for rank in mode.ranks})
+        from polyrank.process_groups import group_rank_of_ranks
+
+        return rank_dependent_int(group_rank_of_ranks(group, sorted(mode.ranks)))
+
+    return get_rank
+
+
+# --- DeviceMesh -------------------------------------------------------------------------------
+
+_coordinates: weakref.WeakKeyDictionary[DeviceMesh, dict[frozenset[int], list[Any]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _mesh_coordinate(mesh: DeviceMesh, ranks: frozenset[int]) -> list[int | torch.SymInt]:
+    """Each rank's coordinate in the mesh like `mesh` that it belongs to, one int per mesh dim."""
+    known = _coordinates.setdefault(mesh, {})
+    if ranks not in known:
+        # All meshes of the family, stacked: a sub-mesh object is one rank's slice of its root.
+        stacked = mesh._layout.remap_to_tensor(mesh._rank_map.clone())
+        of_rank: dict[int, tuple[int, ...]] = {}
+        for position, rank in enumerate(stacked.flatten().tolist()):
+            index = torch.unravel_index(torch.tensor(position), stacked.shape)
+            of_rank[rank] = tuple(int(i) for i in index[1:])
+        missing = sorted(ranks - set(of_rank))
+        if missing:
+            raise UsageError(
+                f"ranks {_C.RankSet(missing)} are not part of {mesh}; "
+                "a coordinate can only be asked for where all ranks of the mode have one"
+            )
+        known[ranks] = [
+            rank_dependent_int({rank: of_rank[rank][dim] for rank in ranks})
+            for dim in range(stacked.ndim - 1)
+        ]
+    return known[ranks]
+
+
+def _in_mode(original: Callable[..., Any], own: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that answers `own(mode, …)` in an enabled mode and as `original` outside."""
+
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        mode = _enabled_mode()
+        if mode is None:
+            return original(*args, **kwargs)
+        with mode.disable():
+            return own(mode, *args, **kwargs)
+
+    answer.__doc__ = original.__doc__
+    answer.__name__ = getattr(original, "__name__", "answer")
+    return answer
+
+
+def _get_coordinate(mode: Any, mesh: DeviceMesh) -> list[int | torch.SymInt]:
+    return _mesh_coordinate(mesh, mode.ranks)
+
+
+def _get_mesh_rank(mode: Any, mesh: DeviceMesh) -> int | torch.SymInt:
+    return rank_dependent_int({rank: rank for rank in mode.ranks})
+
+
+def _get_local_rank(
+    mode: Any, mesh: DeviceMesh, mesh_dim: int | str | None = None
+) -> int | torch.SymInt:
+    if mesh_dim is None:
+        if mesh.ndim > 1:
+            raise RuntimeError(
+                f"this DeviceMesh has {mesh.ndim} dimensions: say which with `mesh_dim`"
+            )
+        mesh_dim = 0
+    if isinstance(mesh_dim, str):
+        names = mesh.mesh_dim_names or ()
+        if mesh_dim not in names:
+            raise UsageError(f"this DeviceMesh has no dimension {mesh_dim!r}; it has {names}")
+        mesh_dim = names.index(mesh_dim)
+    return _mesh_coordinate(mesh, mode.ranks)[mesh_dim]
+
+
+def _is_current_rank_part_of_mesh(mode: Any, mesh: DeviceMesh) -> bool:
+    return _mesh_coordinate(mesh, mode.ranks) is not None
+
+
+def _sym_get_coordinate(mode: Any, mesh: DeviceMesh, index: int) -> int | torch.SymInt:
+    return _mesh_coordinate(mesh, mode.ranks)[index]
+
+
+_MESH_METHODS: dict[str, Callable[..., Any]] = {
+    "get_coordinate": _get_coordinate,
+    "get_local_rank": _get_local_rank,
+    "get_rank": _get_mesh_rank,
+    "_is_current_rank_part_of_mesh": _is_current_rank_part_of_mesh,
+    "_sym_get_coordinate": _sym_get_coordinate,
+}
+
+# --- Random streams ---------------------------------------------------------------------------
+
+
+def _manual_seed(mode: Any, seed: int | torch.SymInt) -> torch.Generator:
+    if isinstance(seed, torch.SymInt):
+        mode._state.seed(seed)
+        return torch.default_generator
+    generator = torch.random._manual_seed_impl(seed)
+    mode._state.restart_generators()
+    return generator
+
+
+def _initial_seed(mode: Any) -> int | torch.SymInt:
+    seed: int | torch.SymInt = mode._state.initial_seed()
+    return seed
+
+
+def _get_rng_state(mode: Any) -> torch.Tensor:
+    return mode._state.get_rng_state(torch.device("cpu"))
+
+
+def _set_rng_state(mode: Any, new_state: torch.Tensor) -> None:
+    mode._state.set_rng_state(torch.device("cpu"), new_state)
+
+
+_RANDOM_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "manual_seed": _manual_seed,
+    "initial_seed": _initial_seed,
+    "get_rng_state": _get_rng_state,
+    "set_rng_state": _set_rng_state,
+}
+
+
+@dataclass
+class RankDependentFunctions:
+    """The replacements that one entry of a mode makes; uninstall() restores what it found."""
+
+    with_get_rank: bool
+    _replaced: list[tuple[object, str, Any]] = field(default_factory=list)
+
+    def install(self) -> None:
+        """Put the rank-dependent functions in place."""
+        for name, own in _MESH_METHODS.items():
+            self._replace(DeviceMesh, name, _in_mode(getattr(DeviceMesh, name), own))
+        for name, own in _RANDOM_FUNCTIONS.items():
+            replacement = _in_mode(getattr(torch.random, name), own)
+            self._replace(torch.random, name, replacement)
+            self._replace(torch, name, replacement)
+        if self.with_get_rank:
+            original = dist.get_rank
+            replacement = _make_get_rank(original)
+            # Programs hold the function under its name in modules of their own.
+            for module in list(sys.modules.values()):
+                if getattr(module, "__dict__", {}).get("get_rank") is original:
+                    self._replace(module, "get_rank", replacement)
+
+    def uninstall(self) -> None:
+        """Put back what install() replaced, in reverse order."""
+        while self._replaced:
+            owner, name, original = self._replaced.pop()
+            setattr(owner, name, original)
+
+    def _replace(self, owner: object, name: str, replacement: Any) -> None:
+        self._replaced.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, replacement)

@@ -1,0 +1,174 @@
+"""Each kind of operator gives each rank what that rank alone computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polyrank
+import pytest
+import torch
+from oracle.as_alone import Argument, assert_as_alone, distinct, mixed, same, shared
+from oracle.rank_by_rank import num_cohorts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Operand pairs whose cohorts differ in every way that matters.
+PAIRS = {
+    "distinct": (distinct(4, 3), distinct(4, 3, seed=1)),
+    "shared": (shared(4, 3), shared(4, 3, seed=1)),
+    "mixed": (mixed(4, 3), mixed(4, 3, seed=1)),
+    "shared_and_distinct": (shared(4, 3), distinct(4, 3, seed=1)),
+    "distinct_and_shared": (distinct(4, 3), shared(4, 3, seed=1)),
+    "mixed_and_distinct": (mixed(4, 3), distinct(4, 3, seed=1)),
+}
+pairs = pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
+
+
+def _augmented(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    x += y
+    x[0] -= 1
+    x[:, 1] *= y[:, 2]
+    return x
+
+
+PROGRAMS: dict[str, Callable[..., Any]] = {
+    "functional": torch.add,
+    "functional with a scalar": lambda x, y: torch.add(x, 2.5) - y * 3,
+    "in-place": lambda x, y: x.mul_(y),
+    "in-place on a view": lambda x, y: x[1:3].add_(y[:2]),
+    "setitem": lambda x, y: x.__setitem__((slice(None), 1), y[:, 0]),
+    "augmented assignment": _augmented,
+    "out=": lambda x, y: torch.add(x, y, out=torch.empty_like(x)),
+    "out= of an operand": lambda x, y: torch.add(x, y, out=x),
+    "out= that is resized": lambda x, y: torch.add(x, y, out=torch.empty(0)),
+    "view": lambda x, y: (x.view(3, 4), x.t(), x[None], y.expand(2, 4, 3), x.diagonal()),
+    "multi-output": lambda x, y: (torch.aminmax(x), torch.sort(x + y), torch.topk(y, 2)),
+    "list argument": lambda x, y: torch.cat([x, y, x], dim=1),
+    "list of views": lambda x, y: torch.stack([*x.unbind(0), *y.unbind(0)]),
+    "list result": lambda x, y: [*torch.split(x, 3), *torch.chunk(y, 2), *torch.unbind(x)],
+    "optional tensors": torch.nn.functional.linear,
+    "optional tensors given": lambda x, y: torch.nn.functional.linear(x, y, y[:, 0]),
+    "list of optional tensors": lambda _, y: y[:, torch.tensor([2, 0])],
+    "comparison": lambda x, y: (x > y, x.eq(x), torch.where(x > y, x, y)),
+    "reduction": lambda x, y: (x.sum(), y.mean(0), x.norm(), torch.linalg.vector_norm(y)),
+    "matmul": lambda x, y: x @ y.t(),
+    "0-dim operand": lambda x, y: x * y.sum() + 1,
+    "einsum": lambda x, y: torch.einsum("ij,kj->ik", x, y),
+    "factory like": lambda x, y: (torch.zeros_like(x), torch.ones_like(y), x.new_full((2,), 7)),
+    "copy between": lambda x, y: x.copy_(y),
+    "swap": lambda x, y: (x.clone(), x.copy_(y), y.zero_()),
+}
+
+
+@pairs
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_each_rank_gets_its_own_result(
+    program: Callable[..., Any], pair: tuple[Argument, Argument]
+) -> None:
+    assert_as_alone(program, *pair)
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_works_outside_of_a_mode(program: Callable[..., Any]) -> None:
+    if program is PROGRAMS["out= that is resized"]:
+        pytest.skip("writes into a tensor that is plain outside of a mode")
+    assert_as_alone(program, *PAIRS["mixed_and_distinct"], in_mode=False)
+
+
+@pairs
+def test_ops_that_return_numbers(pair: tuple[Argument, Argument]) -> None:
+    def program(x: torch.Tensor, y: torch.Tensor) -> Any:
+        return (
+            x.dim(),
+            x.numel(),
+            x.size(),
+            x.stride(),
+            x.storage_offset(),
+            x.is_contiguous(),
+            x.is_floating_point(),
+            torch.equal(x, x),
+            torch.allclose(y, y),
+            torch.is_same_size(x, y),
+            torch.result_type(x, y),
+            torch.can_cast(x.dtype, y.dtype),
+            x.shape == y.shape,
+            x.element_size(),
+            x.is_complex(),
+            len(x),
+        )
+
+    assert_as_alone(program, *pair)
+
+
+@pytest.mark.parametrize("make", [distinct, shared, mixed])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int32, torch.complex64])
+def test_dtype_conversions(make: Callable[..., Argument], dtype: torch.dtype) -> None:
+    assert_as_alone(lambda x: (x.to(dtype), x.type(dtype), x.double(), x.bool()), make(5))
+    assert_as_alone(lambda x: x.to(torch.float32) is x, make(5))
+
+
+def test_device_conversions() -> None:
+    def program(x: torch.Tensor) -> Any:
+        return x.cpu() is x, x.to("cpu") is x, x.to("meta"), x.device, x.is_cuda
+
+    assert_as_alone(program, distinct(3))
+    assert_as_alone(lambda x: torch.empty_like(x, device="meta"), mixed(3))
+
+
+def test_out_of_another_partition_takes_the_results() -> None:
+    for target in (shared(3), mixed(3), distinct(3)):
+        for operand in (shared(3, seed=1), mixed(3, seed=1), distinct(3, seed=1)):
+            assert_as_alone(lambda x, out: torch.exp(x, out=out), operand, target)
+
+
+def test_out_that_is_overwritten_whole_takes_over_the_cohorts_of_the_operands() -> None:
+    result = assert_as_alone(lambda x, out: torch.exp(x, out=out), shared(3), distinct(3))
+    assert num_cohorts(result) == 1
+
+
+def test_operator_registered_after_a_mode_was_used() -> None:
+    with polyrank.LocalTensorMode(2):
+        torch.ones(2) + 1
+    with torch.library._scoped_library("polyrank_tests", "FRAGMENT") as library:
+        library.define("triple(Tensor x) -> Tensor")
+        library.impl("triple", lambda x: x * 3, "CPU")
+        assert_as_alone(torch.ops.polyrank_tests.triple, distinct(3))
+        assert_as_alone(torch.ops.polyrank_tests.triple, mixed(3), in_mode=False)
+
+
+def test_python_custom_op() -> None:
+    @torch.library.custom_op("polyrank_tests::add_into", mutates_args={"x"})
+    def add_into(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        x.add_(y)
+        return x * 2
+
+    assert_as_alone(add_into, shared(3), distinct(3, seed=1))
+    assert_as_alone(add_into, mixed(3), shared(3, seed=1), in_mode=False)
+
+
+def test_an_error_of_the_operator_is_that_error() -> None:
+    x, y = distinct(3).on_all_ranks(), distinct(4).on_all_ranks()
+    with polyrank.LocalTensorMode(4), pytest.raises(RuntimeError, match="size of tensor a"):
+        x + y
+
+
+def test_an_operator_that_fails_on_one_rank_fails() -> None:
+    index = polyrank.LocalTensor({0: torch.tensor([0]), 1: torch.tensor([5])})
+    with polyrank.LocalTensorMode(2), pytest.raises(IndexError):
+        torch.arange(3)[index]
+
+
+def test_indexing_with_tensors_that_differ() -> None:
+    index = distinct(3, dtype=torch.int64, seed=3)
+    assert_as_alone(lambda x, i: x[i % 4], shared(4, 2), index)
+    assert_as_alone(lambda x, i: x.index_select(0, i % 4), distinct(4, 2), index)
+    assert_as_alone(lambda x, i: x.index_put_((i % 4,), torch.tensor(1.0)), shared(4, 2), index)
+    assert_as_alone(lambda x, i: x.scatter_add_(0, i % 4, torch.ones(3)), shared(4), index)
+    assert_as_alone(lambda x, i: torch.gather(x, 0, i % 4), mixed(4), index)
+
+
+def test_a_scalar_kept_in_a_tensor() -> None:
+    assert_as_alone(lambda x: x + torch.tensor(2.0), distinct(3))
+    assert_as_alone(lambda x: torch.tensor([1.0, 2.0, 3.0]).add_(x), distinct(3))
+    assert_as_alone(lambda x: torch.full((2, 2), 3.0) @ x, same(torch.eye(2)))
