@@ -1,0 +1,46 @@
+// What a collective gives the members of one group, from what they put in.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <polyrank/world/collective_call.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace polyrank {
+
+// What the members of one group put into a collective. Tensors are indexed by input, then by
+// member in the order of the group.
+struct MemberInputs {
+  std::string group_label;            // for messages, as are the members
+  std::vector<std::int64_t> members;  // global ranks
+  std::vector<std::vector<at::Tensor>> tensors;
+  std::vector<std::vector<std::int64_t>> input_split_sizes;   // by member; empty: even
+  std::vector<std::vector<std::int64_t>> output_split_sizes;  // by member; empty: even
+
+  std::size_t group_size() const noexcept { return members.size(); }
+};
+
+// What they get: indexed by output, then by member, or one tensor where all members get the same.
+struct MemberOutputs {
+  std::vector<std::vector<at::Tensor>> tensors = {};
+  bool same_on_members = false;
+  bool are_new = true;  // see RankResults
+};
+
+// Runs one collective of a launch for one group.
+// Requires: the kind is all_reduce, all_gather, reduce_scatter, broadcast or all_to_all
+// Shapes: all_gather concatenates along dim 0 (0-dim tensors are stacked); reduce_scatter and
+//         all_to_all cut dim 0 where it divides, else the flattened tensor.
+// Throws: CollectiveError if the members' tensors do not fit together, naming ranks and shapes.
+MemberOutputs exchange(const CollectiveCall& call, const MemberInputs& inputs);
+
+// "ranks 0-2 hold float32[4], rank 3 holds float32[5]": who holds which shape.
+std::string describe_members(const std::vector<std::int64_t>& members,
+                             const std::vector<at::Tensor>& tensors);
+
+// "float32[4, 2]".
+std::string describe_tensor(const at::Tensor& tensor);
+
+}  // namespace polyrank

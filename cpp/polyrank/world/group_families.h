@@ -1,0 +1,96 @@
+// Process groups by name, and which groups act when the program names one.
+#pragma once
+
+#include <polyrank/core/export.h>
+#include <polyrank/core/group_family.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace polyrank {
+
+// NOTE [Group families]
+// In lockstep the program names rank 0's group, and the collective acts on all the groups that
+// the other ranks would name at that moment: the family. Which groups are a family follows from
+// how they were made:
+//  - the world group is a family of its own;
+//  - groups made by one call (a DeviceMesh dimension, new_subgroups, split_group) are a family;
+//  - a group from new_group(ranks) stands for the groups that tile the world in the same pattern
+//    if the program made all of them by such calls, each as many times; else it stands alone, and
+//    other ranks keep what they have, as in real processes;
+//  - a group that was made while nobody took note (before the mode, or outside lockstep) is taken
+//    to stand for all groups of its pattern, as in PyTorch's simulator.
+
+// A process group as the lockstep world knows it.
+struct KnownGroup {
+  std::string name;
+  std::string label;  // what people call it: "world", "mesh_dp", "ranks 0-3"
+  GroupFamily family;
+};
+
+// The process groups that the program made.
+//
+// Thread rule: safe from any thread.
+class POLYRANK_API GroupFamilies {
+ public:
+  // Takes note of a group. A group of that name that was known is forgotten.
+  // Requires: members are distinct ranks of the world, in the order of the group
+  // Throws: UsageError otherwise.
+  void add(const std::string& name, const std::vector<std::int64_t>& members,
+           std::int64_t world_size, const std::string& label);
+
+  // Says that groups belong together.
+  // Throws: UsageError if a name is unknown, sizes differ or groups overlap.
+  void declare_family(const std::vector<std::string>& names);
+
+  // The group of that name and its family, or null if nobody took note of it.
+  std::shared_ptr<const KnownGroup> find(const std::string& name) const;
+
+  // Number of ranks in the world, or 0 before the first group.
+  std::int64_t world_size() const;
+
+  // Names of the known groups, sorted.
+  std::vector<std::string> names() const;
+
+  void clear();
+
+ private:
+  struct Entry {
+    std::vector<std::int64_t> members;
+    std::string label;
+    std::int64_t ordinal = 0;  // 1 for the first group of these members, and so on; 0: declared
+    std::vector<std::vector<std::int64_t>> declared;  // the family's groups, if declared
+    std::shared_ptr<const KnownGroup> resolved;       // as of `generation` of the whole
+    std::uint64_t generation = 0;
+  };
+
+  GroupFamily family_of(const Entry& entry) const;
+
+  mutable std::mutex mutex_;
+  mutable std::map<std::string, Entry> entries_;
+  // How many groups of these members were made one by one, not as part of a declared family.
+  std::map<std::vector<std::int64_t>, std::int64_t> num_made_;
+  std::int64_t world_size_ = 0;
+  std::uint64_t generation_ = 1;  // moves when a group is made: it may complete another's family
+};
+
+// The process groups of this process.
+POLYRANK_API GroupFamilies& group_families();
+
+// Members of a group that nobody took note of; set by the Python package, which can ask
+// torch.distributed. Null in programs without Python.
+using FindMembers = std::vector<std::int64_t> (*)(const std::string& group_name,
+                                                  std::int64_t* world_size);
+POLYRANK_API void set_find_members(FindMembers find_members) noexcept;
+
+// The group of that name, however it was made; `group_size`: its size if known, else -1.
+// Throws: CollectiveError if there is no such group, naming those that there are.
+POLYRANK_API std::shared_ptr<const KnownGroup> resolve_group(const std::string& name,
+                                                             std::int64_t group_size,
+                                                             std::int64_t num_ranks);
+
+}  // namespace polyrank

@@ -1,0 +1,142 @@
+#include <ATen/Functions.h>
+#include <polyrank/collective/collective_table.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/core/rank_set.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/engine/lockstep_mode.h>
+#include <polyrank/engine/operator_info.h>
+#include <polyrank/engine/run_operator.h>
+#include <polyrank/report/collective_report.h>
+#include <polyrank/world/collective_call.h>
+#include <polyrank/world/collective_work.h>
+#include <polyrank/world/group_families.h>
+#include <polyrank/world/lockstep_collectives.h>
+#include <polyrank/world/lockstep_launch.h>
+
+#include <array>
+#include <optional>
+#include <utility>
+
+namespace polyrank {
+
+namespace {
+
+using Values = std::vector<c10::IValue>;
+
+constexpr std::array<const char*, 5> kNamespaces = {
+    "c10d::", "_c10d_functional::", "_c10d_functional_autograd::", "_dtensor::", "symm_mem::"};
+
+[[noreturn]] void throw_unsupported(const c10::OperatorHandle& op) {
+  throw UnsupportedOpError(
+      str_cat(c10::toString(op.operator_name()),
+              " does not run in lockstep. docs/collectives.md lists the collectives that do."));
+}
+
+[[noreturn]] void refuse(const c10::OperatorHandle& op, torch::jit::Stack* /*stack*/) { throw_unsupported(op); }
+
+void check_group(const CollectiveCall& call, const KnownGroup& group) {
+  const std::int64_t size = group.family.group_size();
+  if (call.stated_group_size >= 0 && call.stated_group_size != size) {
+    throw CollectiveError(str_cat("group \"", group.label, "\": ", call.spec->op_name,
+                                  " was told that it has ", call.stated_group_size,
+                                  " ranks, but it has ", size, ". Pass the group's own size."));
+  }
+  if (call.spec->root != kAbsent && (call.root < 0 || call.root >= size)) {
+    throw CollectiveError(str_cat("group \"", group.label, "\": it has no group rank ", call.root,
+                                  "; valid: 0..", size - 1, "."));
+  }
+}
+
+// Whether cohorts' tensors, or modes below ours, must see the operators of the cohorts.
+bool has_python_cohorts(const CollectiveCall& call) {
+  for (const CollectiveUnit& unit : call.units) {
+    for (const auto* tensors : {&unit.inputs, &unit.outputs}) {
+      for (const at::Tensor& tensor : *tensors) {
+        const LocalTensorImpl* impl = LocalTensorImpl::from(tensor);
+        if (impl != nullptr && impl->has_python_cohorts()) {
+          return true;
+        }
+      }
+    }
+  }
+  return false;
+}
+
+// Runs all collectives of a launch; gives the results of functional ones.
+std::vector<at::Tensor> launch(const CollectiveCall& call, const KnownGroup& group) {
+  LockstepLaunch lockstep(call, group);
+  {
+    const BelowLockstepGuard below;
+    const CohortKeysGuard keys(has_python_cohorts(call) || below.has_modes_below());
+    for (const CollectiveUnit& unit : call.units) {
+      lockstep.run(unit);
+    }
+  }
+  collective_report().record(lockstep.record());
+  return lockstep.take_results();
+}
+
+c10::IValue packed(const CollectiveSpec& spec, std::vector<at::Tensor> results) {
+  if (spec.inputs.packing == Packing::kTensor) {
+    return std::move(results.front());
+  }
+  return c10::IValue(std::move(results));
+}
+
+Values returned(const CollectiveCall& call, c10::ArrayRef<c10::IValue> arguments,
+                std::vector<at::Tensor> results) {
+  const CollectiveSpec& spec = *call.spec;
+  Values values;
+  if (spec.returns == Returns::kTensors || spec.returns == Returns::kTensorsAndWork) {
+    const TensorArgument& argument =
+        spec.destination == Destination::kOutputs ? spec.outputs : spec.inputs;
+    values.push_back(spec.destination == Destination::kResults
+                         ? packed(spec, std::move(results))
+                         : arguments[static_cast<std::size_t>(argument.position)]);
+  }
+  if (spec.returns == Returns::kWork || spec.returns == Returns::kTensorsAndWork) {
+    values.emplace_back(CompletedWork::make(call.written()));
+  }
+  return values;
+}
+
+// Makes the engine hand over the operators of the table, and refuse what its namespaces gain.
+bool register_handlers() {
+  for (const char* name : kNamespaces) {
+    register_operator_handler(name, &refuse);
+  }
+  for (const CollectiveSpec& spec : collective_table()) {
+    const bool is_collective = spec.kind != CollectiveKind::kNotACollective;
+    register_operator_handler(std::string(spec.op_name),
+                              is_collective ? &run_lockstep_collective : nullptr);
+  }
+  return true;
+}
+
+[[maybe_unused]] const bool is_registered = register_handlers();  // no operator has run yet
+
+}  // namespace
+
+void run_lockstep_collective(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  const CollectiveSpec* spec = find_collective(op.operator_name().name);
+  if (spec == nullptr || !spec->lockstep) {
+    throw_unsupported(op);
+  }
+  const std::size_t num_arguments = op.schema().arguments().size();
+  const auto arguments = torch::jit::last(*stack, num_arguments);
+  const CollectiveCall call = read_call(*spec, arguments);
+  std::vector<at::Tensor> results;
+  if (spec->kind != CollectiveKind::kWait) {  // all launches are complete when they return
+    const std::int64_t num_ranks = ranks_of_launch(call.tensors()).size();
+    const auto group = resolve_group(call.group_name, call.process_group_size, num_ranks);
+    check_group(call, *group);
+    results = launch(call, *group);
+  }
+  Values values = returned(call, arguments, std::move(results));
+  torch::jit::drop(*stack, num_arguments);
+  for (c10::IValue& value : values) {
+    stack->push_back(std::move(value));
+  }
+}
+
+}  // namespace polyrank

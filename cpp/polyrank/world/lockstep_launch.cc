@@ -1,0 +1,248 @@
+#include <ATen/Functions.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/engine/local_int_node.h>
+#include <polyrank/engine/local_tensor.h>
+#include <polyrank/world/lockstep_launch.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace polyrank {
+
+namespace {
+
+std::vector<RankOperand> operands(const std::vector<at::Tensor>& tensors, const RankSet& ranks) {
+  std::vector<RankOperand> operands;
+  operands.reserve(tensors.size());
+  for (const at::Tensor& tensor : tensors) {
+    operands.emplace_back(tensor, ranks);
+  }
+  return operands;
+}
+
+std::int64_t on_rank(const c10::SymInt& number, std::int64_t rank) {
+  const LocalIntNode* node = as_local_int(number);
+  return node == nullptr ? number.guard_int(__FILE__, __LINE__)
+                         : node->value(node->partition().cohort_of(rank));
+}
+
+std::vector<std::int64_t> on_rank(const std::vector<c10::SymInt>& numbers, std::int64_t rank) {
+  std::vector<std::int64_t> values;
+  for (const c10::SymInt& number : numbers) {
+    values.push_back(on_rank(number, rank));
+  }
+  return values;
+}
+
+// Whether the members' tensors hold values at all; meta and fake tensors don't.
+bool hold_values(const at::Tensor& tensor) {
+  return !tensor.is_meta() && !tensor.key_set().has(c10::DispatchKey::Python);
+}
+
+// Tensors without values differ by shape alone.
+void merge_without_values(RankResults* results) {
+  const at::Tensor& first = results->tensors.front();
+  const bool same_shape =
+      std::all_of(results->tensors.begin(), results->tensors.end(),
+                  [&](const at::Tensor& tensor) { return tensor.sizes() == first.sizes(); });
+  if (!hold_values(first) && same_shape) {
+    results->partition = RankPartition::uniform(results->partition.ranks());
+    results->tensors.resize(1);
+  }
+}
+
+// Whether ranks whose group doesn't run can keep their input as the result.
+bool keeps_shape(const CollectiveSpec& spec) {
+  return spec.kind == CollectiveKind::kAllReduce || spec.kind == CollectiveKind::kBroadcast;
+}
+
+}  // namespace
+
+LockstepLaunch::LockstepLaunch(const CollectiveCall& call, const KnownGroup& group)
+    : call_(call), group_(group), ranks_(ranks_of_launch(call.tensors())) {
+  record_.kind = call.spec->kind;
+  record_.group_name = group.name;
+  record_.group_label = group.label;
+  record_.group_size = group.family.group_size();
+  if (call.units.empty()) {  // a barrier: no tensors, and so nothing to compute
+    note(plan_groups(RankPartition::uniform(ranks_)), {});
+    record_.num_computed = 0;
+  }
+}
+
+LockstepLaunch::Plan LockstepLaunch::plan_groups(const RankPartition& cohorts) const {
+  const OutputKind outputs = gives_members_the_same(call_.spec->kind) ? OutputKind::kSharedByGroup
+                                                                      : OutputKind::kOwnPerMember;
+  Plan plan;
+  plan.regrouping = regroup(cohorts, group_.family, outputs);
+  const Regrouping& regrouping = *plan.regrouping;
+  plan.group_of_tuple.resize(regrouping.input_cohorts.size());
+  plan.running = ranks_;
+  for (std::int32_t cohort = 0; cohort < regrouping.result.num_cohorts(); ++cohort) {
+    const Regrouping::Source& source = regrouping.sources[static_cast<std::size_t>(cohort)];
+    if (source.tuple < 0) {
+      plan.running = plan.running.subtract(regrouping.result.cohort(cohort));
+    } else {
+      plan.group_of_tuple[static_cast<std::size_t>(source.tuple)] =
+          group_.family.group_of(regrouping.result.lowest_rank(cohort));
+    }
+  }
+  return plan;
+}
+
+void LockstepLaunch::check_list_lengths(const CollectiveUnit& unit) const {
+  const auto group_size = static_cast<std::size_t>(group_.family.group_size());
+  const auto check = [&](const TensorArgument& argument, const std::vector<at::Tensor>& tensors,
+                         const char* what) {
+    const bool is_per_member = argument.packing == Packing::kPerMember ||
+                               argument.packing == Packing::kOnePerMember ||
+                               argument.packing == Packing::kMemberByTensor;
+    if (is_per_member && tensors.size() != group_size) {
+      throw CollectiveError(str_cat("group \"", group_.label, "\": ", to_string(call_.spec->kind),
+                                    " was given a list of ", tensors.size(), " ", what,
+                                    " tensors; it needs one for each of the group's ", group_size,
+                                    " ranks."));
+    }
+  };
+  check(call_.spec->inputs, unit.inputs, "input");
+  check(call_.spec->outputs, unit.outputs, "output");
+}
+
+RankPartition LockstepLaunch::cohorts_of_inputs(const std::vector<RankOperand>& inputs) const {
+  RankPartition cohorts = RankPartition::uniform(ranks_);
+  for (const RankOperand& input : inputs) {
+    cohorts = meet(cohorts, input.partition());
+  }
+  for (const auto* sizes : {&call_.input_split_sizes, &call_.output_split_sizes}) {
+    for (const c10::SymInt& size : *sizes) {
+      if (const LocalIntNode* node = as_local_int(size)) {
+        cohorts = meet(cohorts, node->partition());
+      }
+    }
+  }
+  return cohorts;
+}
+
+MemberInputs LockstepLaunch::inputs_of_group(std::int64_t group,
+                                             const std::vector<RankOperand>& inputs) const {
+  const auto members = group_.family.members(group);
+  MemberInputs member_inputs;
+  member_inputs.group_label = group_.label;
+  member_inputs.members.assign(members.begin(), members.end());
+  for (const RankOperand& input : inputs) {
+    std::vector<at::Tensor>& tensors = member_inputs.tensors.emplace_back();
+    tensors.reserve(members.size());
+    for (const std::int64_t rank : members) {
+      tensors.push_back(input.on_rank(rank));
+    }
+  }
+  for (const std::int64_t rank : members) {
+    if (!call_.input_split_sizes.empty()) {
+      member_inputs.input_split_sizes.push_back(on_rank(call_.input_split_sizes, rank));
+    }
+    if (!call_.output_split_sizes.empty()) {
+      member_inputs.output_split_sizes.push_back(on_rank(call_.output_split_sizes, rank));
+    }
+  }
+  return member_inputs;
+}
+
+// From results by tuple and member to results by rank.
+std::vector<RankResults> LockstepLaunch::spread(const Plan& plan,
+                                                const std::vector<MemberOutputs>& by_tuple) const {
+  const Regrouping& regrouping = *plan.regrouping;
+  const RankPartition partition =
+      plan.running == ranks_ ? regrouping.result : regrouping.result.restrict_to(plan.running);
+  std::vector<RankResults> results(by_tuple.front().tensors.size());
+  for (std::size_t output = 0; output < results.size(); ++output) {
+    results[output].partition = partition;
+    results[output].are_new = by_tuple.front().are_new;
+    for (const Regrouping::Source& source : regrouping.sources) {
+      if (source.tuple >= 0) {  // restriction keeps the order of the cohorts
+        results[output].tensors.push_back(
+            by_tuple[static_cast<std::size_t>(source.tuple)]
+                .tensors[output][static_cast<std::size_t>(source.position)]);
+      }
+    }
+  }
+  return results;
+}
+
+void LockstepLaunch::check_fits(const RankOperand& output, const RankResults& results) const {
+  for (const std::int64_t rank : lowest_ranks(results.partition, output.partition())) {
+    const at::Tensor& target = output.on_rank(rank);
+    const at::Tensor& result = results.on_rank(rank);
+    if (target.numel() != result.numel() || target.dtype() != result.dtype()) {
+      throw CollectiveError(str_cat("group \"", group_.label, "\": ", to_string(call_.spec->kind),
+                                    " gives rank ", rank, " ", describe_tensor(result),
+                                    ", but the tensor to hold it is ", describe_tensor(target),
+                                    ". Allocate the output with that size and dtype."));
+    }
+  }
+}
+
+void LockstepLaunch::keep_results(const RankOperand& input, RankResults results) {
+  if (keeps_shape(*call_.spec)) {
+    results = with_kept_ranks(results, input, ranks_);
+  }
+  if (results.tensors.empty()) {
+    throw CollectiveError(str_cat("group \"", group_.label,
+                                  "\": none of its family's groups lies "
+                                  "within the tensors' ranks ",
+                                  ranks_.to_string(), ", so that no rank has a result."));
+  }
+  if (!results.are_new) {
+    for (at::Tensor& tensor : results.tensors) {
+      tensor = tensor.clone(at::MemoryFormat::Contiguous);
+    }
+  }
+  merge_without_values(&results);
+  results_.push_back(std::move(results));
+}
+
+void LockstepLaunch::run(const CollectiveUnit& unit) {
+  check_list_lengths(unit);
+  const std::vector<RankOperand> inputs = operands(unit.inputs, ranks_);
+  const std::vector<RankOperand> outputs = operands(unit.outputs, ranks_);
+  const Plan plan = plan_groups(cohorts_of_inputs(inputs));
+  note(plan, inputs);
+
+  std::vector<MemberOutputs> by_tuple;
+  for (const std::int64_t group : plan.group_of_tuple) {
+    by_tuple.push_back(exchange(call_, inputs_of_group(group, inputs)));
+  }
+  std::vector<RankResults> results;
+  if (!by_tuple.empty()) {
+    results = spread(plan, by_tuple);
+  }
+  if (call_.spec->destination == Destination::kResults) {
+    keep_results(inputs.front(), results.empty() ? RankResults{} : std::move(results.front()));
+    return;
+  }
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    check_fits(outputs[i], results[i]);
+  }
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    outputs[i].write(results[i]);
+  }
+}
+
+void LockstepLaunch::note(const Plan& plan, const std::vector<RankOperand>& inputs) {
+  record_.num_groups = plan.running.size() / group_.family.group_size();
+  record_.num_computed += static_cast<std::int64_t>(plan.group_of_tuple.size());
+  for (const RankOperand& input : inputs) {
+    record_.input_bytes += input.largest_nbytes();
+  }
+}
+
+std::vector<at::Tensor> LockstepLaunch::take_results() {
+  std::vector<at::Tensor> tensors;
+  for (RankResults& results : results_) {
+    tensors.push_back(make_local_tensor(results.partition, std::move(results.tensors)));
+  }
+  results_.clear();
+  return tensors;
+}
+
+}  // namespace polyrank

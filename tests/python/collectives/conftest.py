@@ -1,0 +1,24 @@
+"""Fixtures of the tests of collectives."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# The programs are imported by real processes too, which are not run by pytest.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import polyrank  # noqa: E402
+from polyrank import _C  # noqa: E402
+from polyrank.process_groups import known_process_groups  # noqa: E402
+
+
+@pytest.fixture
+def world4() -> Iterator[None]:
+    """A lockstep world of 4 ranks that knows each process group, and an empty report."""
+    with polyrank.lockstep(world_size=4), known_process_groups():
+        _C.reset_report()
+        yield

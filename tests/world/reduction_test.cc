@@ -1,0 +1,75 @@
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/world/reduction.h>
+
+#include <limits>
+#include <vector>
+
+namespace polyrank {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+at::Tensor folded(ReduceOp op, const std::vector<at::Tensor>& members) {
+  return fold_members(op, members);
+}
+
+TEST(FoldMembers, AppliesEachReduceOp) {
+  const std::vector<at::Tensor> members = {at::tensor({6, 1, 3}), at::tensor({2, 7, 3}),
+                                           at::tensor({4, 5, 1})};
+  EXPECT_TRUE(folded(ReduceOp::kSum, members).equal(at::tensor({12, 13, 7})));
+  EXPECT_TRUE(folded(ReduceOp::kProduct, members).equal(at::tensor({48, 35, 9})));
+  EXPECT_TRUE(folded(ReduceOp::kMin, members).equal(at::tensor({2, 1, 1})));
+  EXPECT_TRUE(folded(ReduceOp::kMax, members).equal(at::tensor({6, 7, 3})));
+  EXPECT_TRUE(folded(ReduceOp::kBand, members).equal(at::tensor({0, 1, 1})));
+  EXPECT_TRUE(folded(ReduceOp::kBor, members).equal(at::tensor({6, 7, 3})));
+  EXPECT_TRUE(folded(ReduceOp::kBxor, members).equal(at::tensor({0, 3, 1})));
+}
+
+TEST(FoldMembers, AddsInTheOrderOfTheMembersInTheirDtype) {
+  // 2^24 + 1 + 1 rounds to 2^24 step by step, and 1 + 1 + 2^24 to 2^24 + 2.
+  const at::Tensor big = at::tensor({16777216.0F});
+  const at::Tensor one = at::tensor({1.0F});
+  EXPECT_EQ(folded(ReduceOp::kSum, {big, one, one}).item<float>(), 16777216.0F);
+  EXPECT_EQ(folded(ReduceOp::kSum, {one, one, big}).item<float>(), 16777218.0F);
+  const at::Tensor half = at::tensor({256.0F}).to(at::kBFloat16);
+  const at::Tensor unit = at::tensor({1.0F}).to(at::kBFloat16);
+  EXPECT_EQ(folded(ReduceOp::kSum, {half, unit, unit}).item<float>(), 256.0F);
+}
+
+TEST(FoldMembers, AddsAValueOnceForEachMemberThatHoldsIt) {
+  const at::Tensor shared = at::tensor({1.5F});
+  EXPECT_EQ(folded(ReduceOp::kSum, {shared, shared, shared}).item<float>(), 4.5F);
+  EXPECT_EQ(folded(ReduceOp::kMax, {shared, shared, shared}).item<float>(), 1.5F);
+  EXPECT_EQ(shared.item<float>(), 1.5F);
+}
+
+TEST(FoldMembers, AveragesIntegersTowardsZero) {
+  EXPECT_EQ(folded(ReduceOp::kAvg, {at::tensor({-3}), at::tensor({-4})}).item<int>(), -3);
+  EXPECT_EQ(folded(ReduceOp::kAvg, {at::tensor({3.0}), at::tensor({4.0})}).item<double>(), 3.5);
+}
+
+TEST(FoldMembers, TakesMembersOfOneSizeWhateverTheirShape) {
+  const at::Tensor total =
+      folded(ReduceOp::kSum, {at::ones({2, 3}), at::ones({6}), at::ones({3, 2}).t()});
+  EXPECT_TRUE(total.equal(at::full({2, 3}, 3.0)));
+  EXPECT_EQ(folded(ReduceOp::kSum, {at::ones({0}), at::ones({0})}).numel(), 0);
+}
+
+TEST(FoldMembers, RefusesWhatBackendsRefuse) {
+  const std::vector<at::Tensor> floats = {at::ones({1}), at::ones({1})};
+  EXPECT_THAT([&] { folded(ReduceOp::kBand, floats); },
+              ThrowsMessage<CollectiveError>(HasSubstr("works on the bits of integers")));
+  EXPECT_THAT([&] { folded(ReduceOp::kMax, {at::ones({1}, at::kComplexFloat)}); },
+              ThrowsMessage<CollectiveError>(HasSubstr("does not apply to complex tensors")));
+  EXPECT_THAT([&] { folded(ReduceOp::kAvg, {at::ones({1}, at::kBool)}); },
+              ThrowsMessage<CollectiveError>(HasSubstr("does not apply to bool tensors")));
+  EXPECT_THAT([&] { folded(ReduceOp::kPremulSum, floats); },
+              ThrowsMessage<UnsupportedOpError>(HasSubstr("premul_sum is not supported")));
+}
+
+}  // namespace
+}  // namespace polyrank
