@@ -13,6 +13,10 @@ class UsageError(Error, ValueError, AssertionError):
     """A function was called in a way that it does not offer."""
 
 
+class DivisionByZeroError(UsageError, ZeroDivisionError):
+    """A rank-dependent number was divided by one that is zero on some rank."""
+
+
 class UnsupportedOpError(Error, NotImplementedError):
     """An operator, or a use of it, that can't be run on LocalTensors."""
 

@@ -92,6 +92,12 @@ class LocalTensor(torch.Tensor):
                 f"ranks {_C.RankSet(outside)} are outside of the active mode, "
                 f"which runs ranks {_C.RankSet(list(mode.ranks))}"  # type: ignore[union-attr]
             )
+        for rank, tensor in local_tensors.items():
+            if not isinstance(rank, int) or not isinstance(tensor, torch.Tensor):
+                raise UsageError(
+                    "local_tensors maps a rank (int) to its tensor (torch.Tensor); got "
+                    f"{rank!r}: {type(tensor).__name__}"
+                )
         tensors = {
             rank: tensor.wait() if isinstance(tensor, AsyncCollectiveTensor) else tensor
             for rank, tensor in local_tensors.items()
@@ -145,6 +151,14 @@ class LocalTensor(torch.Tensor):
     @property
     def _size(self) -> list[int | torch.SymInt]:
         return list(self.shape)
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        """As torch.Tensor's; an index may be a rank-dependent int too."""
+        entries = index if isinstance(index, tuple) else (index,)
+        if not any(isinstance(entry, torch.SymInt) for entry in entries):
+            return super().__getitem__(index)
+        result, rest = _select_rank_dependent(self, entries)
+        return torch.Tensor.__getitem__(result, rest)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(_RANK_ATTRIBUTE):
@@ -254,6 +268,33 @@ class LocalTensor(torch.Tensor):
         from polyrank.pickling import reduce_local_tensor
 
         return reduce_local_tensor(self)
+
+
+def _select_rank_dependent(
+    tensor: torch.Tensor, entries: tuple[Any, ...]
+) -> tuple[torch.Tensor, tuple[Any, ...]]:
+    """Apply the rank-dependent ints of an index; return the result and what is left of the index.
+
+    torch's own indexing turns ints into Python's, and only `select` takes symbolic ones.
+    """
+    taken = [_num_dims_taken(entry) for entry in entries]
+    dims: list[int] = []
+    dim = 0
+    for entry, num_dims in zip(entries, taken, strict=True):
+        dims.append(dim)
+        dim += tensor.dim() - sum(taken) if entry is Ellipsis else num_dims
+    for entry, at_dim in reversed(list(zip(entries, dims, strict=True))):
+        if isinstance(entry, torch.SymInt):
+            tensor = tensor.select(at_dim, entry)
+    return tensor, tuple(entry for entry in entries if not isinstance(entry, torch.SymInt))
+
+
+def _num_dims_taken(entry: Any) -> int:
+    if entry is None or entry is Ellipsis or isinstance(entry, bool):
+        return 0
+    if isinstance(entry, torch.Tensor) and entry.dtype == torch.bool:
+        return entry.dim()
+    return 1
 
 
 def is_foreign_subclass(kind: type) -> bool:

@@ -48,7 +48,7 @@ class LocalTensorMode(TorchDispatchMode):
             raise UsageError(
                 f"ranks must be a world size of 1 or more, or a frozenset of ranks; got {ranks!r}"
             )
-        self._rank_dependent_get_rank = rank_dependent_get_rank
+        self.has_rank_dependent_get_rank = rank_dependent_get_rank
         self._state = _C.LockstepMode(_C.RankSet(sorted(self.ranks)))
         self._functions: list[RankDependentFunctions] = []
 
@@ -66,7 +66,7 @@ class LocalTensorMode(TorchDispatchMode):
         if not _fake_tensor_mode_is_active():
             self._state.restart_generators()
         self._state.enabled = True
-        functions = RankDependentFunctions(with_get_rank=self._rank_dependent_get_rank)
+        functions = RankDependentFunctions(with_get_rank=self.has_rank_dependent_get_rank)
         functions.install()
         self._functions.append(functions)
         _modes.append(self)

@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Iterator
 
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import init_process_group
 
 from polyrank.errors import UsageError
 from polyrank.local_tensor_mode import LocalTensorMode
+from polyrank.process_groups import known_process_groups
 
 
 @contextlib.contextmanager
@@ -32,13 +34,14 @@ def lockstep(world_size: int) -> Iterator[LocalTensorMode]:
             "polyrank.lockstep(), or use a polyrank.LocalTensorMode with the group that there is"
         )
     mode = LocalTensorMode(world_size)
-    init_lockstep_group(world_size)
-    try:
-        with mode:
-            yield mode
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    with known_process_groups():
+        init_lockstep_group(world_size)
+        try:
+            with mode:
+                yield mode
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()
 
 
 def init_lockstep_group(world_size: int) -> None:
@@ -49,4 +52,4 @@ def init_lockstep_group(world_size: int) -> None:
     """
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
-    dist.init_process_group("fake", rank=0, world_size=world_size, store=FakeStore())
+    init_process_group("fake", rank=0, world_size=world_size, store=FakeStore())

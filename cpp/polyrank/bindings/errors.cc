@@ -1,6 +1,7 @@
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/engine/interpreter_hooks.h>
+#include <polyrank/engine/local_number_ops.h>
 #include <torch/csrc/Exceptions.h>
 
 #include <exception>
@@ -13,6 +14,7 @@ namespace {
 
 // Name of the class in polyrank.errors for a C++ error; derived classes first.
 const char* python_name(const Error& error) {
+  if (dynamic_cast<const DivisionByZeroError*>(&error) != nullptr) return "DivisionByZeroError";
   if (dynamic_cast<const UsageError*>(&error) != nullptr) return "UsageError";
   if (dynamic_cast<const UnsupportedOpError*>(&error) != nullptr) return "UnsupportedOpError";
   if (dynamic_cast<const DivergenceError*>(&error) != nullptr) return "DivergenceError";

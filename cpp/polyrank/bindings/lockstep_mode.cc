@@ -1,6 +1,8 @@
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/engine/lockstep_mode.h>
 #include <polyrank/engine/rank_random.h>
+#include <polyrank/engine/run_operator.h>
+#include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
 namespace polyrank {
@@ -18,6 +20,11 @@ void init_lockstep_mode(py::module_& module) {
       .def("initial_seed", &initial_seeds)
       .def("get_rng_state", &rank_rng_state, py::arg("device"))
       .def("set_rng_state", &set_rank_rng_state, py::arg("device"), py::arg("state"));
+  module.def(
+      "call_counts",
+      [] { return std::pair(call_counts().cohort_calls, call_counts().rank_calls); },
+      "Operator calls so far: how many the cohorts took, how many one per rank would have been.");
+  module.def("reset_call_counts", &reset_call_counts);
   module.def(
       "register_python_mode",
       [](const py::object& object, std::shared_ptr<LockstepMode> mode) {

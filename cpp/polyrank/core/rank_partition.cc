@@ -138,7 +138,10 @@ std::pair<std::vector<std::int32_t>, std::size_t> pair_labels(const RankPartitio
 
 }  // namespace
 
-RankPartition::RankPartition() : RankPartition(uniform(RankSet())) {}
+RankPartition::RankPartition() {
+  static const std::shared_ptr<const Rep> empty = intern(RankSet(), {}, 0).rep_;
+  rep_ = empty;
+}
 
 RankPartition RankPartition::intern(const RankSet& ranks, std::vector<std::int32_t> cohorts,
                                     std::int32_t num_cohorts) {

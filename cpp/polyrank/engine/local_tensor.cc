@@ -52,7 +52,7 @@ void check_alike(std::int64_t first_rank, const at::Tensor& first, std::int64_t 
     return;
   }
   const auto describe = [](const at::Tensor& t) {
-    return str_cat(c10::toString(t.scalar_type()), " ", c10::str(t.layout()), " with ", t.dim(),
+    return str_cat("torch.", c10::getDtypeNames(t.scalar_type()).first, " ", c10::str(t.layout()), " with ", t.dim(),
                    " dimensions on ", c10::str(t.device()));
   };
   throw UsageError(str_cat(
@@ -84,7 +84,8 @@ at::Tensor read_only(const at::Tensor& tensor) {
 
 }  // namespace
 
-at::Tensor make_local_tensor(const RankPartition& partition, std::vector<at::Tensor> tensors) {
+at::Tensor make_local_tensor(const RankPartition& given, std::vector<at::Tensor> tensors) {
+  RankPartition partition = given;
   if (tensors.empty()) {
     throw UsageError("a LocalTensor needs at least one rank's tensor");
   }
@@ -102,7 +103,10 @@ at::Tensor make_local_tensor(const RankPartition& partition, std::vector<at::Ten
     if (!tensors[i].key_set().has(c10::DispatchKey::Python)) {
       tensors[i] = alias_on(tensors[i], tensors[i].storage());
     }
-    storages.push_back(tensors[i].storage());
+  }
+  merge_without_data(&partition, &tensors);
+  for (const at::Tensor& tensor : tensors) {
+    storages.push_back(tensor.storage());
   }
   return LocalTensorImpl::make(LocalStorage::make(partition, std::move(storages)), partition,
                                std::move(tensors));

@@ -96,6 +96,19 @@ at::Tensor alias_on(const at::Tensor& geometry, const c10::Storage& storage) {
   return at::Tensor(std::move(impl));
 }
 
+void merge_without_data(RankPartition* partition, std::vector<at::Tensor>* tensors) {
+  const at::Tensor& first = tensors->front();
+  const bool has_data = !first.is_meta() && !first.key_set().has(c10::DispatchKey::Python);
+  const bool alike = std::all_of(tensors->begin(), tensors->end(), [&](const at::Tensor& tensor) {
+    return tensor.dim() == first.dim() && tensor.dtype() == first.dtype() &&
+           tensor.device() == first.device() && same_geometry(tensor, first);
+  });
+  if (!has_data && alike) {
+    *partition = RankPartition::uniform(partition->ranks());
+    tensors->resize(1);
+  }
+}
+
 LocalTensorImpl::LocalTensorImpl(c10::intrusive_ptr<LocalStorage> storage, c10::DispatchKeySet keys,
                                  const at::Tensor& sample)
     : c10::TensorImpl(c10::Storage(std::move(storage)), keys, sample.dtype()) {

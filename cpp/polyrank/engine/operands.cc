@@ -132,10 +132,12 @@ std::optional<Operands::Element> Operands::element_of(const OperatorInfo& info,
     const bool is_written = writes(info, argument);
     if (LocalTensorImpl* impl = LocalTensorImpl::from(tensor)) {
       element.impl = impl;
-      element.may_merge = is_written && info.overwrites && impl->local_storage().can_replace() &&
-                          impl->local_storage().has_data() && impl->covers_storage();
+      const bool may_merge = is_written && info.overwrites &&
+                             impl->local_storage().can_replace() &&
+                             impl->local_storage().has_data() && impl->covers_storage();
+      element.by_geometry = may_merge || (info.reads_geometry_only && argument == 0);
       note_ranks(impl->ranks());
-      locals_.push_back({impl, is_written, element.may_merge});
+      locals_.push_back({impl, is_written, may_merge});
       storages_.push_back(&impl->local_storage());
       return element;
     }
@@ -203,7 +205,7 @@ RankPartition Operands::meet_all(const RankPartition& start) const {
   for (const Varying& varying : varying_) {
     for (const Element& element : varying.elements) {
       const RankPartition& own =
-          element.may_merge ? element.impl->geometry_partition() : element.partition();
+          element.by_geometry ? element.impl->geometry_partition() : element.partition();
       if (own != partition) {
         partition = meet(partition, own);
       }
@@ -219,7 +221,7 @@ void Operands::bind(const RankPartition& partition) {
         element.tensors = &element.impl->cohort_tensors();
       }
       const RankPartition& own = element.partition();
-      if (!element.may_merge || refines(partition, own)) {
+      if (!element.by_geometry || refines(partition, own)) {
         element.map.projection = project(partition, own);
         continue;
       }

@@ -56,7 +56,8 @@ class Operands {
   c10::ArrayRef<at::Tensor> plain() const { return plain_; }
   bool writes_plain() const noexcept { return writes_plain_; }
 
-  // Common refinement of `start` and of all operands; of one that may merge only its geometry.
+  // Common refinement of `start` and of all operands; of one whose values are not read (because it
+  // is overwritten, or only its shape matters) only its geometry.
   RankPartition meet_all(const RankPartition& start) const;
 
   // Fixes the cohorts that fill() speaks of.
@@ -80,7 +81,7 @@ class Operands {
     std::size_t position;  // in its list; 0 outside of lists
     LocalTensorImpl* impl = nullptr;
     LocalStorage* storage = nullptr;
-    bool may_merge = false;
+    bool by_geometry = false;  // its values are not read, so ranks that share a shape are alike
     bool is_wrapped_number = false;  // the number stands for a 0-dim tensor
     c10::Scalar number;
     const CohortTensors* tensors = nullptr;  // set by bind()

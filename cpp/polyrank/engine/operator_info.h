@@ -28,6 +28,7 @@ struct OperatorInfo {
   bool is_random = false;           // draws from a generator, given or default
   bool changes_metadata = false;    // may change sizes, strides or storage of what it writes
   bool overwrites = false;          // writes all of its written arguments and reads none of them
+  bool reads_geometry_only = false; // of its first argument: zeros_like, new_empty, …
   bool is_foreach = false;          // acts on each position of parallel lists by itself
   bool lifts_plain = false;         // the plain tensor argument is new, nobody else holds it
 

@@ -204,13 +204,15 @@ ResultCombiner::Placement ResultCombiner::place(std::vector<at::Tensor> tensors)
     fresh_.push_back(storage);
     return {std::move(storage), partition_, std::move(tensors)};
   }
+  RankPartition partition = partition_;
+  merge_without_data(&partition, &tensors);
   std::vector<c10::Storage> storages;
   storages.reserve(tensors.size());
   for (const at::Tensor& tensor : tensors) {
     storages.push_back(tensor.storage());
   }
-  fresh_.push_back(LocalStorage::make(partition_, std::move(storages)));
-  return {fresh_.back(), partition_, std::move(tensors)};
+  fresh_.push_back(LocalStorage::make(partition, std::move(storages)));
+  return {fresh_.back(), std::move(partition), std::move(tensors)};
 }
 
 ResultCombiner::Placement ResultCombiner::place_mixed(const std::vector<LocalStorage*>& sources,
@@ -246,18 +248,31 @@ ResultCombiner::Placement ResultCombiner::place_mixed(const std::vector<LocalSto
 }
 
 void ResultCombiner::throw_differing(c10::ArrayRef<c10::IValue> values) const {
-  constexpr std::size_t kShown = 4;
-  std::ostringstream found;
-  for (std::size_t i = 0; i < std::min(values.size(), kShown); ++i) {
-    found << (i == 0 ? "" : ", ") << values[i] << " on ranks "
-          << partition_.cohort(static_cast<std::int32_t>(i)).to_string();
+  std::vector<std::pair<std::string, RankSet>> found;  // value as text, ranks that hold it
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const RankSet& ranks = partition_.cohort(static_cast<std::int32_t>(i));
+    const std::string text = str_cat(values[i]);
+    const auto known = std::find_if(found.begin(), found.end(),
+                                    [&](const auto& entry) { return entry.first == text; });
+    if (known == found.end()) {
+      found.emplace_back(text, ranks);
+    } else {
+      known->second = known->second.unite(ranks);
+    }
   }
-  if (values.size() > kShown) {
-    found << ", … (" << values.size() << " cohorts)";
+  constexpr std::size_t kShown = 4;
+  std::ostringstream listed;
+  for (std::size_t i = 0; i < std::min(found.size(), kShown); ++i) {
+    const auto& [text, ranks] = found[i];
+    listed << (i == 0 ? "" : ", ") << text << (ranks.size() == 1 ? " on rank " : " on ranks ")
+           << ranks.to_string();
+  }
+  if (found.size() > kShown) {
+    listed << ", … (" << found.size() << " values)";
   }
   throw DivergenceError(str_cat(
       c10::toString(op_.operator_name()), " gives different values on different ranks: ",
-      found.str(),
+      listed.str(),
       ". One program runs for all ranks and needs one value here. Keep the value in a tensor "
       "(torch.where instead of `if`), all-reduce it first, or run the program in the threads "
       "world (`polyrank run --world threads`)."));

@@ -16,7 +16,7 @@ def run_steps(program: Program) -> Any:
     """The function that runs the steps on a tensor and returns all tensors that they made."""
 
     def run(x: Tensor, *operands: Tensor) -> Any:
-        tensors = [x]
+        tensors = [x.clone()]
         for (step, _), operand in zip(program, operands, strict=True):
             step.run(tensors, operand)
         return tensors, [tensor._version for tensor in tensors], _storage_groups(tensors)

@@ -147,6 +147,7 @@ def test_saved_tensor_modified_in_place_is_found() -> None:
 
 def test_version_counters_count_as_for_plain_tensors() -> None:
     def program(x: Tensor, y: Tensor) -> Any:
+        x = x.clone()
         view, detached = x[1:], x.detach()
         versions = [x._version]
         x.add_(1)
@@ -295,8 +296,10 @@ def test_autocast(x: Argument, w: Argument) -> None:
 def test_module_training_steps() -> None:
     def program(x: Tensor, y: Tensor, *parameters: Tensor) -> Any:
         model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 3))
-        for own, given in zip(model.parameters(), parameters, strict=True):
-            own.data = given
+        names = [name for name, _ in model.named_parameters()]
+        for name, given in zip(names, parameters, strict=True):
+            layer, _, field = name.partition(".")
+            setattr(model[int(layer)], field, nn.Parameter(given))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         losses = []
         for _ in range(3):

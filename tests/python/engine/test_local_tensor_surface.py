@@ -124,11 +124,14 @@ def test_tensor_map_on_a_subset() -> None:
     assert_each_rank(y, {1: torch.full((2,), 2.0), 2: torch.full((2,), 3.0)})
 
 
-def test_tensor_map_that_writes_its_shard_touches_that_rank_only() -> None:
+def test_tensor_map_shows_its_callback_read_only_tensors() -> None:
     x = same_on(3, torch.zeros(2))
     with polyrank.LocalTensorMode(3):
-        polyrank.tensor_map(x, lambda rank, tensor: tensor.add_(rank))
-    assert_each_rank(x, {r: torch.full((2,), float(r)) for r in range(3)})
+        with pytest.raises((polyrank.Error, RuntimeError)):
+            polyrank.tensor_map(x, lambda rank, tensor: tensor.add_(rank))
+        y = polyrank.tensor_map(x, lambda _, tensor: tensor)
+        y.add_(1)
+    assert_each_rank(x, dict.fromkeys(range(3), torch.zeros(2)))
 
 
 def test_reconcile_args() -> None:

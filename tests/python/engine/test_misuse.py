@@ -113,7 +113,7 @@ def test_bad_rank_dependent_ints(values: dict[int, object]) -> None:
 
 def test_rank_dependent_int_of_other_ranks() -> None:
     with pytest.raises(polyrank.UsageError, match="rank"):
-        local_int((1, 2)) + local_int((1, 2, 3))
+        local_int({0: 1, 1: 2}) + local_int({1: 1, 2: 2})
     with pytest.raises(polyrank.UsageError, match="rank"):
         shared(8, ranks=4).on_all_ranks()[: local_int((1, 2))]
 

@@ -189,8 +189,8 @@ assert not changed, changed
 with polyrank.lockstep(world_size=2), polyrank.LocalTensorMode(2):
     assert torch.manual_seed is not before[(str(torch), "manual_seed")]
 changed = [key for key, value in names().items() if key in before and before[key] is not value]
-assert set(changed) <= {(str(dist.distributed_c10d), "_default_pg_init_method"),
-                        (str(dist.distributed_c10d), "STORE_BASED_BARRIER_PREFIX")}, changed
+# Setting up a process group leaves this behind, whoever does it.
+assert set(changed) <= {(str(dist.distributed_c10d), "_backend")}, changed
 """
 
 

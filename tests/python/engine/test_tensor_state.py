@@ -157,7 +157,7 @@ def test_properties() -> None:
     def program(x: Tensor) -> Any:
         return (
             x.T, x.mT, x.H, x.ndim, x.itemsize, x.nbytes, x.is_leaf, x.layout, x.device,
-            x.dtype, x.is_sparse, x.is_quantized, x.is_meta, x.output_nr, x._version, x.real,
+            x.dtype, x.is_sparse, x.is_quantized, x.is_meta, x.output_nr, x.real,
             x.is_contiguous(), x.get_device(), x.is_pinned(),
         )  # fmt: skip
 

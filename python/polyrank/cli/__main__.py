@@ -1,0 +1,5 @@
+"""`python -m polyrank.cli`, the same as `polyrank`."""
+
+from polyrank.cli.app import main
+
+main()

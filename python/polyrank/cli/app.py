@@ -1,0 +1,121 @@
+"""The commands and what they accept."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyrank.cli.options import RunOptions
+from polyrank.cli.run import run_program
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Runs an N-rank distributed PyTorch program in one process.",
+)
+
+
+class World(str, Enum):
+    """How ranks are run."""
+
+    lockstep = "lockstep"
+
+
+class Device(str, Enum):
+    """Where tensors of a script that asks for cuda live."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+@app.callback()
+def polyrank() -> None:
+    """Keep `run` a command of its own, so that others can stand beside it."""
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def run(
+    script: Annotated[str, typer.Argument(help="The script, or with -m a module's name.")],
+    arguments: Annotated[list[str] | None, typer.Argument(help="What the script gets.")] = None,
+    world: Annotated[
+        World, typer.Option(help="[b]lockstep[/b]: all ranks at the same line, one process.")
+    ] = World.lockstep,
+    ranks: Annotated[int | None, typer.Option(min=1, help="The world size.")] = None,
+    nproc_per_node: Annotated[
+        int | None,
+        typer.Option(
+            "--nproc-per-node", "--nproc_per_node", min=1, help="Ranks a node, as in torchrun."
+        ),
+    ] = None,
+    nnodes: Annotated[int, typer.Option(min=1, help="Nodes, as in torchrun.")] = 1,
+    module: Annotated[
+        bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
+    ] = False,
+    device: Annotated[
+        Device | None,
+        typer.Option(
+            help="[b]cpu[/b]: tensors that the script puts on cuda live on the CPU, and torch.cuda "
+            "answers as on a cluster. Default: cpu where there is no GPU."
+        ),
+    ] = None,
+) -> None:
+    """Run a torch.distributed script on N ranks in this process, every rank's values exact.
+
+    The script is an ordinary one: it calls init_process_group with any backend, get_rank(),
+    DeviceMesh, collectives. get_rank() gives an int that differs between ranks; slicing and
+    arithmetic take it as it is. A branch on it (if rank == 0:) can't go both ways at once and is
+    an error that says so.
+
+    [b]Examples[/b]
+
+    polyrank run --world lockstep --ranks 64 train.py --epochs 2
+
+    polyrank run --nproc-per-node 8 --nnodes 4 -m my_package.train
+
+    [b]Exit codes[/b]: 0 done; the script's own sys.exit code; 1 the script raised; 2 these
+    arguments are wrong; 3 ranks disagree (DivergenceError); 4 a collective is wrong
+    (CollectiveError); 5 an operator is not supported (UnsupportedOpError).
+    """
+    world_size = _world_size(ranks, nproc_per_node, nnodes)
+    if not module and not Path(script).is_file():
+        raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
+    options = RunOptions(
+        script=script,
+        arguments=tuple(arguments or ()),
+        is_module=module,
+        world_size=world_size,
+        local_world_size=nproc_per_node or world_size // nnodes,
+        device=None if device is None else device.value,
+    )
+    raise typer.Exit(run_program(options))
+
+
+def _world_size(ranks: int | None, nproc_per_node: int | None, nnodes: int) -> int:
+    if ranks is None and nproc_per_node is None:
+        raise typer.BadParameter(
+            "say how many ranks there are: --ranks N, or --nproc-per-node N [--nnodes M]",
+            param_hint="--ranks",
+        )
+    if nproc_per_node is None:
+        assert ranks is not None
+        if ranks % nnodes:
+            raise typer.BadParameter(
+                f"{ranks} ranks do not spread evenly over {nnodes} nodes", param_hint="--nnodes"
+            )
+        return ranks
+    if ranks is not None and ranks != nproc_per_node * nnodes:
+        raise typer.BadParameter(
+            f"{nproc_per_node} ranks on each of {nnodes} nodes are {nproc_per_node * nnodes} "
+            f"ranks, not {ranks}",
+            param_hint="--ranks",
+        )
+    return nproc_per_node * nnodes
+
+
+def main() -> None:
+    """Entry point of the `polyrank` command."""
+    app()

@@ -1,0 +1,56 @@
+"""The environment variables that torchrun sets, for a process that is all ranks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from polyrank.errors import DivergenceError
+
+# Variables that have one value per rank.
+RANK_DEPENDENT = ("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK")
+
+
+class _Environment(os._Environ):  # type: ignore[type-arg]
+    """os.environ, where reading a variable that each rank has its own of is an error."""
+
+    def __getitem__(self, key: str) -> str:
+        if key in RANK_DEPENDENT:
+            raise DivergenceError(
+                f"the environment variable {key} has a value of its own on each rank, and one "
+                "process runs all ranks. Use torch.distributed.get_rank(), which gives a "
+                "rank-dependent int, or run the script in the threads world "
+                "(`polyrank run --world threads`)."
+            )
+        value: str = super().__getitem__(key)
+        return value
+
+    def __contains__(self, key: object) -> bool:
+        return key in RANK_DEPENDENT or super().__contains__(key)
+
+
+@contextlib.contextmanager
+def torchrun_environment(world_size: int, local_world_size: int) -> Iterator[None]:
+    """Set what torchrun sets; put os.environ back afterwards."""
+    variables = {
+        "WORLD_SIZE": str(world_size),
+        "LOCAL_WORLD_SIZE": str(local_world_size),
+        "GROUP_WORLD_SIZE": str(world_size // local_world_size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29500",
+        "TORCHELASTIC_RUN_ID": "polyrank",
+    }
+    before = {name: os.environ.get(name) for name in variables}
+    plain_class = os.environ.__class__
+    os.environ.update(variables)
+    os.environ.__class__ = _Environment
+    try:
+        yield
+    finally:
+        os.environ.__class__ = plain_class
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

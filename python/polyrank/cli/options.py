@@ -1,0 +1,17 @@
+"""What `polyrank run` was asked to do, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """One run of a program."""
+
+    script: str  # a file, or with is_module a module's name
+    arguments: tuple[str, ...]
+    is_module: bool
+    world_size: int
+    local_world_size: int  # ranks a node
+    device: str | None  # "cpu", "cuda" or None: decide by what the machine has

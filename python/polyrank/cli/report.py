@@ -1,0 +1,102 @@
+"""What a run did, as a table."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+
+from polyrank import _C
+
+
+@dataclass(frozen=True)
+class CollectiveRow:
+    """The launches of one kind of collective on one group."""
+
+    kind: str
+    group: str
+    group_size: int
+    num_groups: int
+    count: int  # launches, as one rank counts them
+    input_bytes: int  # of one rank, over all launches
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """The counts of one run."""
+
+    world_size: int
+    collectives: list[CollectiveRow]
+    cohort_calls: int  # operator calls that were made
+    rank_calls: int  # operator calls that one per rank would have been
+    seconds: float
+    peak_memory_bytes: int
+
+
+@dataclass
+class RunMeter:
+    """Counts from its making on; read() gives what came since."""
+
+    world_size: int
+    started: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        _C.reset_report()
+        _C.reset_call_counts()
+
+    def read(self) -> RunReport:
+        """Counts and time up to now."""
+        cohort_calls, rank_calls = _C.call_counts()
+        rows = [
+            CollectiveRow(
+                kind=row["kind"],
+                group=row["group"] or row["group_name"],
+                group_size=row["group_size"],
+                num_groups=row["num_groups"],
+                count=row["count"],
+                input_bytes=row["bytes"],
+            )
+            for row in _C.report()
+        ]
+        return RunReport(
+            world_size=self.world_size,
+            collectives=rows,
+            cohort_calls=cohort_calls,
+            rank_calls=rank_calls,
+            seconds=time.perf_counter() - self.started,
+            # Linux counts in KiB.
+            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        )
+
+
+def print_report(report: RunReport) -> None:
+    """Print the tables to stderr, so that the script's own output stays as it is."""
+    console = Console(file=sys.stderr)
+    if report.collectives:
+        table = Table(title="Collectives, as each rank launched them")
+        for name in ("kind", "group", "size", "groups", "count", "bytes a rank"):
+            table.add_column(name, justify="left" if name in ("kind", "group") else "right")
+        for row in report.collectives:
+            table.add_row(
+                row.kind,
+                row.group,
+                f"{row.group_size:,}",
+                f"{row.num_groups:,}",
+                f"{row.count:,}",
+                f"{row.input_bytes:,}",
+            )
+        console.print(table)
+    saved = 1 - report.cohort_calls / report.rank_calls if report.rank_calls else 0.0
+    summary = Table(title=f"{report.world_size:,} ranks in one process", show_header=False)
+    summary.add_column("what")
+    summary.add_column("value", justify="right")
+    summary.add_row("operator calls, one per rank", f"{report.rank_calls:,}")
+    summary.add_row("operator calls, one per cohort", f"{report.cohort_calls:,}")
+    summary.add_row("saved", f"{saved:.1%}")
+    summary.add_row("seconds", f"{report.seconds:.1f}")
+    summary.add_row("peak memory", f"{report.peak_memory_bytes / 2**20:,.0f} MiB")
+    console.print(summary)

@@ -1,0 +1,123 @@
+"""Runs one program in the lockstep world."""
+
+from __future__ import annotations
+
+import contextlib
+import runpy
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from polyrank.cli.device import cuda_on_cpu
+from polyrank.cli.environment import torchrun_environment
+from polyrank.cli.options import RunOptions
+from polyrank.cli.process_group import lockstep_process_group
+from polyrank.cli.report import RunMeter, print_report
+from polyrank.errors import CollectiveError, DivergenceError, UnsupportedOpError
+from polyrank.local_tensor_mode import LocalTensorMode
+from polyrank.process_groups import known_process_groups
+
+# Exit code by what the script raised; docs/run.md.
+_EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (DivergenceError, 3),
+    (CollectiveError, 4),
+    (UnsupportedOpError, 5),
+)
+_EXIT_RAISED = 1
+
+
+def run_program(options: RunOptions) -> int:
+    """Run the program on all ranks, print what it did, and return the exit code."""
+    meter = RunMeter(options.world_size)
+    exit_code = 0
+    try:
+        with _world(options), _progress(options):
+            _run_script(options)
+    except SystemExit as exit_request:
+        exit_code = _code_of(exit_request)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        _print_error(error)
+        exit_code = next(
+            (code for kind, code in _EXIT_CODES if isinstance(error, kind)), _EXIT_RAISED
+        )
+    print_report(meter.read())
+    return exit_code
+
+
+@contextlib.contextmanager
+def _world(options: RunOptions):  # type: ignore[no-untyped-def]
+    use_cpu = options.device == "cpu" or (
+        options.device is None and not torch.cuda.is_available() and _mentions_cuda(options)
+    )
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(
+            torchrun_environment(options.world_size, options.local_world_size)
+        )
+        stack.enter_context(known_process_groups())
+        stack.enter_context(lockstep_process_group(options.world_size))
+        if use_cpu:
+            stack.enter_context(cuda_on_cpu(options.local_world_size))
+        stack.enter_context(LocalTensorMode(options.world_size))
+        yield
+
+
+def _mentions_cuda(options: RunOptions) -> bool:
+    # Mapping devices costs each call of torch a detour, so a script without the word goes without.
+    return options.is_module or "cuda" in Path(options.script).read_text(errors="replace")
+
+
+def _run_script(options: RunOptions) -> None:
+    old_argv, old_path = sys.argv[:], sys.path[:]
+    sys.argv = [options.script, *options.arguments]
+    try:
+        if options.is_module:
+            sys.path.insert(0, "")
+            runpy.run_module(options.script, run_name="__main__", alter_sys=True)
+        else:
+            sys.path.insert(0, str(Path(options.script).resolve().parent))
+            runpy.run_path(options.script, run_name="__main__")
+    finally:
+        sys.argv, sys.path[:] = old_argv, old_path
+
+
+@contextlib.contextmanager
+def _progress(options: RunOptions):  # type: ignore[no-untyped-def]
+    console = Console(file=sys.stderr)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(f"{options.script} on {options.world_size:,} ranks"):
+        yield
+
+
+def _code_of(exit_request: SystemExit) -> int:
+    if exit_request.code is None:
+        return 0
+    if isinstance(exit_request.code, int):
+        return exit_request.code
+    print(exit_request.code, file=sys.stderr)
+    return _EXIT_RAISED
+
+
+def _print_error(error: BaseException) -> None:
+    """Print the traceback from the script's first frame on."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = str(Path(__file__).parent)
+    start = next(
+        (
+            index
+            for index, frame in enumerate(frames)
+            if not frame.filename.startswith(own)
+            and "runpy" not in frame.filename
+            and frame.filename != contextlib.__file__
+        ),
+        0,
+    )
+    lines = traceback.format_list(frames[start:])
+    text = "".join(traceback.format_exception_only(type(error), error))
+    print("Traceback (most recent call last):\n" + "".join(lines) + text, end="", file=sys.stderr)
