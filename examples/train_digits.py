@@ -152,7 +152,7 @@ def write_losses(path: Path, losses: list[float]) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w") as file:
         json.dump(losses, file)
-    os.replace(name, path)
+    Path(name).replace(path)
 
 
 def parse_args() -> argparse.Namespace:
@@ -172,7 +172,9 @@ def make_mesh(args: argparse.Namespace) -> DeviceMesh:
     tp_size = args.tp or min(4, world_size)
     dp_size = world_size // tp_size
     if dp_size * tp_size != world_size or args.hidden % tp_size:
-        raise SystemExit(f"--tp {tp_size} must divide {world_size} ranks and --hidden {args.hidden}")
+        raise SystemExit(
+            f"--tp {tp_size} must divide {world_size} ranks and --hidden {args.hidden}"
+        )
     if args.batch_size % dp_size or NUM_TEST_SAMPLES % dp_size:
         raise SystemExit(
             f"{dp_size} data parallel ranks must divide --batch-size {args.batch_size} "

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 SWEEP = os.environ.get("POLYRANK_SWEEP") == "1"
 
 hypothesis.settings.register_profile(
-    "quick", max_examples=40, deadline=None, derandomize=True, database=None
+    "quick", max_examples=100, deadline=None, derandomize=True, database=None
 )
-hypothesis.settings.register_profile("sweep", max_examples=1000, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("sweep", max_examples=3000, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("sweep" if SWEEP else "quick")
 
 

@@ -78,7 +78,7 @@ class LocalTensor(torch.Tensor):
     """
 
     # The default would send each call through Python; nothing here needs it.
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def __new__(
         cls, local_tensors: Mapping[int, torch.Tensor], requires_grad: bool = False
@@ -103,13 +103,13 @@ class LocalTensor(torch.Tensor):
             for rank, tensor in local_tensors.items()
         }
         result: LocalTensor = _C.make_local_tensor(tensors)
-        return result.requires_grad_() if requires_grad else result
+        return result.requires_grad_() if requires_grad else result  # type: ignore[return-value]
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__()
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls,
         func: Any,
         types: tuple[type, ...],
@@ -230,9 +230,9 @@ class LocalTensor(torch.Tensor):
             return self.cohorts()[0].tensor.tolist()
         if self.dim() == 0:
             return self.item()
-        return [row.tolist() for row in self.unbind(0)]  # type: ignore[no-untyped-call]
+        return [row.tolist() for row in self.unbind(0)]
 
-    def __repr__(self, *, tensor_contents: object = None) -> str:
+    def __repr__(self, *, tensor_contents: object = None) -> str:  # type: ignore[override]
         with _disable_current_modes(), torch.no_grad():
             cohorts = self.cohorts()
             lines = [

@@ -18,7 +18,7 @@ from polyrank.rank_dependent import RankDependentFunctions
 _modes: list[LocalTensorMode] = []
 
 
-class LocalTensorMode(TorchDispatchMode):
+class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Runs the block for a set of ranks at once.
 
     Factories make LocalTensors, random operators draw from each rank's own stream,
@@ -39,7 +39,7 @@ class LocalTensorMode(TorchDispatchMode):
     def __init__(
         self, ranks: int | frozenset[int], *, rank_dependent_get_rank: bool = True
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         if isinstance(ranks, int) and not isinstance(ranks, bool) and ranks > 0:
             self.ranks = frozenset(range(ranks))
         elif isinstance(ranks, frozenset) and ranks and min(ranks) >= 0:
@@ -70,7 +70,7 @@ class LocalTensorMode(TorchDispatchMode):
         functions.install()
         self._functions.append(functions)
         _modes.append(self)
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(
@@ -79,7 +79,7 @@ class LocalTensorMode(TorchDispatchMode):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        super().__exit__(exc_type, exc_val, exc_tb)
+        super().__exit__(exc_type, exc_val, exc_tb)  # type: ignore[no-untyped-call]
         _modes.pop()
         self._functions.pop().uninstall()
         if self not in _modes:
@@ -95,7 +95,8 @@ class LocalTensorMode(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Handle what our kernel passed on: operands that handle operators themselves, and
-        operators that it does not cover yet."""
+        operators that it does not cover yet.
+        """
         if any(is_foreign_subclass(kind) for kind in types):
             return NotImplemented
         _C.cover_operators()
@@ -172,7 +173,7 @@ def maybe_disable_local_tensor_mode() -> contextlib.AbstractContextManager[None]
 
 
 def _share_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.untyped_storage()._cdata == b.untyped_storage()._cdata
+    return a.untyped_storage()._cdata == b.untyped_storage()._cdata  # type: ignore[no-any-return]
 
 
 def _fake_tensor_mode_is_active() -> bool:

@@ -47,7 +47,7 @@ def reduce_local_tensor(tensor: LocalTensor) -> tuple[Any, ...]:
     """What pickle needs to make `tensor` again."""
     _refuse_without_bytes(tensor)
     if tensor.is_conj() or tensor.is_neg():  # the bytes mean something else: write what they mean
-        plain = tensor.detach().resolve_conj().resolve_neg()
+        plain: Any = tensor.detach().resolve_conj().resolve_neg()
         return reduce_local_tensor(plain.requires_grad_(tensor.requires_grad))
     if not tensor.is_leaf:
         raise UnsupportedOpError(
@@ -79,7 +79,8 @@ def deepcopy_local_tensor(tensor: LocalTensor, memo: dict[int, Any]) -> LocalTen
     _, arguments = reduce_local_tensor(tensor)
     storage = copy.deepcopy(arguments[0], memo)
     attributes = copy.deepcopy(tensor.__dict__, memo)
-    result = rebuild_local_tensor(storage, *arguments[1:-1], attributes)
+    _, dtype, ranks, geometries, requires_grad, _ = arguments
+    result = rebuild_local_tensor(storage, dtype, ranks, geometries, requires_grad, attributes)
     memo[id(tensor)] = result
     if tensor.grad is not None:
         result.grad = copy.deepcopy(tensor.grad, memo)
@@ -97,5 +98,5 @@ def _reduce_storage(storage: _C.LocalStorage) -> tuple[Any, ...]:
     return rebuild_storage, storage._state()
 
 
-copyreg.pickle(_C.LocalStorage, _reduce_storage)  # type: ignore[arg-type]
+copyreg.pickle(_C.LocalStorage, _reduce_storage)
 torch.serialization.add_safe_globals([rebuild_storage, rebuild_local_tensor])

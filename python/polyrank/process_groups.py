@@ -64,7 +64,9 @@ def _wrap_helper(original: Callable[..., Any], families: _Families) -> Callable[
         if not global_ranks_in_group:  # the default group: a new start
             group, store = original(group_size, group_rank, global_ranks_in_group, *args, **kwargs)
             _C.clear_process_groups()
-            _C.register_process_group(group.group_name, list(range(group_size)), group_size, "world")
+            _C.register_process_group(
+                group.group_name, list(range(group_size)), group_size, "world"
+            )
             return group, store
         members = list(global_ranks_in_group)
         # A group that rank 0 is not in would not be made. This process is its other members too.
@@ -134,7 +136,7 @@ def _wrap_split(families: _Families) -> Callable[..., Any]:
                 )
                 if mine is None or 0 in ranks:
                     mine = group
-        return mine
+        return mine  # type: ignore[return-value]
 
     return split_group
 
@@ -144,7 +146,7 @@ def members_of(group_name: str) -> tuple[list[int], int | None]:
     if not dist.is_initialized():
         return [], None
     try:
-        group = distributed_c10d._resolve_process_group(group_name)
+        group = distributed_c10d._resolve_process_group(group_name)  # type: ignore[arg-type,attr-defined]
         return dist.get_process_group_ranks(group), dist.get_world_size()
     except (RuntimeError, KeyError, ValueError):
         return [], dist.get_world_size()
@@ -181,7 +183,7 @@ def known_process_groups() -> Iterator[None]:
     _C.clear_process_groups()
     if dist.is_initialized():
         world_size = dist.get_world_size()
-        name = dist.group.WORLD.group_name
+        name = dist.group.WORLD.group_name  # type: ignore[union-attr]
         _C.register_process_group(name, list(range(world_size)), world_size, "world")
     originals = [(owner, name, vars(owner)[name]) for owner, name, _ in patches]
     for owner, name, replacement in patches:

@@ -12,6 +12,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.local_int_node import LocalIntNode
 
-_TORCH_FOLDER = os.path.dirname(torch.__file__) + os.sep
+_TORCH_FOLDER = str(Path(torch.__file__).parent) + os.sep
 
 
 def _enabled_mode() -> Any:
@@ -34,7 +35,7 @@ def _enabled_mode() -> Any:
 def rank_dependent_int(value_of_rank: dict[int, int]) -> int | torch.SymInt:
     """An int where all ranks agree, else a SymInt that differs between them."""
     values = set(value_of_rank.values())
-    return values.pop() if len(values) == 1 else torch.SymInt(LocalIntNode(value_of_rank))
+    return values.pop() if len(values) == 1 else torch.SymInt(LocalIntNode(value_of_rank))  # type: ignore[no-untyped-call]
 
 
 # --- get_rank ---------------------------------------------------------------------------------
@@ -49,11 +50,7 @@ def _make_get_rank(original: Callable[..., int]) -> Callable[..., int | torch.Sy
         """
         mode = _enabled_mode()
         caller = sys._getframe(1).f_code.co_filename
-        if (
-            mode is None
-            or not mode.has_rank_dependent_get_rank
-            or caller.startswith(_TORCH_FOLDER)
-        ):
+        if mode is None or not mode.has_rank_dependent_get_rank or caller.startswith(_TORCH_FOLDER):
             return original(group)
         if group is None or group is dist.group.WORLD:
             return rank_dependent_int({rank: rank for rank in mode.ranks})
@@ -168,7 +165,7 @@ def _initial_seed(mode: Any) -> int | torch.SymInt:
 
 
 def _get_rng_state(mode: Any) -> torch.Tensor:
-    return mode._state.get_rng_state(torch.device("cpu"))
+    return mode._state.get_rng_state(torch.device("cpu"))  # type: ignore[no-any-return]
 
 
 def _set_rng_state(mode: Any, new_state: torch.Tensor) -> None:

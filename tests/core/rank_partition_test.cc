@@ -189,7 +189,7 @@ TEST(RankPartition, RandomPartitions) {
   }
 }
 
-// Neither the table of pairs nor the way cohort by cohort: each is taken by some of these.
+// Through the table of pairs and cohort by cohort: each way is taken by some of these.
 TEST(RankPartition, MeetOfFewAndOfManyCohorts) {
   Random random(29);
   constexpr std::int64_t kSize = 2000;

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import polyrank
 import pytest
 import torch
 
 # Imported for the operators that they register.
 import torch.distributed._functional_collectives
 import torch.distributed._symmetric_memory
-import torch.distributed.tensor  # noqa: F401
-
-import polyrank
+import torch.distributed.tensor
 
 # Operators whose kernel at the Python key is another's, which must stay.
 KERNELS_OF_OTHERS: dict[str, str] = {

@@ -48,8 +48,7 @@ TEST(Exchange, AllGatherConcatenatesOrStacks) {
 
 TEST(Exchange, AllGatherOfAListHandsOutTheMembersTensors) {
   const at::Tensor first = at::ones({2});
-  const MemberOutputs out =
-      exchange(call_of("c10d::allgather_"), members({first, at::zeros({3})}));
+  const MemberOutputs out = exchange(call_of("c10d::allgather_"), members({first, at::zeros({3})}));
   ASSERT_THAT(out.tensors, SizeIs(2));
   EXPECT_TRUE(out.tensors[0][0].is_same(first));
   EXPECT_FALSE(out.are_new);
@@ -80,9 +79,8 @@ TEST(Exchange, BroadcastHandsOutTheRootsTensor) {
 }
 
 TEST(Exchange, AllToAllTransposes) {
-  const MemberOutputs out =
-      exchange(call_of("c10d::alltoall_base_"),
-               members({at::tensor({1.0F, 2.0F}), at::tensor({3.0F, 4.0F})}));
+  const MemberOutputs out = exchange(call_of("c10d::alltoall_base_"),
+                                     members({at::tensor({1.0F, 2.0F}), at::tensor({3.0F, 4.0F})}));
   EXPECT_THAT(values(out.tensors[0][0]), ElementsAre(1, 3));
   EXPECT_THAT(values(out.tensors[0][1]), ElementsAre(2, 4));
 }
@@ -96,9 +94,9 @@ TEST(Exchange, AllToAllWithSplitSizesMatchesSendersAndReceivers) {
   EXPECT_THAT(values(out.tensors[0][0]), ElementsAre(1, 4));
   EXPECT_THAT(values(out.tensors[0][1]), ElementsAre(2, 3));
   inputs.output_split_sizes = {{1, 1}, {1, 0}};
-  EXPECT_THAT([&] { exchange(call, inputs); },
-              ThrowsMessage<CollectiveError>(
-                  HasSubstr("rank 0 sends 2 rows to rank 1, which expects 1")));
+  EXPECT_THAT(
+      [&] { exchange(call, inputs); },
+      ThrowsMessage<CollectiveError>(HasSubstr("rank 0 sends 2 rows to rank 1, which expects 1")));
   inputs.input_split_sizes = {{1, 1}, {1, 0}};
   EXPECT_THAT([&] { exchange(call, inputs); },
               ThrowsMessage<CollectiveError>(HasSubstr("it must be 2 pieces, of together 3")));
@@ -118,14 +116,16 @@ TEST(Exchange, NamesRanksWhoseTensorsDoNotFit) {
   for (const char* op : {"c10d::allreduce_", "c10d::_allgather_base_", "c10d::broadcast_",
                          "c10d::_reduce_scatter_base_", "c10d::alltoall_base_"}) {
     EXPECT_THAT([&] { exchange(call_of(op), uneven); },
-                ThrowsMessage<CollectiveError>(HasSubstr(
-                    "ranks 0-1 hold float32[4], rank 2 holds float32[2, 3]. Pad them")))
+                ThrowsMessage<CollectiveError>(
+                    HasSubstr("ranks 0-1 hold float32[4], rank 2 holds float32[2, 3]. Pad them")))
         << op;
   }
   EXPECT_THAT(
-      [] { exchange(call_of("c10d::_reduce_scatter_base_"), members({at::ones({3}), at::ones({3})})); },
-      ThrowsMessage<CollectiveError>(
-          HasSubstr("group \"dp\" (ranks 0-1): reduce_scatter cuts each rank's float32[3] into 2")));
+      [] {
+        exchange(call_of("c10d::_reduce_scatter_base_"), members({at::ones({3}), at::ones({3})}));
+      },
+      ThrowsMessage<CollectiveError>(HasSubstr(
+          "group \"dp\" (ranks 0-1): reduce_scatter cuts each rank's float32[3] into 2")));
 }
 
 TEST(DescribeMembers, AbbreviatesManyShapes) {

@@ -111,8 +111,9 @@ void init_local_tensor(py::module_& module) {
       .def("_state", &storage_state);
   module.def("set_local_tensor_class", &set_local_tensor_class, py::arg("type"));
   module.def("make_local_tensor", &make_from_dict, py::arg("tensors"));
-  module.def("is_local_tensor", [](const at::Tensor& t) { return LocalTensorImpl::from(t) != nullptr; },
-             py::arg("tensor"));
+  module.def(
+      "is_local_tensor", [](const at::Tensor& t) { return LocalTensorImpl::from(t) != nullptr; },
+      py::arg("tensor"));
   module.def("cohorts", &cohorts, py::arg("tensor"));
   module.def("on_rank", &on_rank, py::arg("tensor"), py::arg("rank"));
   module.def("take_rank", &take_rank, py::arg("tensor"), py::arg("rank"));

@@ -21,8 +21,7 @@ void init_lockstep_mode(py::module_& module) {
       .def("get_rng_state", &rank_rng_state, py::arg("device"))
       .def("set_rng_state", &set_rank_rng_state, py::arg("device"), py::arg("state"));
   module.def(
-      "call_counts",
-      [] { return std::pair(call_counts().cohort_calls, call_counts().rank_calls); },
+      "call_counts", [] { return std::pair(call_counts().cohort_calls, call_counts().rank_calls); },
       "Operator calls so far: how many the cohorts took, how many one per rank would have been.");
   module.def("reset_call_counts", &reset_call_counts);
   module.def(

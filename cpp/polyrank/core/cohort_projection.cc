@@ -17,8 +17,8 @@ using Table = std::shared_ptr<const std::vector<std::int32_t>>;
 
 Table make_table(const RankPartition& fine, const RankPartition& coarse) {
   if (!refines(fine, coarse)) {
-    throw UsageError(str_cat("cohorts ", fine.to_string(), " do not each lie in one of ",
-                             coarse.to_string()));
+    throw UsageError(
+        str_cat("cohorts ", fine.to_string(), " do not each lie in one of ", coarse.to_string()));
   }
   std::vector<std::int32_t> table;
   table.reserve(static_cast<std::size_t>(fine.num_cohorts()));

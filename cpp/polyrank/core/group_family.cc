@@ -12,7 +12,7 @@ namespace polyrank {
 
 struct GroupFamily::Rep {
   std::int64_t group_size = 0;
-  std::vector<std::int64_t> members;         // group after group
+  std::vector<std::int64_t> members;  // group after group
   RankSet ranks;
   std::vector<std::int64_t> place_of_index;  // index in `ranks` -> index in `members`
 
@@ -46,8 +46,8 @@ GroupFamily GroupFamily::intern(std::vector<std::vector<std::int64_t>> groups) {
   rep->group_size = static_cast<std::int64_t>(groups.front().size());
   for (const auto& group : groups) {
     if (static_cast<std::int64_t>(group.size()) != rep->group_size) {
-      throw UsageError(str_cat("groups of one family have equal size; got one of ",
-                               rep->group_size, " ranks and one of ", group.size()));
+      throw UsageError(str_cat("groups of one family have equal size; got one of ", rep->group_size,
+                               " ranks and one of ", group.size()));
     }
     rep->members.insert(rep->members.end(), group.begin(), group.end());
   }

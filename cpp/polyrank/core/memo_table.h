@@ -7,8 +7,8 @@
 
 namespace polyrank {
 
-// Remembers results by key. Cleared when it holds `kMaxEntries` entries or `kMaxCost` units of cost,
-// so that a program which never repeats itself does not grow; what it repeats is soon back.
+// Remembers results by key. Cleared when it holds `kMaxEntries` entries or `kMaxCost` units of
+// cost, so that a program which never repeats itself does not grow; what it repeats is soon back.
 //
 // Thread rule: one table a thread (`thread_local`), hence no lock.
 template <class Key, class Value, class Hash>

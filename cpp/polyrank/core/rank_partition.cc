@@ -288,7 +288,8 @@ RankPartition RankPartition::coarsen(std::span<const std::int64_t> label_of_coho
   }
   std::vector<std::int32_t> cohorts(static_cast<std::size_t>(ranks().size()));
   for (std::size_t i = 0; i < cohorts.size(); ++i) {
-    cohorts[i] = number_of_cohort[static_cast<std::size_t>(cohort_at(static_cast<std::int64_t>(i)))];
+    cohorts[i] =
+        number_of_cohort[static_cast<std::size_t>(cohort_at(static_cast<std::int64_t>(i)))];
   }
   return intern(ranks(), std::move(cohorts), num_numbers);
 }

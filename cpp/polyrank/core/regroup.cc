@@ -52,10 +52,8 @@ std::vector<std::int32_t> find_tuples(const RankPartition& partition, const Grou
 std::shared_ptr<const Regrouping> make_regrouping(const RankPartition& partition,
                                                   const GroupFamily& family, OutputKind kind) {
   auto regrouping = std::make_shared<Regrouping>();
-  const std::vector<std::int32_t> tuple_of_group =
-      find_tuples(partition, family, regrouping.get());
-  const std::int64_t num_positions =
-      kind == OutputKind::kOwnPerMember ? family.group_size() : 1;
+  const std::vector<std::int32_t> tuple_of_group = find_tuples(partition, family, regrouping.get());
+  const std::int64_t num_positions = kind == OutputKind::kOwnPerMember ? family.group_size() : 1;
   const auto source_of = [&](std::int64_t rank) -> Regrouping::Source {
     const std::int64_t group = family.group_of(rank);
     const std::int32_t tuple = group < 0 ? -1 : tuple_of_group[static_cast<std::size_t>(group)];
@@ -80,8 +78,8 @@ std::shared_ptr<const Regrouping> make_regrouping(const RankPartition& partition
 
 }  // namespace
 
-std::shared_ptr<const Regrouping> regroup(const RankPartition& partition,
-                                          const GroupFamily& family, OutputKind kind) {
+std::shared_ptr<const Regrouping> regroup(const RankPartition& partition, const GroupFamily& family,
+                                          OutputKind kind) {
   thread_local MemoTable<Key, std::shared_ptr<const Regrouping>, KeyHash> memo;
   const auto cost = static_cast<std::size_t>(partition.ranks().size());
   return memo.get({partition, family, kind}, cost,

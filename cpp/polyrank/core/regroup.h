@@ -37,7 +37,8 @@ struct Regrouping {
 };
 
 // Groups with a member outside of partition.ranks() do not run.
-// Ensures: (1) ranks of groups that run share a cohort of the result iff their groups have one tuple
+// Ensures: (1) ranks of groups that run share a cohort of the result iff their groups have one
+// tuple
 //          and, for kOwnPerMember, they have one position; (2) ranks of no group that runs share a
 //          cohort iff they did before; (3) no tuple occurs twice.
 // Cost: O(world size) the first time on a thread, a look-up afterwards.

@@ -61,15 +61,13 @@ class LocalKernel final : public c10::OperatorKernel {
     const OperatorInfo& info = this->info(op);
     const OperandScan scan = scan_operands(torch::jit::last(*stack, info.num_arguments));
     LockstepMode* mode = modes.lockstep;
-    const bool in_mode =
-        mode != nullptr && mode->is_enabled() && !BelowLockstepGuard::is_active();
+    const bool in_mode = mode != nullptr && mode->is_enabled() && !BelowLockstepGuard::is_active();
     const bool is_factory = !scan.has_plain && info.returns_tensor;
     if (scan.has_foreign) {
       python_fallback().callBoxed(op, keys, stack);
     } else if (info.handler != nullptr && (scan.has_local || in_mode)) {
       info.handler(op, stack);
-    } else if (scan.has_local ||
-               (in_mode && (is_factory || info.is_random || info.lifts_plain))) {
+    } else if (scan.has_local || (in_mode && (is_factory || info.is_random || info.lifts_plain))) {
       (info.is_foreach ? run_foreach : run_operator)(op, info, mode, stack);
     } else if (mode != nullptr) {
       run_below(op, stack);

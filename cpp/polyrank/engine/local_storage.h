@@ -24,9 +24,9 @@ namespace polyrank {
 // output that aliases it in some cohorts only) is *pinned*: it is a cohort of its own and stays
 // one, so that the outside alias can't go stale.
 
-// The storage of a LocalTensor. It is a genuine c10::StorageImpl, so that whatever in PyTorch shares
-// storages (views, `detach`, `set_`) shares all ranks' memory. It has no data pointer of its own:
-// asking for one raises.
+// The storage of a LocalTensor. It is a genuine c10::StorageImpl, so that whatever in PyTorch
+// shares storages (views, `detach`, `set_`) shares all ranks' memory. It has no data pointer of its
+// own: asking for one raises.
 //
 // Thread rule: as c10::StorageImpl: concurrent reads are fine, writes need outside order.
 //

@@ -23,8 +23,8 @@ LocalTensorImpl& impl_of(const at::Tensor& tensor) {
 LocalTensorImpl& impl_on_rank(const at::Tensor& tensor, std::int64_t rank) {
   LocalTensorImpl& impl = impl_of(tensor);
   if (!impl.ranks().contains(rank)) {
-    throw UsageError(str_cat("this LocalTensor does not live on rank ", rank, "; it lives on ranks ",
-                             impl.ranks().to_string()));
+    throw UsageError(str_cat("this LocalTensor does not live on rank ", rank,
+                             "; it lives on ranks ", impl.ranks().to_string()));
   }
   return impl;
 }
@@ -52,13 +52,14 @@ void check_alike(std::int64_t first_rank, const at::Tensor& first, std::int64_t 
     return;
   }
   const auto describe = [](const at::Tensor& t) {
-    return str_cat("torch.", c10::getDtypeNames(t.scalar_type()).first, " ", c10::str(t.layout()), " with ", t.dim(),
-                   " dimensions on ", c10::str(t.device()));
+    return str_cat("torch.", c10::getDtypeNames(t.scalar_type()).first, " ", c10::str(t.layout()),
+                   " with ", t.dim(), " dimensions on ", c10::str(t.device()));
   };
-  throw UsageError(str_cat(
-      "the ranks of a LocalTensor hold tensors of one dtype, layout, device and number of "
-      "dimensions; rank ", first_rank, " was given ", describe(first), ", rank ", rank,
-      " was given ", describe(tensor)));
+  throw UsageError(
+      str_cat("the ranks of a LocalTensor hold tensors of one dtype, layout, device and number of "
+              "dimensions; rank ",
+              first_rank, " was given ", describe(first), ", rank ", rank, " was given ",
+              describe(tensor)));
 }
 
 // A tensor on the same bytes whose storage refuses to be written.
@@ -149,8 +150,8 @@ std::vector<Cohort> cohorts(const at::Tensor& tensor) {
   std::vector<Cohort> result;
   result.reserve(own.tensors.size());
   for (std::int32_t cohort = 0; cohort < own.partition.num_cohorts(); ++cohort) {
-    result.push_back({own.partition.cohort(cohort),
-                      read_only(own.tensors[static_cast<std::size_t>(cohort)])});
+    result.push_back(
+        {own.partition.cohort(cohort), read_only(own.tensors[static_cast<std::size_t>(cohort)])});
   }
   return result;
 }
@@ -176,11 +177,11 @@ at::Tensor reconcile(const at::Tensor& tensor) {
   for (std::size_t i = 1; i < own.tensors.size(); ++i) {
     const at::Tensor& other = own.tensors[i];
     if (!first.sizes().equals(other.sizes()) || !at::equal(first, other)) {
-      throw DivergenceError(str_cat(
-          "ranks hold different values, so there is no one tensor to reconcile to: ranks ",
-          own.partition.cohort(0).to_string(), " differ from ranks ",
-          own.partition.cohort(static_cast<std::int32_t>(i)).to_string(),
-          ". All-reduce or gather it first, or look at the ranks with `t.cohorts()`."));
+      throw DivergenceError(
+          str_cat("ranks hold different values, so there is no one tensor to reconcile to: ranks ",
+                  own.partition.cohort(0).to_string(), " differ from ranks ",
+                  own.partition.cohort(static_cast<std::int32_t>(i)).to_string(),
+                  ". All-reduce or gather it first, or look at the ranks with `t.cohorts()`."));
     }
   }
   return first.clone();

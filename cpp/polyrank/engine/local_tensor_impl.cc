@@ -21,9 +21,9 @@ namespace {
 
 // Keys beside the backend's that say how to read a tensor's bytes.
 c10::DispatchKeySet view_bits(const at::Tensor& tensor) {
-  return tensor.key_set() & c10::DispatchKeySet({c10::DispatchKey::Conjugate,
-                                                 c10::DispatchKey::Negative,
-                                                 c10::DispatchKey::ZeroTensor});
+  return tensor.key_set() &
+         c10::DispatchKeySet({c10::DispatchKey::Conjugate, c10::DispatchKey::Negative,
+                              c10::DispatchKey::ZeroTensor});
 }
 
 c10::DispatchKeySet keys_for(const at::Tensor& sample) {
@@ -168,9 +168,9 @@ void LocalTensorImpl::set_cohort_tensors(const RankPartition& partition,
                                          std::vector<at::Tensor> tensors) {
   check_alike(partition, tensors);
   const LocalStorage& storage = local_storage();
-  const bool is_uniform = std::all_of(
-      tensors.begin() + 1, tensors.end(),
-      [&](const at::Tensor& tensor) { return same_geometry(tensor, tensors.front()); });
+  const bool is_uniform =
+      std::all_of(tensors.begin() + 1, tensors.end(),
+                  [&](const at::Tensor& tensor) { return same_geometry(tensor, tensors.front()); });
   geometry_partition_ = is_uniform ? RankPartition::uniform(partition.ranks()) : partition;
   has_python_cohorts_ = tensors.front().key_set().has(c10::DispatchKey::Python);
 
@@ -371,8 +371,7 @@ c10::SymInt LocalTensorImpl::sym_numel_custom() const {
 }
 
 c10::SymInt LocalTensorImpl::sym_storage_offset_custom() const {
-  return symbolic_ == nullptr ? TensorImpl::sym_storage_offset_custom()
-                              : symbolic_->storage_offset;
+  return symbolic_ == nullptr ? TensorImpl::sym_storage_offset_custom() : symbolic_->storage_offset;
 }
 
 bool LocalTensorImpl::is_strides_like_custom(at::MemoryFormat memory_format) const {

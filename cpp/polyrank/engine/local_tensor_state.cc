@@ -79,8 +79,7 @@ GeometryState geometry_of(const at::Tensor& tensor) {
   return state;
 }
 
-at::Tensor tensor_on_storage(const c10::intrusive_ptr<LocalStorage>& storage,
-                             c10::ScalarType dtype,
+at::Tensor tensor_on_storage(const c10::intrusive_ptr<LocalStorage>& storage, c10::ScalarType dtype,
                              const std::vector<std::vector<std::int64_t>>& ranks,
                              const std::vector<Geometry>& geometries) {
   const CohortKeysGuard plain(/*keep_python=*/false);
@@ -107,8 +106,7 @@ void put_rank(const at::Tensor& tensor, std::int64_t rank, const at::Tensor& val
   if (value.scalar_type() != tensor.scalar_type() || value.device() != tensor.device()) {
     throw UsageError(str_cat("rank ", rank, " holds ", c10::toString(tensor.scalar_type()), " on ",
                              c10::str(tensor.device()), " but was given ",
-                             c10::toString(value.scalar_type()), " on ",
-                             c10::str(value.device())));
+                             c10::toString(value.scalar_type()), " on ", c10::str(value.device())));
   }
   at::Tensor own = take_rank(tensor, rank);
   if (own.sizes() == value.sizes()) {

@@ -23,8 +23,7 @@ POLYRANK_API StorageState storage_state(const LocalStorage& storage);
 // A storage over such a state.
 // Throws: UsageError if the ranks overlap or their number is not that of the storages.
 POLYRANK_API c10::intrusive_ptr<LocalStorage> make_storage(
-    const std::vector<std::vector<std::int64_t>>& ranks,
-    const std::vector<c10::Storage>& storages);
+    const std::vector<std::vector<std::int64_t>>& ranks, const std::vector<c10::Storage>& storages);
 
 // Sizes, strides and storage offset.
 using Geometry = std::tuple<std::vector<std::int64_t>, std::vector<std::int64_t>, std::int64_t>;

@@ -65,7 +65,8 @@ thread_local bool below_lockstep = false;
 
 LockstepMode::LockstepMode(RankSet ranks) : ranks_(std::move(ranks)), generators_(&device_less) {
   if (ranks_.empty()) {
-    throw UsageError("a mode needs at least one rank; give a world size of 1 or more, or a set of ranks");
+    throw UsageError(
+        "a mode needs at least one rank; give a world size of 1 or more, or a set of ranks");
   }
 }
 

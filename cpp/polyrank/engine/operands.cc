@@ -132,8 +132,7 @@ std::optional<Operands::Element> Operands::element_of(const OperatorInfo& info,
     const bool is_written = writes(info, argument);
     if (LocalTensorImpl* impl = LocalTensorImpl::from(tensor)) {
       element.impl = impl;
-      const bool may_merge = is_written && info.overwrites &&
-                             impl->local_storage().can_replace() &&
+      const bool may_merge = is_written && info.overwrites && impl->local_storage().can_replace() &&
                              impl->local_storage().has_data() && impl->covers_storage();
       element.by_geometry = may_merge || (info.reads_geometry_only && argument == 0);
       note_ranks(impl->ranks());
@@ -186,8 +185,8 @@ void Operands::note_ranks(const RankSet& ranks) {
   if (!ranks_) {
     ranks_ = ranks;
   } else if (*ranks_ != ranks) {
-    throw UsageError(str_cat("operands live on different ranks: one on ranks ",
-                             ranks_->to_string(), ", another on ranks ", ranks.to_string(),
+    throw UsageError(str_cat("operands live on different ranks: one on ranks ", ranks_->to_string(),
+                             ", another on ranks ", ranks.to_string(),
                              ". Make both over the same ranks, or bring one to the other's ranks "
                              "with `tensor_map`."));
   }

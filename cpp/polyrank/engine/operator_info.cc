@@ -31,8 +31,8 @@ constexpr std::array<std::string_view, 3> kOverwriting = {"aten::copy_", "aten::
 
 // Change the metadata of what they write; the tag inplace_view names further ones.
 constexpr std::array<std::string_view, 6> kChangesMetadata = {
-    "aten::resize_", "aten::resize_as_", "aten::set_", "aten::set_data", "aten::_resize_output_",
-    "aten::as_strided_"};
+    "aten::resize_",  "aten::resize_as_",      "aten::set_",
+    "aten::set_data", "aten::_resize_output_", "aten::as_strided_"};
 
 template <class List>
 bool contains(const List& names, std::string_view name) {

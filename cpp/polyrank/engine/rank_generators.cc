@@ -103,8 +103,7 @@ void RankGenerators::seed(const RankPartition& partition, std::span<const std::i
   }
 }
 
-void RankGenerators::set_state(const RankPartition& partition,
-                               std::span<const at::Tensor> states) {
+void RankGenerators::set_state(const RankPartition& partition, std::span<const at::Tensor> states) {
   std::vector<at::Generator> generators;
   generators.reserve(states.size());
   std::unordered_map<std::string, std::int64_t> first_with;

@@ -90,8 +90,8 @@ c10::IValue ResultCombiner::combine_ints(c10::ArrayRef<c10::IValue> values) cons
   std::vector<std::int64_t> ints;
   ints.reserve(values.size());
   for (const c10::IValue& value : values) {
-    const auto known =
-        value.isInt() ? std::optional<std::int64_t>(value.toInt()) : value.toSymInt().maybe_as_int();
+    const auto known = value.isInt() ? std::optional<std::int64_t>(value.toInt())
+                                     : value.toSymInt().maybe_as_int();
     if (!known) {
       throw UnsupportedOpError(str_cat(c10::toString(op_.operator_name()),
                                        " returned a symbolic int on ranks that differ."));
@@ -184,8 +184,7 @@ ResultCombiner::Placement ResultCombiner::place(std::vector<at::Tensor> tensors)
                                        c10::str(tensors[i].layout()),
                                        " layout; a LocalTensor holds dense strided tensors."));
     }
-    sources.push_back(
-        source_of(tensors[i], partition_.lowest_rank(static_cast<std::int32_t>(i))));
+    sources.push_back(source_of(tensors[i], partition_.lowest_rank(static_cast<std::int32_t>(i))));
   }
   LocalStorage* source = sources.front();
   if (std::any_of(sources.begin(), sources.end(),
@@ -271,8 +270,8 @@ void ResultCombiner::throw_differing(c10::ArrayRef<c10::IValue> values) const {
     listed << ", … (" << found.size() << " values)";
   }
   throw DivergenceError(str_cat(
-      c10::toString(op_.operator_name()), " gives different values on different ranks: ",
-      listed.str(),
+      c10::toString(op_.operator_name()),
+      " gives different values on different ranks: ", listed.str(),
       ". One program runs for all ranks and needs one value here. Keep the value in a tensor "
       "(torch.where instead of `if`), all-reduce it first, or run the program in the threads "
       "world (`polyrank run --world threads`)."));

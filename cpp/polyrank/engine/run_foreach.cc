@@ -67,8 +67,7 @@ void run_foreach(const c10::OperatorHandle& op, const OperatorInfo& info, Lockst
     run_operator(op, info, mode, stack);
     return;
   }
-  std::vector<std::vector<c10::IValue>> results(info.num_returns,
-                                                std::vector<c10::IValue>(length));
+  std::vector<std::vector<c10::IValue>> results(info.num_returns, std::vector<c10::IValue>(length));
   for (const Positions& positions : groups) {
     torch::jit::Stack call;
     for (const c10::IValue& argument : arguments) {

@@ -171,7 +171,8 @@ void split_written(const Operands& operands, const OperatorInfo& info,
   if (operands.writes_plain() && !partition.is_uniform()) {
     throw DivergenceError(str_cat(
         "a plain tensor, which holds the same on all ranks, would be written with values that "
-        "differ between ranks (cohorts ", partition.to_string(),
+        "differ between ranks (cohorts ",
+        partition.to_string(),
         "). Make it a LocalTensor first: create it inside the mode, or clone it with "
         "`polyrank.rank_map(lambda rank: tensor.clone())`."));
   }

@@ -32,7 +32,9 @@ constexpr std::array<const char*, 5> kNamespaces = {
               " does not run in lockstep. docs/collectives.md lists the collectives that do."));
 }
 
-[[noreturn]] void refuse(const c10::OperatorHandle& op, torch::jit::Stack* /*stack*/) { throw_unsupported(op); }
+[[noreturn]] void refuse(const c10::OperatorHandle& op, torch::jit::Stack* /*stack*/) {
+  throw_unsupported(op);
+}
 
 void check_group(const CollectiveCall& call, const KnownGroup& group) {
   const std::int64_t size = group.family.group_size();

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,13 +19,13 @@ app = typer.Typer(
 )
 
 
-class World(str, Enum):
+class World(StrEnum):
     """How ranks are run."""
 
     lockstep = "lockstep"
 
 
-class Device(str, Enum):
+class Device(StrEnum):
     """Where tensors of a script that asks for cuda live."""
 
     cpu = "cpu"
@@ -95,25 +95,25 @@ def run(
 
 
 def _world_size(ranks: int | None, nproc_per_node: int | None, nnodes: int) -> int:
-    if ranks is None and nproc_per_node is None:
+    if nproc_per_node is not None:
+        world_size = nproc_per_node * nnodes
+        if ranks not in (None, world_size):
+            raise typer.BadParameter(
+                f"{nproc_per_node} ranks on each of {nnodes} nodes are {world_size} ranks, "
+                f"not {ranks}",
+                param_hint="--ranks",
+            )
+        return world_size
+    if ranks is None:
         raise typer.BadParameter(
             "say how many ranks there are: --ranks N, or --nproc-per-node N [--nnodes M]",
             param_hint="--ranks",
         )
-    if nproc_per_node is None:
-        assert ranks is not None
-        if ranks % nnodes:
-            raise typer.BadParameter(
-                f"{ranks} ranks do not spread evenly over {nnodes} nodes", param_hint="--nnodes"
-            )
-        return ranks
-    if ranks is not None and ranks != nproc_per_node * nnodes:
+    if ranks % nnodes:
         raise typer.BadParameter(
-            f"{nproc_per_node} ranks on each of {nnodes} nodes are {nproc_per_node * nnodes} "
-            f"ranks, not {ranks}",
-            param_hint="--ranks",
+            f"{ranks} ranks do not spread evenly over {nnodes} nodes", param_hint="--nnodes"
         )
-    return nproc_per_node * nnodes
+    return ranks
 
 
 def main() -> None:

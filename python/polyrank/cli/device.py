@@ -67,8 +67,8 @@ def _cuda_functions(local_world_size: int) -> dict[str, Callable[..., Any]]:
             name="CPU in place of a GPU", total_memory=_MEMORY_BYTES, major=9, minor=0
         ),
         "is_bf16_supported": lambda *args, **kwargs: True,
-        "manual_seed": lambda seed: torch.manual_seed(seed),
-        "manual_seed_all": lambda seed: torch.manual_seed(seed),
+        "manual_seed": torch.manual_seed,
+        "manual_seed_all": torch.manual_seed,
         "get_rng_state": lambda *args: torch.get_rng_state(),
         "set_rng_state": lambda state, *args: torch.set_rng_state(state),
     }

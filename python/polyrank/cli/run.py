@@ -6,6 +6,7 @@ import contextlib
 import runpy
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -50,14 +51,12 @@ def run_program(options: RunOptions) -> int:
 
 
 @contextlib.contextmanager
-def _world(options: RunOptions):  # type: ignore[no-untyped-def]
+def _world(options: RunOptions) -> Iterator[None]:
     use_cpu = options.device == "cpu" or (
         options.device is None and not torch.cuda.is_available() and _mentions_cuda(options)
     )
     with contextlib.ExitStack() as stack:
-        stack.enter_context(
-            torchrun_environment(options.world_size, options.local_world_size)
-        )
+        stack.enter_context(torchrun_environment(options.world_size, options.local_world_size))
         stack.enter_context(known_process_groups())
         stack.enter_context(lockstep_process_group(options.world_size))
         if use_cpu:
@@ -86,7 +85,7 @@ def _run_script(options: RunOptions) -> None:
 
 
 @contextlib.contextmanager
-def _progress(options: RunOptions):  # type: ignore[no-untyped-def]
+def _progress(options: RunOptions) -> Iterator[None]:
     console = Console(file=sys.stderr)
     if not console.is_terminal:
         yield
@@ -100,7 +99,7 @@ def _code_of(exit_request: SystemExit) -> int:
         return 0
     if isinstance(exit_request.code, int):
         return exit_request.code
-    print(exit_request.code, file=sys.stderr)
+    sys.stderr.write(f"{exit_request.code}\n")
     return _EXIT_RAISED
 
 
@@ -120,4 +119,4 @@ def _print_error(error: BaseException) -> None:
     )
     lines = traceback.format_list(frames[start:])
     text = "".join(traceback.format_exception_only(type(error), error))
-    print("Traceback (most recent call last):\n" + "".join(lines) + text, end="", file=sys.stderr)
+    sys.stderr.write("Traceback (most recent call last):\n" + "".join(lines) + text)

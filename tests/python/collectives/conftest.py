@@ -11,9 +11,9 @@ import pytest
 # The programs are imported by real processes too, which are not run by pytest.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import polyrank  # noqa: E402
-from polyrank import _C  # noqa: E402
-from polyrank.process_groups import known_process_groups  # noqa: E402
+import polyrank
+from polyrank import _C
+from polyrank.process_groups import known_process_groups
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ that sums are exact in any order of summation and results can be compared bit fo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist

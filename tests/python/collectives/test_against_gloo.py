@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
+import polyrank
 import pytest
 import torch
 from collectives.gloo_processes import Results, run_all_ranks
 from collectives.programs import PROGRAMS, WORLD_SIZE, Groups, make_groups
-
-import polyrank
 from polyrank.process_groups import known_process_groups
 
 

@@ -70,6 +70,11 @@ def test_ranks_with_other_strides(program: Program, variant: list[int], same_mem
     assert_as_alone(run, x, *operands_of(program))
 
 
+# Autograd refuses these, or (as_strided beyond the view that it is asked of) computes a gradient
+# that depends on whether views are replayed, which they always are for tensor subclasses.
+WITHOUT_GRADIENT = ("out=", "set", "unbind", "split", "as_strided")
+
+
 @given(programs(view_steps, write_steps, max_size=7), arguments(4, 3, requires_grad=True))
 def test_gradients_through_views_and_writes(program: Program, x: Argument) -> None:
     def run(x: Tensor, *operands: Tensor) -> Any:
@@ -77,7 +82,7 @@ def test_gradients_through_views_and_writes(program: Program, x: Argument) -> No
         # Raised by autograd for some programs, on all ranks alike.
         try:
             for (step, _), operand in zip(program, operands, strict=True):
-                if not step.text.startswith(("out=", "set", "unbind", "split")):
+                if not step.text.startswith(WITHOUT_GRADIENT):
                     step.run(tensors, operand)
             loss = sum(t.exp().sum() for t in tensors)
             return loss, tensors, torch.autograd.grad(loss, x)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def pickled(value: Any) -> Any:
-    return pickle.loads(pickle.dumps(value))  # noqa: S301 (its own)
+    return pickle.loads(pickle.dumps(value))
 
 
 def saved(value: Any) -> Any:
