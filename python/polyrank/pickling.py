@@ -95,7 +95,15 @@ def _refuse_without_bytes(tensor: LocalTensor) -> None:
 
 
 def _reduce_storage(storage: _C.LocalStorage) -> tuple[Any, ...]:
-    return rebuild_storage, storage._state()
+    ranks, untyped = storage._state()
+    # torch.save keeps the sharing of typed storages, torch.load's safe unpickler knows them.
+    typed = [
+        torch.storage.TypedStorage(  # type: ignore[no-untyped-call]
+            wrap_storage=s, dtype=torch.uint8, _internal=True
+        )
+        for s in untyped
+    ]
+    return rebuild_storage, (ranks, typed)
 
 
 copyreg.pickle(_C.LocalStorage, _reduce_storage)

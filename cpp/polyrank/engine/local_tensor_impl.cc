@@ -43,7 +43,19 @@ std::string shape_of(const at::Tensor& tensor) {
   return out.str();
 }
 
+// Whether a tensor handles operators in Python itself, and is no FakeTensor.
+bool is_foreign(const at::Tensor& tensor) {
+  return tensor.key_set().has(c10::DispatchKey::Python) &&
+         interpreter_hooks().handles_operators_itself != nullptr &&
+         interpreter_hooks().handles_operators_itself(tensor);
+}
+
 void check_strided(const at::Tensor& tensor) {
+  if (is_foreign(tensor)) {
+    throw UnsupportedOpError(
+        "a rank holds a tensor of a subclass that handles operators itself; a LocalTensor is made "
+        "of plain tensors. Wrap the LocalTensor in the subclass instead.");
+  }
   if (tensor.layout() != c10::kStrided || tensor.is_nested() || tensor.is_quantized() ||
       !tensor.has_storage()) {
     throw UnsupportedOpError(str_cat(
@@ -98,7 +110,8 @@ at::Tensor alias_on(const at::Tensor& geometry, const c10::Storage& storage) {
 
 void merge_without_data(RankPartition* partition, std::vector<at::Tensor>* tensors) {
   const at::Tensor& first = tensors->front();
-  const bool has_data = !first.is_meta() && !first.key_set().has(c10::DispatchKey::Python);
+  const bool is_fake = first.key_set().has(c10::DispatchKey::Python) && !is_foreign(first);
+  const bool has_data = !first.is_meta() && !is_fake;
   const bool alike = std::all_of(tensors->begin(), tensors->end(), [&](const at::Tensor& tensor) {
     return tensor.dim() == first.dim() && tensor.dtype() == first.dtype() &&
            tensor.device() == first.device() && same_geometry(tensor, first);

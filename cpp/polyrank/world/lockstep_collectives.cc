@@ -102,6 +102,10 @@ Values returned(const CollectiveCall& call, c10::ArrayRef<c10::IValue> arguments
   return values;
 }
 
+// `_wrap_tensor_autograd` puts a result into an AsyncCollectiveTensor, which waits when it is used.
+// In lockstep results are complete: the argument is the result.
+void keep_argument(const c10::OperatorHandle&, torch::jit::Stack*) {}
+
 // Makes the engine hand over the operators of the table, and refuse what its namespaces gain.
 bool register_handlers() {
   for (const char* name : kNamespaces) {
@@ -112,6 +116,7 @@ bool register_handlers() {
     register_operator_handler(std::string(spec.op_name),
                               is_collective ? &run_lockstep_collective : nullptr);
   }
+  register_operator_handler("_c10d_functional::_wrap_tensor_autograd", &keep_argument);
   return true;
 }
 

@@ -13,12 +13,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import polyrank
 from polyrank import _C
-from polyrank.process_groups import known_process_groups
 
 
 @pytest.fixture
 def world4() -> Iterator[None]:
     """A lockstep world of 4 ranks that knows each process group, and an empty report."""
-    with polyrank.lockstep(world_size=4), known_process_groups():
+    with polyrank.lockstep(world_size=4):
         _C.reset_report()
         yield

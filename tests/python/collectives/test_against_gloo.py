@@ -10,7 +10,6 @@ import pytest
 import torch
 from collectives.gloo_processes import Results, run_all_ranks
 from collectives.programs import PROGRAMS, WORLD_SIZE, Groups, make_groups
-from polyrank.process_groups import known_process_groups
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +19,7 @@ def gloo_results(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
 
 @pytest.fixture(scope="module")
 def groups() -> Iterator[Groups]:
-    with polyrank.lockstep(world_size=WORLD_SIZE), known_process_groups():
+    with polyrank.lockstep(world_size=WORLD_SIZE):
         yield make_groups()
 
 

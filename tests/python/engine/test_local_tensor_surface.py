@@ -176,8 +176,9 @@ def test_maybe_run_for_local_tensor_runs_once_for_a_cohort() -> None:
         calls.append(1)
         return x * 2
 
+    x = mixed(3).on_all_ranks()
     with polyrank.LocalTensorMode(4):
-        y = count(mixed(3).on_all_ranks())
+        y = count(x)
     assert len(calls) == 2
     assert ranks_in_cohorts(y) == [[0, 2], [1, 3]]
 

@@ -220,11 +220,26 @@ def test_expanding_gradients_of_uneven_shapes() -> None:
     assert_as_alone(program, uneven(requires_grad=True), shared(4, requires_grad=True))
 
 
-def test_indexing_with_a_rank_dependent_int_tensor() -> None:
+def test_operators_with_a_rank_dependent_int() -> None:
     def program(x: Tensor, i: int) -> Any:
-        return x[torch.tensor(i)], x[torch.arange(i, 4)], x + i, x * i, i - x, x / (i + 1), x**i
+        return x[torch.arange(i, 4)], x + i, x * i, i - x, x / (i + 1), x**i
 
     assert_as_alone(program, shared(4, 2), each(0, 1, 2, 3))
+
+
+def test_tensors_made_of_a_rank_dependent_int() -> None:
+    def program(i: int) -> Any:
+        return torch.tensor(i), torch.tensor([i, 7]), torch.as_tensor(i), torch.scalar_tensor(i)
+
+    assert_as_alone(program, each(0, 1, 2, 3))
+
+
+def test_indexing_with_a_tensor_of_one_int_that_differs() -> None:
+    def program(x: Tensor, i: Tensor) -> Any:
+        x[i] += 1
+        return x[i], x[i, 1], x[i:], x[:, i % 2]
+
+    assert_as_alone(program, shared(4, 2), each(*[torch.tensor(i) for i in range(4)]))
 
 
 def test_scalars_that_differ_between_ranks() -> None:

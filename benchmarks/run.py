@@ -1,0 +1,65 @@
+"""Measures polyrank beside plain PyTorch, PyTorch's simulator and bare C++ calls; `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from boxed_call_figures import boxed_call_figures
+from collective_figures import collective_figures
+from figure import Figure, Skipped
+from operator_figures import operator_figures
+from process_figures import loading_figures, memory_figures, training_figures
+from report import print_table, write_json
+from rich.console import Console
+from timing import Effort
+
+_ROOT = Path(__file__).resolve().parents[1]
+_BOXED_CALLS = _ROOT / "build" / "release" / "benchmarks" / "polyrank_boxed_calls"
+
+_Section = Callable[[], Iterable[Figure | Skipped]]
+
+
+def main() -> None:
+    args = _parse_args()
+    torch.set_num_threads(1)
+    effort = Effort.quick() if args.quick else Effort.thorough()
+    sections: dict[str, _Section] = {
+        "operators": lambda: operator_figures(effort),
+        "collectives": lambda: collective_figures(effort),
+        "boxed": lambda: boxed_call_figures(effort, args.boxed_calls),
+        "training": lambda: training_figures(2 if args.quick else 10),
+        "memory": memory_figures,
+        "loading": lambda: loading_figures(2 if args.quick else 7),
+    }
+    console = Console()
+    results: list[Figure | Skipped] = []
+    for name in args.only or sections:
+        if name not in sections:
+            raise SystemExit(f"--only {name}: there are {', '.join(sections)}")
+        with Console(stderr=True).status(f"measuring {name}"):
+            results += sections[name]()
+    print_table(results, console)
+    if args.json:
+        write_json(results, args.json)
+
+
+def _parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, about a minute")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    parser.add_argument("--only", nargs="+", metavar="SECTION", help="measure these sections")
+    parser.add_argument(
+        "--boxed-calls",
+        type=Path,
+        default=_BOXED_CALLS,
+        metavar="PROGRAM",
+        help="the built polyrank_boxed_calls (default: the release build's)",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
