@@ -34,8 +34,8 @@ $(VENV)/.editable: $(VENV)/.setup pyproject.toml
 # --- build --------------------------------------------------------------------------------------
 
 # Ninja configures again by itself when a CMake file changes, but does not know of the presets.
-build/%/.configured: CMakePresets.json $(VENV)/.setup
-	cmake --preset $* --fresh
+build/%/.configured: CMakePresets.json | $(VENV)/.setup
+	cmake --preset $*
 	touch $@
 
 package: $(VENV)/.editable build/dev/.configured # what Python needs, without the C++ tests

@@ -1,5 +1,6 @@
-// Times one operator on a LocalTensor of N distinct ranks against the N boxed calls on plain tensors
-// that it stands for, both from C++ and on one thread. Prints one JSON object a line, for run.py.
+// Times one operator on a LocalTensor of N distinct ranks against the N boxed calls on plain
+// tensors that it stands for, both from C++ and on one thread. Prints one JSON object a line, for
+// run.py.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import polyrank
 import torch
 from figure import Figure
 from timing import Case, Effort, shortest_seconds
 from torch.distributed import _local_tensor as pytorch
-from worlds import distinct, mode_world, plain_world
+from worlds import World, mode_world, plain_world
 
 _DISTINCT_RANKS = (1, 8, 64, 512)
 _REPLICATED_RANKS = (8, 512, 65_536, 1_048_576)
@@ -63,20 +64,18 @@ def operator_figures(effort: Effort) -> Iterator[Figure]:
 
 def _distinct_cases(num_ranks: int) -> Iterator[Case]:
     for op, statement in _STATEMENTS.items():
-        ours = {
-            "torch": torch,
-            "a": polyrank.LocalTensor(distinct(num_ranks, 4, 4)),
-            "b": polyrank.LocalTensor(distinct(num_ranks, 4, 4)),
-        }
         mode = polyrank.LocalTensorMode(num_ranks)
-        yield Case(f"polyrank {op} {num_ranks}", statement, mode_world(mode, ours))
-        theirs = {
-            "torch": torch,
-            "a": pytorch.LocalTensor(distinct(num_ranks, 4, 4)),
-            "b": pytorch.LocalTensor(distinct(num_ranks, 4, 4)),
-        }
-        peer_mode = pytorch.LocalTensorMode(num_ranks)
-        yield Case(f"pytorch {op} {num_ranks}", statement, mode_world(peer_mode, theirs))
+        yield Case(f"polyrank {op} {num_ranks}", statement, _distinct_world(mode, num_ranks))
+        peer = pytorch.LocalTensorMode(num_ranks)
+        yield Case(f"pytorch {op} {num_ranks}", statement, _distinct_world(peer, num_ranks))
+
+
+def _distinct_world(mode: Any, num_ranks: int) -> World:
+    def make() -> torch.Tensor:
+        tensor: torch.Tensor = mode.rank_map(lambda rank: torch.full((4, 4), float(rank)))
+        return tensor
+
+    return mode_world(mode, {"torch": torch, "a": make(), "b": make()})
 
 
 def _replicated_case(num_ranks: int) -> Case:

@@ -26,7 +26,7 @@ _LOAD_PER_CORE_OF_A_QUIET_MACHINE = 0.5
 def print_table(results: Sequence[Figure | Skipped], console: Console) -> None:
     table = Table(title="polyrank beside PyTorch")
     for heading in ("work", "ranks", "polyrank", "ratio", "budget", "LocalTensorMode", "ratio"):
-        table.add_column(heading, justify="left" if heading == "work" else "right")
+        table.add_column(heading, justify="left" if heading == "work" else "right", no_wrap=True)
     section = None
     for figure in results:
         if isinstance(figure, Skipped):

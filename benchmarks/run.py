@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from timing import Effort
 
 _ROOT = Path(__file__).resolve().parents[1]
 _BOXED_CALLS = _ROOT / "build" / "release" / "benchmarks" / "polyrank_boxed_calls"
+_WIDTH_OF_A_FILE = 130
 
 _Section = Callable[[], Iterable[Figure | Skipped]]
 
@@ -34,7 +36,7 @@ def main() -> None:
         "memory": memory_figures,
         "loading": lambda: loading_figures(2 if args.quick else 7),
     }
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_A_FILE)
     results: list[Figure | Skipped] = []
     for name in args.only or sections:
         if name not in sections:

@@ -65,8 +65,8 @@ def shortest_seconds(cases: Sequence[Case], effort: Effort) -> dict[str, float]:
 
 def _take_sample(case: Case, state: _Progress) -> None:
     start = time.perf_counter()
-    with case.world() as names:
-        names = {**names, "count": 1}
+    with case.world() as world_names:
+        names = {**world_names, "count": 1}
         timer = Timer(case.statement, case.setup, globals=names)
         timer.timeit(1)  # fills the caches
         if not state.num_calls:

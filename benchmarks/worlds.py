@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import polyrank
-import torch
 import torch.distributed as dist
 from torch.distributed import _local_tensor as pytorch
 from torch.testing._internal.distributed.fake_pg import FakeStore
@@ -65,8 +64,3 @@ def fake_process_group(num_ranks: int) -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
-
-
-def distinct(num_ranks: int, *sizes: int) -> dict[int, torch.Tensor]:
-    """A tensor of its own for each rank."""
-    return {rank: torch.full(sizes, float(rank)) for rank in range(num_ranks)}

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from typing import TYPE_CHECKING
 
 import polyrank
+from known_failures import KNOWN_FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,14 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.register_profile("sweep", max_examples=3000, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("sweep" if SWEEP else "quick")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Expect the known failures, strictly: one that passes fails the run."""
+    for item in items:
+        for test, reason in KNOWN_FAILURES.items():
+            if item.nodeid.endswith(test):
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,8 @@ mode = {"polyrank": polyrank, "pytorch": pytorch}[simulator].LocalTensorMode(num
 def make(num_elements: int) -> torch.Tensor:
     if kind == "replicated":
         return torch.ones(num_elements)
-    return mode.rank_map(lambda rank: torch.full((num_elements,), float(rank)))
+    tensor: torch.Tensor = mode.rank_map(lambda rank: torch.full((num_elements,), float(rank)))
+    return tensor
 
 
 process = psutil.Process()

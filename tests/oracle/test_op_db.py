@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 SWEEP = os.environ.get("POLYRANK_SWEEP") == "1"
 SWEEP_DTYPES = (torch.float32, torch.complex64, torch.int64, torch.bool, torch.bfloat16)
-NUM_SAMPLES = 40 if SWEEP else 3
-NUM_VARIANT_SAMPLES = 10 if SWEEP else 1  # in place, and with out=
+NUM_SAMPLES = 12 if SWEEP else 3
+NUM_VARIANT_SAMPLES = 4 if SWEEP else 1  # in place, and with out=
 
 _CPU_OPS = [op for op in op_db if op.supported_dtypes("cpu")]
 
@@ -91,7 +91,7 @@ def _check(
     *,
     backward: bool,
 ) -> None:
-    gap = gap_of(check, op.full_name)
+    gap = gap_of(check, op.full_name, sweep=SWEEP)
     failures = []
     for dtype in _dtypes(op):
         for sample in rank_samples(op, dtype, num_samples):
