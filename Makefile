@@ -11,8 +11,9 @@ SHELL := /bin/bash
 
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-# The machine's few cores run test processes side by side; more threads in each only get in the way.
-TEST_ENV := OMP_NUM_THREADS=1
+# As torchrun sets it for its ranks. Test processes run side by side, and the tensors are small:
+# more threads in each only get in the way.
+ONE_THREAD := OMP_NUM_THREADS=1
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,7 +47,7 @@ build: package ## Build all, C++ tests included (preset dev)
 	cmake --build --preset dev
 
 demo: package ## Train a real model on 64 ranks in one process
-	polyrank run --world lockstep --ranks 64 examples/train_digits.py
+	$(ONE_THREAD) polyrank run --world lockstep --ranks 64 examples/train_digits.py
 
 # --- tests --------------------------------------------------------------------------------------
 
@@ -54,10 +55,10 @@ test: build ## Run the C++ and the Python tests
 	@[[ -x build/dev/tests/polyrank_core_tests ]] || { echo "The C++ tests are not built: install" \
 	  "GoogleTest (Debian: libgtest-dev libgmock-dev), then make clean test." >&2; exit 1; }
 	ctest --preset dev
-	$(TEST_ENV) python -m pytest $(PYTEST_FLAGS)
+	$(ONE_THREAD) python -m pytest $(PYTEST_FLAGS)
 
 check: test lint check-asan check-tsan tidy ## Everything: all sweeps, sanitizers, clang-tidy
-	$(TEST_ENV) POLYRANK_SWEEP=1 python -m pytest $(PYTEST_FLAGS)
+	$(ONE_THREAD) POLYRANK_SWEEP=1 python -m pytest $(PYTEST_FLAGS)
 
 check-asan check-tsan: check-%: build/%/.configured
 	cmake --build --preset $*

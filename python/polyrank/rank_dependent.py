@@ -50,7 +50,12 @@ def _make_get_rank(original: Callable[..., int]) -> Callable[..., int | torch.Sy
         """
         mode = _enabled_mode()
         caller = sys._getframe(1).f_code.co_filename
-        if mode is None or not mode.has_rank_dependent_get_rank or caller.startswith(_TORCH_FOLDER):
+        if (
+            mode is None
+            or not mode.has_rank_dependent_get_rank
+            or caller.startswith(_TORCH_FOLDER)
+            or not dist.is_initialized()  # which the original says
+        ):
             return original(group)
         if group is None or group is dist.group.WORLD:
             return rank_dependent_int({rank: rank for rank in mode.ranks})

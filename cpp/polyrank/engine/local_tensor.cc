@@ -1,6 +1,7 @@
 #include <ATen/Functions.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/engine/kernel.h>
 #include <polyrank/engine/local_tensor.h>
 #include <polyrank/engine/local_tensor_impl.h>
 #include <polyrank/engine/run_operator.h>
@@ -86,6 +87,7 @@ at::Tensor read_only(const at::Tensor& tensor) {
 }  // namespace
 
 at::Tensor make_local_tensor(const RankPartition& given, std::vector<at::Tensor> tensors) {
+  cover_operators();  // a program without Python reaches the engine through LocalTensors alone
   RankPartition partition = given;
   if (tensors.empty()) {
     throw UsageError("a LocalTensor needs at least one rank's tensor");

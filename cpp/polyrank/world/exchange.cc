@@ -240,6 +240,9 @@ std::string describe_members(const std::vector<std::int64_t>& members, const Ten
         str_cat(text.empty() ? "" : ", ", ranks.size() == 1 ? "rank " : "ranks ",
                 RankSet::of(ranks).to_string(), ranks.size() == 1 ? " holds " : " hold ", shape);
   }
+  if (shapes.size() > kShown) {
+    text += str_cat(", … (", shapes.size(), " shapes)");
+  }
   return text;
 }
 

@@ -1,0 +1,111 @@
+"""The table of collectives against what PyTorch registers: no operator is missing, no column lies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed.tensor
+from polyrank import _C
+
+NAMESPACES = ("c10d", "_c10d_functional", "_c10d_functional_autograd", "_dtensor")
+TABLE = {row["op_name"]: row for row in _C.collective_table()}
+ROLES = (
+    "inputs",
+    "outputs",
+    "group",
+    "group_size",
+    "root",
+    "reduce_op",
+    "output_split_sizes",
+    "input_split_sizes",
+    "gather_dim",
+    "shard_dim",
+    "async_op",
+    "sparse_indices",
+)
+# Arguments that only a real backend needs.
+NO_ROLE = {"timeout", "device_ids", "wait_all_ranks", "tag", "root_tensor"}
+NAMES_OF_ROLE = {
+    "group": {"process_group", "group_name"},
+    "group_size": {"group_size"},
+    "root": {"root_rank", "src", "dst"},
+    "reduce_op": {"reduce_op"},
+    "output_split_sizes": {"output_split_sizes"},
+    "input_split_sizes": {"input_split_sizes"},
+    "gather_dim": {"gather_dim"},
+    "shard_dim": {"shard_dim"},
+    "async_op": {"async_op"},
+    "sparse_indices": {"sparse_indices"},
+}
+TYPE_OF_PACKING = {
+    "tensor": "Tensor",
+    "one": "List[Tensor]",
+    "per_member": "List[Tensor]",
+    "coalesced": "List[Tensor]",
+    "one_per_member": "List[List[Tensor]]",
+    "member_by_tensor": "List[List[Tensor]]",
+}
+
+
+def registered() -> list[str]:
+    names = torch._C._dispatch_get_all_op_names()
+    return sorted(name for name in names if name.split("::")[0] in NAMESPACES)
+
+
+def schema_of(op_name: str) -> Any:
+    return torch._C._get_schema(op_name, "")
+
+
+def test_every_registered_operator_is_in_the_table() -> None:
+    assert registered() == sorted(TABLE)
+
+
+@pytest.mark.parametrize("op_name", TABLE)
+def test_columns_agree_with_the_schema(op_name: str) -> None:
+    row, arguments = TABLE[op_name], schema_of(op_name).arguments
+    for role, names in NAMES_OF_ROLE.items():
+        if row[role] is not None:
+            assert arguments[row[role]].name in names, role
+    for role, packing in (("inputs", "input_packing"), ("outputs", "output_packing")):
+        if row[role] is not None:
+            assert str(arguments[row[role]].type) == TYPE_OF_PACKING[row[packing]], role
+
+
+@pytest.mark.parametrize("op_name", [name for name, row in TABLE.items() if row["lockstep"]])
+def test_every_argument_has_a_role_or_is_known_to_have_none(op_name: str) -> None:
+    row = TABLE[op_name]
+    positions = {row[role] for role in ROLES}
+    for i, argument in enumerate(schema_of(op_name).arguments):
+        is_token = row["kind"] == "barrier" and argument.name == "tensor"
+        assert i in positions or argument.name in NO_ROLE or is_token, argument.name
+
+
+@pytest.mark.parametrize("op_name", TABLE)
+def test_returns_agree_with_the_schema(op_name: str) -> None:
+    row = TABLE[op_name]
+    if row["kind"] == "not_a_collective":
+        return
+    returned = [str(result.type) for result in schema_of(op_name).returns]
+    work = ["__torch__.torch.classes.c10d.Work"]
+    tensors = "output_packing" if row["destination"] == "outputs" else "input_packing"
+    expected: dict[str, list[str]] = {
+        "nothing": [],
+        "work": work,
+        "tensors": [TYPE_OF_PACKING.get(row[tensors], "")],
+        "tensors_and_work": [TYPE_OF_PACKING.get(row[tensors], ""), *work],
+    }
+    assert returned == expected[row["returns"]]
+
+
+def test_what_issue_3_asks_for_runs_in_lockstep() -> None:
+    expected = {
+        *(f"c10d::{name}" for name in ("allreduce_", "allgather_", "_allgather_base_")),
+        *(f"c10d::{name}" for name in ("reduce_scatter_", "_reduce_scatter_base_")),
+        *(f"c10d::{name}" for name in ("broadcast_", "alltoall_base_", "barrier")),
+        *(f"_c10d_functional::{name}" for name in ("all_reduce", "all_reduce_", "broadcast")),
+        *(f"_c10d_functional::{name}" for name in ("all_gather_into_tensor", "wait_tensor")),
+        *(f"_c10d_functional::{name}" for name in ("reduce_scatter_tensor", "all_to_all_single")),
+    }
+    assert expected <= {name for name, row in TABLE.items() if row["lockstep"]}
