@@ -4,7 +4,6 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/world/reduction.h>
 
-#include <limits>
 #include <vector>
 
 namespace polyrank {
@@ -45,6 +44,23 @@ TEST(FoldMembers, AddsAValueOnceForEachMemberThatHoldsIt) {
   EXPECT_EQ(folded(ReduceOp::kSum, {shared, shared, shared}).item<float>(), 4.5F);
   EXPECT_EQ(folded(ReduceOp::kMax, {shared, shared, shared}).item<float>(), 1.5F);
   EXPECT_EQ(shared.item<float>(), 1.5F);
+}
+
+TEST(FoldMembers, RoundsEachStepAlsoWhereManyMembersHoldOneTensor) {
+  for (const c10::ScalarType dtype : {at::kFloat, at::kDouble, at::kBFloat16, at::kHalf}) {
+    const at::Tensor shared = (at::arange(200) * 0.1 + 0.3).to(dtype);
+    const at::Tensor other = (at::arange(200) * 0.7 + 0.1).to(dtype);
+    std::vector<at::Tensor> members(20, shared);
+    members.push_back(other);
+    members.insert(members.end(), 5, shared);
+    for (const ReduceOp op : {ReduceOp::kSum, ReduceOp::kProduct}) {
+      at::Tensor expected = shared.clone();
+      for (std::size_t i = 1; i < members.size(); ++i) {
+        expected = op == ReduceOp::kSum ? expected + members[i] : expected * members[i];
+      }
+      EXPECT_TRUE(folded(op, members).equal(expected)) << dtype << to_string(op);
+    }
+  }
 }
 
 TEST(FoldMembers, AveragesIntegersTowardsZero) {

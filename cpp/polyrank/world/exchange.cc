@@ -44,9 +44,10 @@ Tensors flattened(const Tensors& tensors) {
   return flat;
 }
 
-// The tensor cut into as many equal pieces: along dim 0, or flattened where that doesn't divide.
-Tensors even_pieces(const CollectiveCall& call, const MemberInputs& inputs,
-                    const at::Tensor& tensor) {
+// The tensor with a first dimension that counts as many equal pieces as there are members: pieces
+// of dim 0, or of the flattened tensor where that doesn't divide.
+at::Tensor cut_evenly(const CollectiveCall& call, const MemberInputs& inputs,
+                      const at::Tensor& tensor) {
   const auto num_pieces = static_cast<std::int64_t>(inputs.group_size());
   const bool cuts_rows = tensor.dim() > 0 && tensor.size(0) % num_pieces == 0;
   const bool is_functional = call.spec->destination == Destination::kResults;
@@ -57,12 +58,7 @@ Tensors even_pieces(const CollectiveCall& call, const MemberInputs& inputs,
                                  "Pad the tensor to a multiple of the group size."));
   }
   const at::Tensor rows = cuts_rows ? tensor : tensor.reshape({-1});
-  const std::int64_t length = rows.size(0) / num_pieces;
-  Tensors pieces;
-  for (std::int64_t piece = 0; piece < num_pieces; ++piece) {
-    pieces.push_back(rows.narrow(0, piece * length, length));
-  }
-  return pieces;
+  return rows.unflatten(0, {num_pieces, rows.size(0) / num_pieces});
 }
 
 MemberOutputs all_reduce(const CollectiveCall& call, const MemberInputs& inputs) {
@@ -103,7 +99,8 @@ MemberOutputs reduce_scatter(const CollectiveCall& call, const MemberInputs& inp
   }
   const Tensors& members = inputs.tensors.front();
   check_equal_sizes(call, inputs, members);
-  for (const at::Tensor& piece : even_pieces(call, inputs, fold_members(call.reduce_op, members))) {
+  const at::Tensor folded = fold_members(call.reduce_op, members);
+  for (const at::Tensor& piece : cut_evenly(call, inputs, folded).unbind(0)) {
     result.tensors.front().push_back(piece.clone(at::MemoryFormat::Contiguous));
   }
   return result;
@@ -150,15 +147,10 @@ void check_expected(const MemberInputs& inputs, std::size_t from, std::size_t to
                        "the senders."));
 }
 
-MemberOutputs all_to_all(const CollectiveCall& call, const MemberInputs& inputs) {
-  const bool is_even = inputs.input_split_sizes.empty();
-  if (is_even) {
-    check_equal_sizes(call, inputs, inputs.tensors.front());
-  }
+MemberOutputs uneven_all_to_all(const MemberInputs& inputs) {
   std::vector<Tensors> pieces;
   for (std::size_t member = 0; member < inputs.group_size(); ++member) {
-    pieces.push_back(is_even ? even_pieces(call, inputs, inputs.tensors.front()[member])
-                             : uneven_pieces(inputs, member));
+    pieces.push_back(uneven_pieces(inputs, member));
   }
   MemberOutputs result{.tensors = {{}}};
   for (std::size_t to = 0; to < inputs.group_size(); ++to) {
@@ -168,6 +160,25 @@ MemberOutputs all_to_all(const CollectiveCall& call, const MemberInputs& inputs)
       received.push_back(pieces[from][to]);
     }
     result.tensors.front().push_back(at::cat(received));
+  }
+  return result;
+}
+
+MemberOutputs all_to_all(const CollectiveCall& call, const MemberInputs& inputs) {
+  if (!inputs.input_split_sizes.empty()) {
+    return uneven_all_to_all(inputs);
+  }
+  check_equal_sizes(call, inputs, inputs.tensors.front());
+  const auto num_pieces = static_cast<std::int64_t>(inputs.group_size());
+  Tensors sent;
+  for (const at::Tensor& tensor : inputs.tensors.front()) {
+    sent.push_back(cut_evenly(call, inputs, tensor));
+  }
+  const at::Tensor all = at::stack(sent);  // [from, to, rows of a piece, …]
+  MemberOutputs result{.tensors = {{}}};
+  for (std::int64_t to = 0; to < num_pieces; ++to) {
+    result.tensors.front().push_back(
+        all.select(1, to).clone(at::MemoryFormat::Contiguous).flatten(0, 1));
   }
   return result;
 }

@@ -84,7 +84,7 @@ def test_a_group_size_that_is_not_the_groups() -> None:
 
 
 def test_a_root_that_the_group_does_not_have() -> None:
-    with pytest.raises(polyrank.CollectiveError, match="no group rank 7; valid: 0..3"):
+    with pytest.raises(polyrank.CollectiveError, match=r"no group rank 7; valid: 0\.\.3"):
         F.broadcast(of_sizes(1, 1, 1, 1), 7, dist.group.WORLD.group_name)
 
 

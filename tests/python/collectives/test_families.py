@@ -124,7 +124,10 @@ def test_group_ranks() -> None:
 
 def test_tensors_on_some_ranks_run_the_groups_within_them() -> None:
     mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "tp"))
-    t = polyrank.LocalTensor({0: torch.tensor(1.0), 1: torch.tensor(2.0), 2: torch.tensor(4.0)})
+    mode = polyrank.local_tensor_mode()
+    assert mode is not None
+    with mode.disable():
+        t = polyrank.LocalTensor({rank: torch.tensor(2.0**rank) for rank in range(3)})
     dist.all_reduce(t, group=mesh.get_group("tp"))
     assert [t.on_rank(rank).item() for rank in range(3)] == [3, 3, 4]
     with pytest.raises(polyrank.CollectiveError, match="none of its family's groups"):

@@ -51,8 +51,11 @@ def test_ranks_that_hold_the_same_are_one_cohort_afterwards() -> None:
 
 def test_equal_groups_are_computed_once() -> None:
     mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "tp"))
-    pair = [torch.ones(1), torch.zeros(1)]
-    t = polyrank.rank_map(lambda rank: pair[rank % 2])
+    mode = polyrank.local_tensor_mode()
+    assert mode is not None
+    with mode.disable():
+        pair = [torch.ones(1), torch.zeros(1)]
+        t = polyrank.LocalTensor({rank: pair[rank % 2] for rank in range(4)})
     dist.all_reduce(t, group=mesh.get_group("tp"))
     (row,) = _C.report()
     assert (row["num_groups"], row["computed"]) == (2, 1)
