@@ -309,5 +309,21 @@ TEST(RankPartition, ThreadsInternAndMeetTheSame) {
   }
 }
 
+// Looking a partition up passes by others of the same hash, and may hold the last handle of one
+// that another thread lets go at that moment: both go on, neither waits for itself.
+TEST(RankPartition, ThreadsDropPartitionsOfOneHash) {
+  const RankSet wide = RankSet::range(0, 33);
+  const RankSet single = RankSet::range(1, 2);
+  ASSERT_EQ(wide.hash(), single.hash());
+  std::vector<std::jthread> threads;
+  for (const RankSet& ranks : {wide, single, wide, single}) {
+    threads.emplace_back([ranks] {
+      for (int round = 0; round < 20000; ++round) {
+        EXPECT_EQ(RankPartition::uniform(ranks).ranks(), ranks);
+      }
+    });
+  }
+}
+
 }  // namespace
 }  // namespace polyrank

@@ -38,6 +38,9 @@ struct RankPartition::Interner {
 
   std::shared_ptr<const Rep> find_or_add(std::unique_ptr<Rep> candidate) {
     const std::size_t hash = candidate->content_hash;
+    // Handles of other partitions with this hash. Another thread may drop its handle meanwhile and
+    // leave ours the last: it then calls forget(), so it must go after the mutex was released.
+    std::vector<std::shared_ptr<const Rep>> collisions;
     const std::lock_guard<std::mutex> lock(mutex);
     auto [entry, last] = alive.equal_range(hash);
     while (entry != last) {
@@ -45,6 +48,7 @@ struct RankPartition::Interner {
         if (known->same_content(*candidate)) {
           return known;
         }
+        collisions.push_back(std::move(known));
         ++entry;
       } else {
         entry = alive.erase(entry);

@@ -77,20 +77,21 @@ void GroupFamilies::declare_family(const std::vector<std::string>& names) {
     }
     groups.push_back(members);
   }
+  const GroupFamily family = GroupFamily::explicit_groups(groups);
   for (const std::string& name : names) {
     Entry& entry = entries_[name];
     if (entry.ordinal > 0) {
       --num_made_[entry.members];
       entry.ordinal = 0;
     }
-    entry.declared = groups;
+    entry.declared = family;
     entry.resolved = nullptr;
   }
 }
 
 GroupFamily GroupFamilies::family_of(const Entry& entry) const {
-  if (!entry.declared.empty()) {
-    return GroupFamily::explicit_groups(entry.declared);
+  if (entry.declared) {
+    return *entry.declared;
   }
   GroupFamily family = GroupFamily::complete(entry.members, world_size_);
   for (std::int64_t group = 0; group < family.num_groups(); ++group) {

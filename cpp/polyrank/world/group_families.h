@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,8 +64,8 @@ class POLYRANK_API GroupFamilies {
     std::vector<std::int64_t> members;
     std::string label;
     std::int64_t ordinal = 0;  // 1 for the first group of these members, and so on; 0: declared
-    std::vector<std::vector<std::int64_t>> declared;  // the family's groups, if declared
-    std::shared_ptr<const KnownGroup> resolved;       // as of `generation` of the whole
+    std::optional<GroupFamily> declared;         // by declare_family()
+    std::shared_ptr<const KnownGroup> resolved;  // as of `generation` of the whole
     std::uint64_t generation = 0;
   };
 
