@@ -10,7 +10,6 @@ TENSOR_OF_INT = "torch.tensor(rank) and x[rank-dependent int tensor] need one Py
 KNOWN_FAILURES: dict[str, str] = {
     "test_aliasing.py::test_a_view_made_by_only_some_cohorts_aliases_on_just_those": WRAPPER_STRIDES,
     "test_aliasing.py::test_reshape_that_is_a_view_on_some_ranks_only": WRAPPER_STRIDES,
-    "test_aliasing_programs.py::test_ranks_with_other_strides": WRAPPER_STRIDES,
     "test_shapes.py::test_uneven_operands[transpose]": WRAPPER_STRIDES,
     "test_shapes.py::test_uneven_operands_in_two_cohorts[transpose]": WRAPPER_STRIDES,
     "test_shapes.py::test_zero_size_on_one_rank_only": WRAPPER_STRIDES,
