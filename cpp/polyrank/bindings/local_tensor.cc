@@ -12,6 +12,8 @@
 #include <torch/csrc/utils/pybind.h>
 #include <torch/csrc/utils/python_symnode.h>
 
+#include <cstring>
+
 namespace polyrank {
 
 namespace py = pybind11;
@@ -20,6 +22,19 @@ namespace {
 
 // The Python class of LocalTensors; set once by the package.
 PyTypeObject* local_tensor_class = nullptr;
+
+// `torch.Tensor.__torch_function__` as LocalTensors have it: switched off. Set with the class.
+PyObject* disabled_torch_function = nullptr;
+
+// PyTorch's argument parser asks each tensor of a subclass for `__torch_function__` by its C name.
+// With this in the class's slot the answer costs no look-up, which is a tenth of a small operator.
+PyObject* get_attribute(PyObject* self, char* name) {
+  if (Py_TYPE(self) == local_tensor_class && std::strcmp(name, "__torch_function__") == 0) {
+    return Py_NewRef(disabled_torch_function);
+  }
+  const auto attribute = py::reinterpret_steal<py::object>(PyUnicode_InternFromString(name));
+  return attribute ? PyObject_GetAttr(self, attribute.ptr()) : nullptr;
+}
 
 void make_python_object(const at::Tensor& tensor) {
   const py::gil_scoped_acquire gil;
@@ -54,6 +69,8 @@ std::optional<c10::Scalar> wrapped_number(const at::Tensor& tensor) {
 void set_local_tensor_class(const py::type& type) {
   local_tensor_class = reinterpret_cast<PyTypeObject*>(type.ptr());
   Py_INCREF(local_tensor_class);
+  disabled_torch_function = py::object(type.attr("__torch_function__")).release().ptr();
+  local_tensor_class->tp_getattr = &get_attribute;
   interpreter_hooks().make_python_object = &make_python_object;
   interpreter_hooks().handles_operators_itself = &handles_operators_itself;
   interpreter_hooks().wrapped_number = &wrapped_number;

@@ -4,6 +4,7 @@
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/local_storage.h>
 
+#include <algorithm>
 #include <typeinfo>
 #include <utility>
 
@@ -153,26 +154,27 @@ void LocalStorage::pin(const RankSet& ranks) {
 }
 
 void LocalStorage::refresh_nbytes() {
-  bool is_uniform = true;
-  bool is_symbolic = false;
-  for (const auto& storage : storages_) {
-    is_symbolic = is_symbolic || storage.sym_nbytes().is_heap_allocated();
+  const auto is_symbolic = [](const c10::Storage& storage) {
+    return storage.sym_nbytes().is_heap_allocated();
+  };
+  if (std::any_of(storages_.begin(), storages_.end(), is_symbolic)) {
+    set_nbytes(
+        storages_.front()
+            .sym_nbytes());  // fake tensors of symbolic shape: one cohort's word stands for all
+    return;
   }
-  if (is_symbolic) {  // fake tensors of symbolic shape: one cohort's word stands for all
-    set_nbytes(storages_.front().sym_nbytes());
+  const std::size_t expected = storages_.front().nbytes();
+  if (std::all_of(storages_.begin(), storages_.end(),
+                  [&](const c10::Storage& storage) { return storage.nbytes() == expected; })) {
+    set_nbytes(expected);
     return;
   }
   std::vector<std::int64_t> nbytes;
   nbytes.reserve(storages_.size());
   for (const auto& storage : storages_) {
     nbytes.push_back(static_cast<std::int64_t>(storage.nbytes()));
-    is_uniform = is_uniform && nbytes.back() == nbytes.front();
   }
-  if (is_uniform) {
-    set_nbytes(static_cast<std::size_t>(nbytes.front()));
-  } else {
-    set_nbytes(make_local_int(partition_, nbytes));
-  }
+  set_nbytes(make_local_int(partition_, nbytes));
 }
 
 }  // namespace polyrank

@@ -182,8 +182,8 @@ bool Operands::writes(const OperatorInfo& info, std::size_t argument) const {
 }
 
 void Operands::note_ranks(const RankSet& ranks) {
-  if (!ranks_) {
-    ranks_ = ranks;
+  if (ranks_ == nullptr) {
+    ranks_ = &ranks;
   } else if (*ranks_ != ranks) {
     throw UsageError(str_cat("operands live on different ranks: one on ranks ", ranks_->to_string(),
                              ", another on ranks ", ranks.to_string(),

@@ -44,7 +44,7 @@ class Operands {
   Operands(const OperatorInfo& info, c10::ArrayRef<c10::IValue> arguments);
 
   // Ranks of the LocalTensors and numbers; null if there are none.
-  const RankSet* ranks() const noexcept { return ranks_ ? &*ranks_ : nullptr; }
+  const RankSet* ranks() const noexcept { return ranks_; }
 
   // LocalTensors in the order of the arguments, once per place where one stands.
   c10::ArrayRef<LocalOperand> locals() const { return locals_; }
@@ -104,7 +104,7 @@ class Operands {
   c10::IValue list_on_cohort(const Varying& varying, std::int32_t cohort) const;
 
   c10::ArrayRef<c10::IValue> arguments_;
-  std::optional<RankSet> ranks_;
+  const RankSet* ranks_ = nullptr;  // one operand's own
   c10::SmallVector<LocalOperand, 4> locals_;
   c10::SmallVector<LocalStorage*, 4> storages_;
   c10::SmallVector<at::Tensor, 2> plain_;

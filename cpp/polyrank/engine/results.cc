@@ -176,8 +176,7 @@ const at::Tensor* ResultCombiner::plain_source(const std::vector<at::Tensor>& te
 }
 
 ResultCombiner::Placement ResultCombiner::place(std::vector<at::Tensor> tensors) {
-  std::vector<LocalStorage*> sources;
-  sources.reserve(tensors.size());
+  c10::SmallVector<LocalStorage*, 8> sources;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (!tensors[i].has_storage()) {
       throw UnsupportedOpError(str_cat(c10::toString(op_.operator_name()), " returned a tensor of ",
@@ -214,7 +213,7 @@ ResultCombiner::Placement ResultCombiner::place(std::vector<at::Tensor> tensors)
   return {fresh_.back(), std::move(partition), std::move(tensors)};
 }
 
-ResultCombiner::Placement ResultCombiner::place_mixed(const std::vector<LocalStorage*>& sources,
+ResultCombiner::Placement ResultCombiner::place_mixed(c10::ArrayRef<LocalStorage*> sources,
                                                       std::vector<at::Tensor> tensors) {
   RankSet aliasing;
   for (std::size_t i = 0; i < sources.size(); ++i) {

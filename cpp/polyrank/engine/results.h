@@ -3,6 +3,7 @@
 
 #include <ATen/core/ivalue.h>
 #include <c10/util/ArrayRef.h>
+#include <c10/util/SmallVector.h>
 #include <polyrank/core/rank_partition.h>
 #include <polyrank/engine/local_tensor_impl.h>
 #include <polyrank/engine/operands.h>
@@ -40,7 +41,7 @@ class ResultCombiner {
   at::Tensor operand_returned(const std::vector<at::Tensor>& tensors) const;
   LocalStorage* source_of(const at::Tensor& tensor, std::int64_t rank) const;
   const at::Tensor* plain_source(const std::vector<at::Tensor>& tensors) const;
-  Placement place_mixed(const std::vector<LocalStorage*>& sources, std::vector<at::Tensor> tensors);
+  Placement place_mixed(c10::ArrayRef<LocalStorage*> sources, std::vector<at::Tensor> tensors);
   [[noreturn]] void throw_differing(c10::ArrayRef<c10::IValue> values) const;
 
   const c10::OperatorHandle& op_;
@@ -48,7 +49,7 @@ class ResultCombiner {
   const Operands& operands_;
   RankPartition partition_;
   // Storages of earlier results of the same call, which later ones may alias.
-  std::vector<c10::intrusive_ptr<LocalStorage>> fresh_;
+  c10::SmallVector<c10::intrusive_ptr<LocalStorage>, 2> fresh_;
 };
 
 }  // namespace polyrank

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <optional>
+#include <span>
 #include <utility>
 
 namespace polyrank {
@@ -147,7 +148,7 @@ class RandomStreams {
   std::vector<at::Generator> drawn_;
 };
 
-RankSet ranks_of_call(const Operands& operands, LockstepMode* mode) {
+const RankSet& ranks_of_call(const Operands& operands, LockstepMode* mode) {
   if (operands.ranks() != nullptr) {
     return *operands.ranks();
   }
@@ -180,13 +181,13 @@ void split_written(const Operands& operands, const OperatorInfo& info,
 
 // `split` gives fewer pieces on ranks with shorter tensors; those get empty pieces, as in PyTorch's
 // simulator, so that the list has one length.
-void pad_split(c10::IValue dim_argument, std::vector<c10::IValue>* lists) {
+void pad_split(const c10::IValue& dim_argument, std::span<c10::IValue> lists) {
   std::size_t longest = 0;
-  for (const c10::IValue& list : *lists) {
+  for (const c10::IValue& list : lists) {
     longest = std::max(longest, list.toListRef().size());
   }
   const std::int64_t dim = dim_argument.toInt();
-  for (c10::IValue& list : *lists) {
+  for (c10::IValue& list : lists) {
     std::vector<at::Tensor> pieces = list.toTensorVector();
     while (pieces.size() < longest) {
       pieces.push_back(pieces.back().narrow(dim, 0, 0));
@@ -260,10 +261,9 @@ void run_operator(const c10::OperatorHandle& op, const OperatorInfo& info, Locks
                   torch::jit::Stack* stack) {
   const auto arguments = torch::jit::last(*stack, info.num_arguments);
   Operands operands(info, arguments);
-  const RankSet ranks = ranks_of_call(operands, mode);
-  RandomStreams random(info, mode, operands, arguments, ranks);
-
-  RankPartition partition = operands.meet_all(RankPartition::uniform(ranks));
+  RankPartition partition =
+      operands.meet_all(RankPartition::uniform(ranks_of_call(operands, mode)));
+  RandomStreams random(info, mode, operands, arguments, partition.ranks());
   if (random.is_active()) {
     partition = meet(partition, random.partition());
   }
@@ -273,10 +273,8 @@ void run_operator(const c10::OperatorHandle& op, const OperatorInfo& info, Locks
   operands.bind(partition);
 
   const auto num_cohorts = static_cast<std::size_t>(partition.num_cohorts());
-  std::vector<std::vector<c10::IValue>> results(info.num_returns);
-  for (auto& column : results) {
-    column.reserve(num_cohorts);
-  }
+  // What the cohorts' calls returned: all of the first result, then all of the second, …
+  c10::SmallVector<c10::IValue, 4> results(info.num_returns * num_cohorts);
   random.begin(partition);
   {
     const BelowLockstepGuard below;
@@ -294,23 +292,24 @@ void run_operator(const c10::OperatorHandle& op, const OperatorInfo& info, Locks
       op.callBoxed(&call);
       random.after_call(cohort);
       for (std::size_t i = 0; i < info.num_returns; ++i) {
-        results[i].push_back(std::move(call[i]));
+        results[i * num_cohorts + static_cast<std::size_t>(cohort)] = std::move(call[i]);
       }
     }
   }
   random.finish(op, partition);
   cohort_calls.fetch_add(num_cohorts, std::memory_order_relaxed);
-  rank_calls.fetch_add(static_cast<std::uint64_t>(ranks.size()), std::memory_order_relaxed);
+  rank_calls.fetch_add(static_cast<std::uint64_t>(partition.ranks().size()),
+                       std::memory_order_relaxed);
 
   static const c10::OperatorName kSplit("aten::split", "Tensor");
   if (num_cohorts > 1 && op.operator_name() == kSplit) {
-    pad_split(arguments[2], &results.front());
+    pad_split(arguments[2], results);
   }
   ResultCombiner combiner(op, info, operands, partition);
-  torch::jit::Stack combined;
-  combined.reserve(info.num_returns);
-  for (const auto& column : results) {
-    combined.push_back(combiner.combine(column));
+  c10::SmallVector<c10::IValue, 4> combined;
+  for (std::size_t i = 0; i < info.num_returns; ++i) {
+    combined.push_back(
+        combiner.combine(c10::ArrayRef<c10::IValue>(results).slice(i * num_cohorts, num_cohorts)));
   }
   if (info.writes_anything) {
     finish_writes(operands, info, partition, &combiner);
