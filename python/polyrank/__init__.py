@@ -1,6 +1,6 @@
 """polyrank runs an N-rank distributed PyTorch program in one process, every rank's values exact."""
 
-from polyrank._C import Cohort, RankSet
+from polyrank._C import Cohort, RankSet, num_cohort_threads, set_num_cohort_threads
 from polyrank.errors import (
     CollectiveError,
     CollectiveMismatchError,
@@ -47,8 +47,10 @@ __all__ = [
     "lockstep",
     "maybe_disable_local_tensor_mode",
     "maybe_run_for_local_tensor",
+    "num_cohort_threads",
     "rank_map",
     "reconcile",
     "reconcile_args",
+    "set_num_cohort_threads",
     "tensor_map",
 ]

@@ -74,6 +74,7 @@ void set_local_tensor_class(const py::type& type) {
   interpreter_hooks().make_python_object = &make_python_object;
   interpreter_hooks().handles_operators_itself = &handles_operators_itself;
   interpreter_hooks().wrapped_number = &wrapped_number;
+  interpreter_hooks().holds_interpreter = [] { return PyGILState_Check() == 1; };
 }
 
 at::Tensor make_from_dict(const py::dict& tensors) {

@@ -1,4 +1,5 @@
 #include <polyrank/bindings/bindings.h>
+#include <polyrank/engine/cohort_threads.h>
 #include <polyrank/engine/lockstep_mode.h>
 #include <polyrank/engine/rank_random.h>
 #include <polyrank/engine/run_operator.h>
@@ -24,6 +25,11 @@ void init_lockstep_mode(py::module_& module) {
       "call_counts", [] { return std::pair(call_counts().cohort_calls, call_counts().rank_calls); },
       "Operator calls so far: how many the cohorts took, how many one per rank would have been.");
   module.def("reset_call_counts", &reset_call_counts);
+  module.def("num_cohort_threads", &num_cohort_threads,
+             "How many cohorts of one operator call may run at once, while "
+             "`torch.get_num_threads()` is 1; at first the number of processors.");
+  module.def("set_num_cohort_threads", &set_num_cohort_threads, py::arg("num_threads"),
+             "Let this many cohorts of one operator call run at once. Values do not depend on it.");
   module.def(
       "register_python_mode",
       [](const py::object& object, std::shared_ptr<LockstepMode> mode) {

@@ -28,6 +28,9 @@ struct InterpreterHooks {
   // the placeholder's Python object.
   std::optional<c10::Scalar> (*wrapped_number)(const at::Tensor& tensor) = nullptr;
 
+  // Whether the calling thread holds the interpreter's lock.
+  bool (*holds_interpreter)() = nullptr;
+
   // Rethrows a polyrank::Error as an exception that PyTorch's bindings raise with its own type.
   void (*rethrow)(const std::exception_ptr& error) = nullptr;
 };

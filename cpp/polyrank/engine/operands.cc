@@ -5,6 +5,7 @@
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/operands.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace polyrank {
@@ -190,6 +191,12 @@ void Operands::note_ranks(const RankSet& ranks) {
                              ". Make both over the same ranks, or bring one to the other's ranks "
                              "with `tensor_map`."));
   }
+}
+
+bool Operands::has_python_cohorts() const {
+  return std::any_of(locals_.begin(), locals_.end(), [](const LocalOperand& operand) {
+    return operand.impl->has_python_cohorts();
+  });
 }
 
 const RankPartition& Operands::Element::partition() const {

@@ -4,6 +4,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/stack.h>
 #include <polyrank/core/export.h>
+#include <polyrank/engine/cohort_threads.h>
 
 #include <cstddef>
 #include <vector>
@@ -36,6 +37,9 @@ struct OperatorInfo {
   // `hidden_write_switch` is true.
   std::vector<std::size_t> hidden_writes;
   std::size_t hidden_write_switch = 0;
+
+  // What a cohort of this operator takes; the only member that calls change.
+  mutable CohortTimesBySize cohort_times;
 
   // Set for operators that are not run once per cohort (collectives).
   OperatorHandler handler = nullptr;

@@ -1,12 +1,14 @@
-#include <ATen/Context.h>
 #include <ATen/Functions.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/operands.h>
+#include <polyrank/engine/random_streams.h>
 #include <polyrank/engine/results.h>
 #include <polyrank/engine/run_operator.h>
 
+#include <algorithm>
 #include <atomic>
+#include <bit>
 #include <optional>
 #include <span>
 #include <utility>
@@ -30,123 +32,6 @@ const DispatchKeySet kAbovePython =
         .remove(DispatchKey::Conjugate)
         .remove(DispatchKey::Negative)
         .remove(DispatchKey::ZeroTensor);
-
-// The device whose random stream an operator draws from.
-c10::Device random_device(const Operands& operands, c10::ArrayRef<c10::IValue> arguments) {
-  if (!operands.locals().empty()) {
-    return operands.locals().front().impl->device();
-  }
-  if (!operands.plain().empty()) {
-    return operands.plain().front().device();
-  }
-  for (const c10::IValue& argument : arguments) {
-    if (argument.isDevice()) {
-      return argument.toDevice();
-    }
-  }
-  return c10::kCPU;
-}
-
-// The random streams that one call draws from; does nothing for operators that draw nothing.
-class RandomStreams {
- public:
-  RandomStreams(const OperatorInfo& info, LockstepMode* mode, const Operands& operands,
-                c10::ArrayRef<c10::IValue> arguments, const RankSet& ranks) {
-    if (!info.is_random) {
-      return;
-    }
-    c10::Device device = random_device(operands, arguments);
-    if (device.is_meta()) {
-      return;  // no values, no draws
-    }
-    if (device.has_index() == false && !device.is_cpu()) {
-      device = at::globalContext().defaultGenerator(device).device();
-    }
-    default_ = at::globalContext().defaultGenerator(device);
-    if (info.generator_argument >= 0) {
-      argument_ = static_cast<std::size_t>(info.generator_argument);
-      const c10::IValue& given = arguments[*argument_];
-      if (!given.isNone() && given.toGenerator() != default_) {
-        given_ = given.toGenerator();
-      }
-    }
-    if (mode != nullptr && !given_.defined() && mode->ranks() == ranks) {
-      streams_ = &mode->generators(device);
-    } else {  // a generator of the program's own, or no mode: the same state on all ranks
-      own_.emplace(ranks, given_.defined() ? given_ : default_);
-      streams_ = &*own_;
-    }
-  }
-
-  bool is_active() const noexcept { return streams_ != nullptr; }
-  const RankPartition& partition() const { return streams_->partition(); }
-
-  void begin(const RankPartition& partition) {
-    if (is_active()) {
-      drawn_ = streams_->draw(partition);
-      if (!argument_) {
-        saved_ = default_.clone();
-      }
-    }
-  }
-
-  void before_call(std::int32_t cohort, torch::jit::Stack* stack) {
-    if (!is_active()) {
-      return;
-    }
-    at::Generator& generator = drawn_[static_cast<std::size_t>(cohort)];
-    if (argument_) {
-      (*stack)[*argument_] = generator;
-    } else {
-      copy_generator_state(generator, default_);
-    }
-  }
-
-  void after_call(std::int32_t cohort) {
-    if (is_active() && !argument_) {
-      copy_generator_state(default_, drawn_[static_cast<std::size_t>(cohort)]);
-    }
-  }
-
-  void finish(const c10::OperatorHandle& op, const RankPartition& partition) {
-    if (!is_active()) {
-      return;
-    }
-    streams_->update(partition, drawn_);
-    restore_default();
-    if (!own_) {
-      return;
-    }
-    if (given_.defined() && !own_->partition().is_uniform()) {
-      throw DivergenceError(str_cat(
-          c10::toString(op.operator_name()),
-          " drew different amounts from one generator on different ranks. A generator of your own "
-          "has one state for all ranks; use the default generator, whose state each rank has."));
-    }
-    at::Generator& target = given_.defined() ? given_ : default_;
-    copy_generator_state(own_->generator(0), target);
-  }
-
-  ~RandomStreams() { restore_default(); }
-  RandomStreams(const RandomStreams&) = delete;
-  RandomStreams& operator=(const RandomStreams&) = delete;
-
- private:
-  void restore_default() {
-    if (saved_.defined()) {
-      copy_generator_state(saved_, default_);
-      saved_ = at::Generator();
-    }
-  }
-
-  RankGenerators* streams_ = nullptr;
-  std::optional<RankGenerators> own_;
-  std::optional<std::size_t> argument_;  // position of the generator argument
-  at::Generator given_;
-  at::Generator default_;
-  at::Generator saved_;
-  std::vector<at::Generator> drawn_;
-};
 
 const RankSet& ranks_of_call(const Operands& operands, LockstepMode* mode) {
   if (operands.ranks() != nullptr) {
@@ -194,6 +79,57 @@ void pad_split(const c10::IValue& dim_argument, std::span<c10::IValue> lists) {
     }
     list = pieces;
   }
+}
+
+// What the cohorts' calls returned: all of the first result, then all of the second, …
+using Results = c10::SmallVector<c10::IValue, 4>;
+
+// What calls of the operator on tensors like these arguments take.
+CohortTimes* times_for(const OperatorInfo& info, const torch::jit::Stack& arguments) {
+  std::uint64_t num_elements = 0;
+  for (const c10::IValue& argument : arguments) {
+    if (argument.isTensor() && argument.toTensor().defined()) {
+      num_elements += static_cast<std::uint64_t>(argument.toTensor().numel());
+    }
+  }
+  const auto size = static_cast<std::size_t>(std::bit_width(num_elements));
+  return &info.cohort_times[std::min(size, info.cohort_times.size() - 1)];
+}
+
+Results call_cohorts(const c10::OperatorHandle& op, const OperatorInfo& info,
+                     const Operands& operands, std::int32_t num_cohorts, RandomStreams* random) {
+  const auto num_columns = static_cast<std::size_t>(num_cohorts);
+  Results results(info.num_returns * num_columns);
+  const BelowLockstepGuard below;
+  const bool has_python_cohorts = below.has_modes_below() || operands.has_python_cohorts();
+  const CohortKeysGuard keys(has_python_cohorts);
+
+  const auto call_one = [&](std::int32_t cohort, torch::jit::Stack* call) {
+    call->clear();
+    operands.fill(cohort, call);
+    random->before_call(cohort, call);
+    op.callBoxed(call);
+    random->after_call(cohort);
+    for (std::size_t i = 0; i < info.num_returns; ++i) {
+      results[i * num_columns + static_cast<std::size_t>(cohort)] = std::move((*call)[i]);
+    }
+  };
+  torch::jit::Stack call;
+  call.reserve(std::max(info.num_arguments, info.num_returns));
+  if (num_cohorts == 1 || has_python_cohorts || random->uses_default_generator() ||
+      !may_use_cohort_threads()) {
+    for (std::int32_t cohort = 0; cohort < num_cohorts; ++cohort) {
+      call_one(cohort, &call);
+    }
+    return results;
+  }
+  operands.fill(0, &call);
+  for_each_cohort(num_cohorts, times_for(info, call), [&](std::int32_t cohort) {
+    torch::jit::Stack own;
+    own.reserve(std::max(info.num_arguments, info.num_returns));
+    call_one(cohort, &own);
+  });
+  return results;
 }
 
 // Brings the wrappers of written operands up to what the cohorts' calls left.
@@ -272,30 +208,9 @@ void run_operator(const c10::OperatorHandle& op, const OperatorInfo& info, Locks
   }
   operands.bind(partition);
 
-  const auto num_cohorts = static_cast<std::size_t>(partition.num_cohorts());
-  // What the cohorts' calls returned: all of the first result, then all of the second, …
-  c10::SmallVector<c10::IValue, 4> results(info.num_returns * num_cohorts);
   random.begin(partition);
-  {
-    const BelowLockstepGuard below;
-    bool has_python_cohorts = below.has_modes_below();
-    for (const LocalOperand& operand : operands.locals()) {
-      has_python_cohorts = has_python_cohorts || operand.impl->has_python_cohorts();
-    }
-    const CohortKeysGuard keys(has_python_cohorts);
-    torch::jit::Stack call;
-    call.reserve(std::max(info.num_arguments, info.num_returns));
-    for (std::int32_t cohort = 0; cohort < partition.num_cohorts(); ++cohort) {
-      call.clear();
-      operands.fill(cohort, &call);
-      random.before_call(cohort, &call);
-      op.callBoxed(&call);
-      random.after_call(cohort);
-      for (std::size_t i = 0; i < info.num_returns; ++i) {
-        results[i * num_cohorts + static_cast<std::size_t>(cohort)] = std::move(call[i]);
-      }
-    }
-  }
+  const auto num_cohorts = static_cast<std::size_t>(partition.num_cohorts());
+  Results results = call_cohorts(op, info, operands, partition.num_cohorts(), &random);
   random.finish(op, partition);
   cohort_calls.fetch_add(num_cohorts, std::memory_order_relaxed);
   rank_calls.fetch_add(static_cast<std::uint64_t>(partition.ranks().size()),
