@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from polyrank.cli.app import app
+from typer.testing import CliRunner
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -191,7 +193,7 @@ def test_a_script_for_cuda_runs_on_the_cpu(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_clear_error(arguments: tuple[str, ...], message: str) -> None:
-    result = run(*arguments)
-    assert result.returncode == 2
+    result = CliRunner().invoke(app, ["run", *arguments])
+    assert result.exit_code == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
