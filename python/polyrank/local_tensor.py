@@ -251,6 +251,12 @@ class LocalTensor(torch.Tensor):
             [f"LocalTensor({len(ranks)} ranks in {len(cohorts)} {noun}{history}", *lines, ")"]
         )
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table with a row for each cohort."""
+        from polyrank.html_repr import html_repr
+
+        return html_repr(self)
+
     def __format__(self, spec: str) -> str:
         # As torch.Tensor: a number prints as one, where all ranks hold it.
         if self.dim() == 0 and spec:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.distributed.device_mesh import DeviceMesh
 
 from polyrank import _C
@@ -170,11 +171,14 @@ def _initial_seed(mode: Any) -> int | torch.SymInt:
 
 
 def _get_rng_state(mode: Any) -> torch.Tensor:
-    return mode._state.get_rng_state(torch.device("cpu"))  # type: ignore[no-any-return]
+    # As PyTorch's, the state is a plain value also inside vmap and grad, which would wrap it.
+    with temporarily_clear_interpreter_stack():
+        return mode._state.get_rng_state(torch.device("cpu"))  # type: ignore[no-any-return]
 
 
 def _set_rng_state(mode: Any, new_state: torch.Tensor) -> None:
-    mode._state.set_rng_state(torch.device("cpu"), new_state)
+    with temporarily_clear_interpreter_stack():
+        mode._state.set_rng_state(torch.device("cpu"), new_state)
 
 
 _RANDOM_FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -53,9 +53,17 @@ def test_pip_installs_the_package_against_the_torch_that_is_there(tmp_path: Path
             (site_packages / entry.name).symlink_to(entry)
     pip = (sys.executable, "-m", "pip", "--python", python, "install")
     run(*pip, "--no-build-isolation", "--no-deps", "--no-index", ROOT)
-    program = """
-import polyrank
-with polyrank.lockstep(world_size=3):
-    print(polyrank.__file__)
-"""
-    assert run(python, "-c", program, cwd=tmp_path).strip().startswith(str(site_packages))
+    installed = (python, "-I")  # without PYTHONPATH, which may name the checkout
+    program = "import polyrank; print(polyrank.__file__)"
+    assert Path(run(*installed, "-c", program).strip()).is_relative_to(site_packages)
+    test = tmp_path / "test_installed.py"
+    test.write_text(
+        "import pytest, torch\n"
+        "@pytest.mark.ranks(3)\n"
+        "def test_the_pytest_plugin_is_there():\n"
+        "    x = torch.ones(2)\n"
+        "    torch.distributed.all_reduce(x)\n"
+        "    assert x.tolist() == [3.0, 3.0]\n"
+    )
+    run(*installed, "-m", "pytest", "--strict-markers", test, cwd=tmp_path)
+    assert "polyrank run" in run(python.with_name("polyrank"), "run", "--help")

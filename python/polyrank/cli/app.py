@@ -8,15 +8,21 @@ from typing import Annotated
 
 import typer
 
+from polyrank.cli.json_report import writable_target
 from polyrank.cli.options import RunOptions
 from polyrank.cli.run import run_program
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="Runs an N-rank distributed PyTorch program in one process.",
 )
+
+
+# What the layer of ranks is tested up to. A slip of a digit should not fill the machine's memory.
+_MAX_RANKS = 2**20
 
 
 class World(StrEnum):
@@ -37,30 +43,50 @@ def polyrank() -> None:
     """Keep `run` a command of its own, so that others can stand beside it."""
 
 
+def _count(value: str | int) -> int:
+    """A number of ranks or nodes, as typed or an option's default."""
+    text = str(value)
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_RANKS:
+        raise typer.BadParameter(f"{text!r} is no number from 1 to {_MAX_RANKS:,}")
+    return int(text)
+
+
 @app.command(context_settings={"allow_interspersed_args": False})
 def run(
     script: Annotated[str, typer.Argument(help="The script, or with -m a module's name.")],
     arguments: Annotated[list[str] | None, typer.Argument(help="What the script gets.")] = None,
     world: Annotated[
-        World, typer.Option(help="[b]lockstep[/b]: all ranks at the same line, one process.")
+        World, typer.Option(help="**lockstep**: all ranks at the same line, one process.")
     ] = World.lockstep,
-    ranks: Annotated[int | None, typer.Option(min=1, help="The world size.")] = None,
+    ranks: Annotated[
+        int | None, typer.Option(parser=_count, metavar="N", help="The world size.")
+    ] = None,
     nproc_per_node: Annotated[
         int | None,
         typer.Option(
-            "--nproc-per-node", "--nproc_per_node", min=1, help="Ranks a node, as in torchrun."
+            "--nproc-per-node",
+            "--nproc_per_node",
+            parser=_count,
+            metavar="N",
+            help="Ranks a node, as in torchrun.",
         ),
     ] = None,
-    nnodes: Annotated[int, typer.Option(min=1, help="Nodes, as in torchrun.")] = 1,
+    nnodes: Annotated[
+        int, typer.Option(parser=_count, metavar="N", help="Nodes, as in torchrun.")
+    ] = 1,
     module: Annotated[
         bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
     ] = False,
     device: Annotated[
         Device | None,
         typer.Option(
-            help="[b]cpu[/b]: tensors that the script puts on cuda live on the CPU, and torch.cuda "
+            help="**cpu**: tensors that the script puts on cuda live on the CPU, and torch.cuda "
             "answers as on a cluster. Default: cpu where there is no GPU."
         ),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write what ran there too, as JSON."),
     ] = None,
 ) -> None:
     """Run a torch.distributed script on N ranks in this process, every rank's values exact.
@@ -70,15 +96,23 @@ def run(
     arithmetic take it as it is. A branch on it (if rank == 0:) can't go both ways at once and is
     an error that says so.
 
-    [b]Examples[/b]
+    torch computes on one thread, as under torchrun, so that results do not depend on the number of
+    cores; set OMP_NUM_THREADS for more.
 
-    polyrank run --world lockstep --ranks 64 train.py --epochs 2
+    **Examples**
 
-    polyrank run --nproc-per-node 8 --nnodes 4 -m my_package.train
+    - `polyrank run --world lockstep --ranks 64 train.py --epochs 2`
+    - `polyrank run --nproc-per-node 8 --nnodes 4 -m my_package.train`
 
-    [b]Exit codes[/b]: 0 done; the script's own sys.exit code; 1 the script raised; 2 these
-    arguments are wrong; 3 ranks disagree (DivergenceError); 4 a collective is wrong
-    (CollectiveError); 5 an operator is not supported (UnsupportedOpError).
+    **Exit codes** (else the script's own, from sys.exit)
+
+    - 0: done
+    - 1: the script raised
+    - 2: these arguments are wrong
+    - 3: ranks disagree (DivergenceError)
+    - 4: a collective is wrong (CollectiveError)
+    - 5: an operator is not supported (UnsupportedOpError)
+    - 6: the --json file could not be written in the end
     """
     world_size = _world_size(ranks, nproc_per_node, nnodes)
     if not module and not Path(script).is_file():
@@ -90,8 +124,18 @@ def run(
         world_size=world_size,
         local_world_size=nproc_per_node or world_size // nnodes,
         device=None if device is None else device.value,
+        json_file=None if json_file is None else _writable(json_file),
     )
     raise typer.Exit(run_program(options))
+
+
+def _writable(json_file: Path) -> Path:
+    try:
+        return writable_target(json_file)
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{str(json_file)!r} can't be written: {error.strerror or error}", param_hint="--json"
+        ) from error
 
 
 def _world_size(ranks: int | None, nproc_per_node: int | None, nnodes: int) -> int:
@@ -102,6 +146,11 @@ def _world_size(ranks: int | None, nproc_per_node: int | None, nnodes: int) -> i
                 f"{nproc_per_node} ranks on each of {nnodes} nodes are {world_size} ranks, "
                 f"not {ranks}",
                 param_hint="--ranks",
+            )
+        if world_size > _MAX_RANKS:
+            raise typer.BadParameter(
+                f"{nproc_per_node} ranks on each of {nnodes} nodes are more than {_MAX_RANKS:,}",
+                param_hint="--nnodes",
             )
         return world_size
     if ranks is None:

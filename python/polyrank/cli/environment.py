@@ -6,6 +6,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+import torch
+
 from polyrank.errors import DivergenceError
 
 # Variables that have one value per rank.
@@ -32,7 +34,7 @@ class _Environment(os._Environ):  # type: ignore[type-arg]
 
 @contextlib.contextmanager
 def torchrun_environment(world_size: int, local_world_size: int) -> Iterator[None]:
-    """Set what torchrun sets; put os.environ back afterwards."""
+    """Set what torchrun sets, threads included; put all back afterwards."""
     variables = {
         "WORLD_SIZE": str(world_size),
         "LOCAL_WORLD_SIZE": str(local_world_size),
@@ -40,8 +42,14 @@ def torchrun_environment(world_size: int, local_world_size: int) -> Iterator[Non
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": "29500",
         "TORCHELASTIC_RUN_ID": "polyrank",
+        # As torchrun: ranks side by side would take each other's cores, and a kernel that splits
+        # its work over another number of threads adds up in another order.
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
     before = {name: os.environ.get(name) for name in variables}
+    num_threads = torch.get_num_threads()
+    if before["OMP_NUM_THREADS"] is None:
+        torch.set_num_threads(1)  # torch read the variable when it was imported
     plain_class = os.environ.__class__
     os.environ.update(variables)
     os.environ.__class__ = _Environment
@@ -49,6 +57,7 @@ def torchrun_environment(world_size: int, local_world_size: int) -> Iterator[Non
         yield
     finally:
         os.environ.__class__ = plain_class
+        torch.set_num_threads(num_threads)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

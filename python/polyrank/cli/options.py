@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -15,3 +16,4 @@ class RunOptions:
     world_size: int
     local_world_size: int  # ranks a node
     device: str | None  # "cpu", "cuda" or None: decide by what the machine has
+    json_file: Path | None  # where to write the report; absolute

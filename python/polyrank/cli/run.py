@@ -8,12 +8,14 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 
 from polyrank.cli.device import cuda_on_cpu
 from polyrank.cli.environment import torchrun_environment
+from polyrank.cli.json_report import json_document, write_json
 from polyrank.cli.options import RunOptions
 from polyrank.cli.process_group import lockstep_process_group
 from polyrank.cli.report import RunMeter, print_report
@@ -28,25 +30,30 @@ _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (UnsupportedOpError, 5),
 )
 _EXIT_RAISED = 1
+_EXIT_USAGE = 2
+_EXIT_NO_REPORT = 6
 
 
 def run_program(options: RunOptions) -> int:
-    """Run the program on all ranks, print what it did, and return the exit code."""
+    """Run the program on all ranks, report what it did, and return the exit code."""
     meter = RunMeter(options.world_size)
     exit_code = 0
+    error: BaseException | None = None
     try:
         with _world(options), _progress(options):
             _run_script(options)
     except SystemExit as exit_request:
         exit_code = _code_of(exit_request)
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        _print_error(error)
-        exit_code = next(
-            (code for kind, code in _EXIT_CODES if isinstance(error, kind)), _EXIT_RAISED
-        )
-    print_report(meter.read())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:  # noqa: BLE001  whatever it was, the report is still worth having
+        error = raised
+        exit_code = _print_error(raised)
+    report = meter.read()
+    print_report(report)
+    if options.json_file is not None:
+        document = json_document(options, report, exit_code, error)
+        exit_code = _save(document, options.json_file) or exit_code
     return exit_code
 
 
@@ -103,20 +110,37 @@ def _code_of(exit_request: SystemExit) -> int:
     return _EXIT_RAISED
 
 
-def _print_error(error: BaseException) -> None:
-    """Print the traceback from the script's first frame on."""
-    frames = traceback.extract_tb(error.__traceback__)
+def _save(document: dict[str, Any], target: Path) -> int:
+    try:
+        write_json(target, document)
+    except OSError as error:
+        sys.stderr.write(f"the report can't be written to {target}: {error}\n")
+        return _EXIT_NO_REPORT
+    return 0
+
+
+def _print_error(error: BaseException) -> int:
+    """Print the traceback from the script's first frame on; return the exit code."""
+    report = traceback.TracebackException.from_exception(error)
+    has_started = _drop_own_frames(report)
+    if isinstance(error, ImportError) and not has_started:
+        sys.stderr.write(f"there is no such module to run: {error}\n")
+        return _EXIT_USAGE
+    sys.stderr.write("".join(report.format()))
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), _EXIT_RAISED)
+
+
+def _drop_own_frames(report: traceback.TracebackException) -> bool:
+    """Drop the frames up to the script's first, from causes too; tell whether there is one."""
+    for cause in (report.__cause__, report.__context__):
+        if cause is not None:
+            _drop_own_frames(cause)
     own = str(Path(__file__).parent)
-    start = next(
-        (
-            index
-            for index, frame in enumerate(frames)
-            if not frame.filename.startswith(own)
-            and "runpy" not in frame.filename
-            and frame.filename != contextlib.__file__
-        ),
-        0,
-    )
-    lines = traceback.format_list(frames[start:])
-    text = "".join(traceback.format_exception_only(type(error), error))
-    sys.stderr.write("Traceback (most recent call last):\n" + "".join(lines) + text)
+    outside = [
+        index
+        for index, frame in enumerate(report.stack)
+        if not frame.filename.startswith((own, "<frozen "))  # runpy is frozen
+        and frame.filename != contextlib.__file__
+    ]
+    del report.stack[: outside[0] if outside else len(report.stack)]
+    return bool(outside)

@@ -1,10 +1,14 @@
 """`polyrank run`: what it runs, what it refuses, and its exit codes."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from polyrank.cli.app import app
+from typer.testing import CliRunner
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +38,13 @@ def test_an_ordinary_script_runs_on_all_ranks(tmp_path: Path) -> None:
     assert "all_reduce" in result.stderr
 
 
+INIT = """
+from torch.distributed.device_mesh import init_device_mesh
+all_reduce = torch.ops._c10d_functional.all_reduce
+dist.init_process_group('gloo')
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
@@ -42,6 +53,19 @@ def test_an_ordinary_script_runs_on_all_ranks(tmp_path: Path) -> None:
         ("dist.init_process_group()\nif dist.get_rank() == 0: pass", 3, "threads world"),
         ("os.environ['RANK']", 3, "get_rank()"),
         ("dist.init_process_group('gloo', world_size=8, rank=0)", 1, "--ranks 8"),
+        ("dist.init_process_group('gloo', rank=9)", 1, "rank 9"),
+        (INIT + "dist.new_group([0, 7])", 1, "Rank 7 is out of range"),
+        (INIT + "init_device_mesh('cpu', (8,))", 1, "world size 4, but found 8"),
+        (INIT + "dist.all_reduce(torch.ones(1), group='nope')", 1, "group nope is not"),
+        (INIT + "all_reduce(torch.ones(1), 'sum', 'nope')", 4, 'no process group "nope"'),
+        (INIT + "dist.all_reduce(torch.ones(dist.get_rank() + 1))", 4, "rank 1 holds float32[2]"),
+        (
+            INIT + "x = torch.empty(4, dtype=torch.int32)\n"
+            "dist.all_gather_into_tensor(x, torch.ones(1))",
+            4,
+            "rank 0 float32[4]",
+        ),
+        (INIT + "torch.ones(2).to_sparse()", 5, "to_sparse"),
     ],
 )
 def test_exit_codes_and_messages(tmp_path: Path, text: str, code: int, message: str) -> None:
@@ -53,6 +77,91 @@ def test_exit_codes_and_messages(tmp_path: Path, text: str, code: int, message: 
 def test_the_traceback_starts_in_the_script(tmp_path: Path) -> None:
     result = run_script(tmp_path, "raise KeyError('x')")
     assert "script.py" in result.stderr.split("Traceback")[1].splitlines()[1]
+
+
+def test_the_traceback_tells_the_cause_too(tmp_path: Path) -> None:
+    result = run_script(
+        tmp_path, "try:\n  {}['x']\nexcept KeyError as e:\n  raise OSError() from e"
+    )
+    assert "KeyError: 'x'" in result.stderr
+    assert "cli/run.py" not in result.stderr
+
+
+def test_torch_runs_on_one_thread_unless_the_user_says_how_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "print(torch.get_num_threads(), os.environ['OMP_NUM_THREADS'])"
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert run_script(tmp_path, text).stdout == "1 1\n"
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert run_script(tmp_path, text).stdout == "2 2\n"
+
+
+def run_with_json(folder: Path, text: str, target: str) -> subprocess.CompletedProcess[str]:
+    (folder / "script.py").write_text(text)
+    return run("--ranks", "4", "--json", target, str(folder / "script.py"), "--epochs", "2")
+
+
+def test_the_json_file_tells_what_ran(tmp_path: Path) -> None:
+    text = (
+        "import os, torch, torch.distributed as dist\n"
+        "dist.init_process_group()\ndist.all_reduce(torch.ones(2))\nos.chdir('/')\n"
+    )
+    target = tmp_path / "report.json"
+    target.write_text("from an earlier run")
+    result = run_with_json(tmp_path, text, os.path.relpath(target))
+    assert result.returncode == 0, result.stderr
+    report = json.loads(target.read_text())
+    assert report.pop("seconds") > 0
+    assert report.pop("peak_memory_bytes") > 2**20
+    assert report.pop("rank_calls") >= 4 * report.pop("cohort_calls") > 0
+    assert report == {
+        "schema_version": 1,
+        "world": "lockstep",
+        "script": str(tmp_path / "script.py"),
+        "arguments": ["--epochs", "2"],
+        "is_module": False,
+        "world_size": 4,
+        "local_world_size": 4,
+        "exit_code": 0,
+        "error": None,
+        "collectives": [
+            {
+                "kind": "all_reduce",
+                "group": "world",
+                "group_size": 4,
+                "num_groups": 1,
+                "count": 1,
+                "input_bytes": 8,
+            }
+        ],
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "script.py"]
+
+
+def test_the_json_file_tells_an_error(tmp_path: Path) -> None:
+    result = run_with_json(tmp_path, "raise KeyError('x')", str(tmp_path / "report.json"))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["exit_code"] == result.returncode == 1
+    assert report["error"] == {"type": "KeyError", "message": "'x'"}
+
+
+@pytest.mark.parametrize("target", ["", "no_such_folder/report.json", "/dev/null"])
+def test_an_unwritable_json_file_is_an_error_before_the_script_starts(
+    tmp_path: Path, target: str
+) -> None:
+    result = run_with_json(tmp_path, "print('started')", str(tmp_path / target))
+    assert result.returncode == 2
+    assert "--json" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_json_file_that_becomes_unwritable_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
+    text = f"import os; os.mkdir({str(tmp_path / 'report.json')!r})"
+    result = run_with_json(tmp_path, text, str(tmp_path / "report.json"))
+    assert result.returncode == 6
+    assert "can't be written" in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "script.py"]
 
 
 def test_a_script_for_cuda_runs_on_the_cpu(tmp_path: Path) -> None:
@@ -70,15 +179,21 @@ def test_a_script_for_cuda_runs_on_the_cpu(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--ranks", "4", "no_such.py"), "no_such.py"),
-        (("--ranks", "0", "x.py"), "--ranks"),
-        (("--ranks", "-3", "x.py"), "--ranks"),
-        (("--ranks", "many", "x.py"), "--ranks"),
+        (("--ranks", "2", "-m", "no_such_module"), "no_such_module"),
+        (("--ranks", "2", "-m", "json.no_such_module"), "json.no_such_module"),
+        (("--ranks", "0", "x.py"), "'0' is no number"),
+        (("--ranks", "-3", "x.py"), "'-3' is no number"),
+        (("--ranks", "many", "x.py"), "'many' is no number"),
+        (("--ranks", "2000000", "x.py"), "to 1,048,576"),
+        (("--nproc-per-node", "9000", "--nnodes", "9000", "x.py"), "9000 nodes"),
+        (("--ranks", "5", "--nnodes", "2", "x.py"), "over 2 nodes"),
         (("--ranks", "5", "--nproc-per-node", "2", "x.py"), "not 5"),
         (("x.py",), "--ranks"),
         (("--world", "moon", "--ranks", "2", "x.py"), "moon"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments: tuple[str, ...], message: str) -> None:
-    result = run(*arguments)
-    assert result.returncode == 2
+    result = CliRunner().invoke(app, ["run", *arguments])
+    assert result.exit_code == 2
     assert message in result.stderr
+    assert "Traceback" not in result.stderr
