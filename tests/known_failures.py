@@ -4,7 +4,6 @@ WRAPPER_STRIDES = (
     "contiguous() and reshape() are composites above our kernel and ask the LocalTensor once: where "
     "only some ranks' strides are contiguous they copy on all ranks (right values, fewer aliases)"
 )
-TENSOR_OF_INT = "torch.tensor(rank) and x[rank-dependent int tensor] need one Python int"
 TRACED_BY_RANK = (
     "make_fx stands below every user's mode, so that it records each rank's operators on constants; "
     "the engine should refuse LocalTensors while it traces (UnsupportedOpError)"
@@ -17,8 +16,6 @@ KNOWN_FAILURES: dict[str, str] = {
     "test_shapes.py::test_uneven_operands[transpose]": WRAPPER_STRIDES,
     "test_shapes.py::test_uneven_operands_in_two_cohorts[transpose]": WRAPPER_STRIDES,
     "test_shapes.py::test_zero_size_on_one_rank_only": WRAPPER_STRIDES,
-    "test_shapes.py::test_tensors_made_of_a_rank_dependent_int": TENSOR_OF_INT,
-    "test_shapes.py::test_indexing_with_a_tensor_of_one_int_that_differs": TENSOR_OF_INT,
     **{
         f"test_functional_transforms.py::test_transform[linearize-{operands}]": TRACED_BY_RANK
         for operands in ("distinct", "mixed", "shared")

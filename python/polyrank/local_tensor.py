@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from polyrank import _C
 from polyrank.errors import UnsupportedOpError, UsageError
+from polyrank.rank_dependent_index import get_item, set_item
 
 _COHORTS_SHOWN = 8
 _RANK_ATTRIBUTE = "_local_tensor_"
@@ -154,11 +155,11 @@ class LocalTensor(torch.Tensor):
 
     def __getitem__(self, index: Any) -> torch.Tensor:
         """As torch.Tensor's; an index may be a rank-dependent int too."""
-        entries = index if isinstance(index, tuple) else (index,)
-        if not any(isinstance(entry, torch.SymInt) for entry in entries):
-            return super().__getitem__(index)
-        result, rest = _select_rank_dependent(self, entries)
-        return torch.Tensor.__getitem__(result, rest)
+        return get_item(torch._C.TensorBase.__getitem__, self, index)  # type: ignore[no-any-return]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """As torch.Tensor's; an index may be a rank-dependent int too."""
+        set_item(torch._C.TensorBase.__setitem__, self, index, value)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(_RANK_ATTRIBUTE):
@@ -274,33 +275,6 @@ class LocalTensor(torch.Tensor):
         from polyrank.pickling import reduce_local_tensor
 
         return reduce_local_tensor(self)
-
-
-def _select_rank_dependent(
-    tensor: torch.Tensor, entries: tuple[Any, ...]
-) -> tuple[torch.Tensor, tuple[Any, ...]]:
-    """Apply the rank-dependent ints of an index; return the result and what is left of the index.
-
-    torch's own indexing turns ints into Python's, and only `select` takes symbolic ones.
-    """
-    taken = [_num_dims_taken(entry) for entry in entries]
-    dims: list[int] = []
-    dim = 0
-    for entry, num_dims in zip(entries, taken, strict=True):
-        dims.append(dim)
-        dim += tensor.dim() - sum(taken) if entry is Ellipsis else num_dims
-    for entry, at_dim in reversed(list(zip(entries, dims, strict=True))):
-        if isinstance(entry, torch.SymInt):
-            tensor = tensor.select(at_dim, entry)
-    return tensor, tuple(entry for entry in entries if not isinstance(entry, torch.SymInt))
-
-
-def _num_dims_taken(entry: Any) -> int:
-    if entry is None or entry is Ellipsis or isinstance(entry, bool):
-        return 0
-    if isinstance(entry, torch.Tensor) and entry.dtype == torch.bool:
-        return entry.dim()
-    return 1
 
 
 def is_foreign_subclass(kind: type) -> bool:

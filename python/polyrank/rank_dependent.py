@@ -1,12 +1,13 @@
 """Functions of PyTorch whose answers differ between ranks, while a mode is active.
 
-`torch.distributed.get_rank`, DeviceMesh coordinates and the functions of `torch.random` are
-replaced when a mode is entered and put back when it is left. The replacements ask for the enabled
+`torch.distributed.get_rank`, DeviceMesh coordinates, the functions of `torch.random`, and those that
+take apart numbers which differ (`torch.tensor`, indexing) are replaced when a mode is entered and put back when it is left. The replacements ask for the enabled
 mode at each call, so that a disabled mode gives PyTorch's own answers.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import weakref
@@ -19,10 +20,13 @@ import torch
 import torch.distributed as dist
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.distributed.device_mesh import DeviceMesh
+from torch.utils._pytree import tree_leaves
 
 from polyrank import _C
 from polyrank.errors import UsageError
-from polyrank.local_int_node import LocalIntNode
+from polyrank.rank_dependent_index import get_item, set_item
+from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
+from polyrank.rank_dependent_pieces import chunk, unbind
 
 _TORCH_FOLDER = str(Path(torch.__file__).parent) + os.sep
 
@@ -31,12 +35,6 @@ def _enabled_mode() -> Any:
     from polyrank.local_tensor_mode import enabled_local_tensor_mode
 
     return enabled_local_tensor_mode()
-
-
-def rank_dependent_int(value_of_rank: dict[int, int]) -> int | torch.SymInt:
-    """An int where all ranks agree, else a SymInt that differs between them."""
-    values = set(value_of_rank.values())
-    return values.pop() if len(values) == 1 else torch.SymInt(LocalIntNode(value_of_rank))  # type: ignore[no-untyped-call]
 
 
 # --- get_rank ---------------------------------------------------------------------------------
@@ -189,6 +187,59 @@ _RANDOM_FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+# --- Tensors and numbers that differ ----------------------------------------------------------
+
+
+def _make_tensor(
+    original: Callable[..., Any], *args: Any, requires_grad: bool = False, **kwargs: Any
+) -> torch.Tensor:
+    """As `torch.tensor`, which needs Python numbers: by cohort where the data differ by rank."""
+    try:
+        result = original(*args, **kwargs)
+    except (RuntimeError, TypeError):  # a DivergenceError, or a SymBool that it does not know
+        mode = _enabled_mode()
+        if mode is None or not any(map(is_rank_dependent_number, tree_leaves(args))):
+            raise
+        from polyrank.rank_functions import run_by_cohort
+
+        result = run_by_cohort(original, mode, args, kwargs)
+    return result.requires_grad_() if requires_grad else result  # type: ignore[no-any-return]
+
+
+# Owner, name, and what to call with PyTorch's own function and the arguments.
+_TENSOR_FUNCTIONS: tuple[tuple[object, str, Callable[..., Any]], ...] = (
+    (torch, "tensor", _make_tensor),
+    (torch, "as_tensor", _make_tensor),
+    (torch.Tensor, "new_tensor", _make_tensor),
+    (torch.Tensor, "__getitem__", get_item),
+    (torch.Tensor, "__setitem__", set_item),
+    *(
+        (owner, name, take_apart)
+        for owner in (torch, torch.Tensor)
+        for name, take_apart in (
+            ("chunk", chunk),
+            ("split", chunk),
+            ("split_with_sizes", chunk),
+            ("tensor_split", chunk),
+            ("unbind", unbind),
+        )
+    ),
+)
+
+
+def _with_original(original: Callable[..., Any], own: Callable[..., Any]) -> Callable[..., Any]:
+    """A function (of a module, or a method) that calls `own(original, …)`."""
+
+    @functools.wraps(original)
+    def replacement(*args: Any, **kwargs: Any) -> Any:
+        return own(original, *args, **kwargs)
+
+    return replacement
+
+
+_INHERITED = object()  # stands for a name that the owner itself does not have
+
+
 @dataclass
 class RankDependentFunctions:
     """The replacements that one entry of a mode makes; uninstall() restores what it found."""
@@ -204,6 +255,8 @@ class RankDependentFunctions:
             replacement = _in_mode(getattr(torch.random, name), own)
             self._replace(torch.random, name, replacement)
             self._replace(torch, name, replacement)
+        for owner, name, own in _TENSOR_FUNCTIONS:
+            self._replace(owner, name, _with_original(getattr(owner, name), own))
         if self.with_get_rank:
             original = dist.get_rank
             replacement = _make_get_rank(original)
@@ -216,8 +269,11 @@ class RankDependentFunctions:
         """Put back what install() replaced, in reverse order."""
         while self._replaced:
             owner, name, original = self._replaced.pop()
-            setattr(owner, name, original)
+            if original is _INHERITED:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, original)
 
     def _replace(self, owner: object, name: str, replacement: Any) -> None:
-        self._replaced.append((owner, name, getattr(owner, name)))
+        self._replaced.append((owner, name, vars(owner).get(name, _INHERITED)))
         setattr(owner, name, replacement)

@@ -12,10 +12,9 @@ from torch.utils import _pytree as pytree
 
 from polyrank import _C
 from polyrank.errors import DivergenceError, UsageError
-from polyrank.local_int_node import LocalIntNode
 from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
-from polyrank.rank_dependent import rank_dependent_int
+from polyrank.rank_dependent_numbers import number_on_rank, rank_dependent_int
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -78,34 +77,36 @@ def maybe_run_for_local_tensor(func: Callable[_P, _R]) -> Callable[_P, _R]:
         mode = enabled_local_tensor_mode()
         if mode is None:
             return func(*args, **kwargs)
-        with mode.disable():
-            return _run_by_cohort(func, mode, args, kwargs)  # type: ignore[no-any-return]
+        return run_by_cohort(func, mode, args, kwargs)  # type: ignore[no-any-return]
 
     return wrapper
 
 
-def _run_by_cohort(
+def run_by_cohort(
     func: Callable[..., Any], mode: LocalTensorMode, args: Any, kwargs: dict[str, Any]
 ) -> Any:
+    """Call `func` once per cohort of its arguments and combine what it returns.
+
+    See `maybe_run_for_local_tensor` for what becomes of arguments and results.
+    """
     flat, spec = pytree.tree_flatten((args, kwargs))
     cohorts = _C.common_cohorts(flat, _C.RankSet(sorted(mode.ranks)))
     results = {}
-    for cohort in cohorts:
-        rank = next(iter(cohort))
-        own = [_on_rank(value, rank) for value in flat]
-        own_args, own_kwargs = pytree.tree_unflatten(own, spec)
-        result = func(*own_args, **own_kwargs)
-        tensors = [value for value in own if isinstance(value, torch.Tensor)]
-        results[cohort] = pytree.tree_map(lambda r, held=tensors: _own_memory(r, held), result)
-    return _combine(results)
+    with mode.disable():
+        for cohort in cohorts:
+            rank = next(iter(cohort))
+            own = [_on_rank(value, rank) for value in flat]
+            own_args, own_kwargs = pytree.tree_unflatten(own, spec)
+            result = func(*own_args, **own_kwargs)
+            tensors = [value for value in own if isinstance(value, torch.Tensor)]
+            results[cohort] = pytree.tree_map(lambda r, held=tensors: _own_memory(r, held), result)
+        return _combine(results)
 
 
 def _on_rank(value: Any, rank: int) -> Any:
     if isinstance(value, LocalTensor):
         return value.on_rank(rank)
-    if isinstance(value, torch.SymInt) and isinstance(value.node, LocalIntNode):
-        return value.node._local_ints[rank]
-    return value
+    return number_on_rank(value, rank)
 
 
 def _own_memory(result: Any, held: list[torch.Tensor]) -> Any:

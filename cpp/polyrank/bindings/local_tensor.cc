@@ -86,7 +86,7 @@ at::Tensor make_from_dict(const py::dict& tensors) {
   return make_local_tensor(by_rank);
 }
 
-// The common refinement of all LocalTensors and rank-dependent ints among `values`.
+// The common refinement of all LocalTensors and rank-dependent numbers among `values`.
 std::vector<RankSet> common_cohorts(const py::list& values, const RankSet& ranks) {
   RankPartition partition = RankPartition::uniform(ranks);
   for (const py::handle value : values) {
@@ -94,10 +94,10 @@ std::vector<RankSet> common_cohorts(const py::list& values, const RankSet& ranks
       if (const auto* impl = LocalTensorImpl::from(THPVariable_Unpack(value.ptr()))) {
         partition = meet(partition, impl->partition());
       }
-    } else if (torch::is_symint(value)) {
-      const auto number = py::cast<c10::SymInt>(value);
-      if (const LocalIntNode* node = as_local_int(number)) {
-        partition = meet(partition, node->partition());
+    } else if (torch::is_symint(value) || torch::is_symfloat(value) || torch::is_symbool(value)) {
+      const py::object node = value.attr("node");
+      if (py::isinstance<LocalNode>(node)) {
+        partition = meet(partition, node.cast<const LocalNode&>().partition());
       }
     }
   }

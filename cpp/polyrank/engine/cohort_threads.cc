@@ -44,10 +44,10 @@ std::shared_ptr<c10::ThreadPool> thread_pool(int num_threads) {
   static auto* pool = new std::shared_ptr<c10::ThreadPool>();  // outlives static destruction
   static pid_t owner = 0;
   const std::lock_guard<std::mutex> lock(mutex);
-  if (owner != getpid()) {
+  if (*pool != nullptr && owner != getpid()) {
     new std::shared_ptr<c10::ThreadPool>(std::move(*pool));  // its threads can't be joined here
-    owner = getpid();
   }
+  owner = getpid();
   if (*pool == nullptr || static_cast<int>((*pool)->size()) < num_threads) {
     *pool = std::make_shared<c10::ThreadPool>(num_threads);
   }

@@ -1,0 +1,27 @@
+"""Numbers that differ between ranks, as Python code meets them: SymInt, SymFloat and SymBool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from polyrank._C import LocalIntNode, LocalNode
+
+
+def rank_dependent_int(value_of_rank: dict[int, int]) -> int | torch.SymInt:
+    """An int where all ranks agree, else a SymInt that differs between them."""
+    values = set(value_of_rank.values())
+    return values.pop() if len(values) == 1 else torch.SymInt(LocalIntNode(value_of_rank))  # type: ignore[no-untyped-call]
+
+
+def is_rank_dependent_number(value: Any) -> bool:
+    """Whether `value` is a number that differs between ranks."""
+    return isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool) and isinstance(
+        value.node, LocalNode
+    )
+
+
+def number_on_rank(value: Any, rank: int) -> Any:
+    """A number as one rank has it."""
+    return value.node._local_ints[rank] if is_rank_dependent_number(value) else value
