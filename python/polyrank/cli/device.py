@@ -13,12 +13,24 @@ from torch.overrides import TorchFunctionMode
 _MEMORY_BYTES = 80 * 2**30  # what a cluster's GPU of today has
 
 
+def _is_index(value: Any) -> bool:
+    return isinstance(value, (int, torch.SymInt)) and not isinstance(value, bool)
+
+
 def _on_cpu(value: Any) -> Any:
     if isinstance(value, torch.device) and value.type == "cuda":
         return torch.device("cpu")
     if isinstance(value, str) and (value == "cuda" or value.startswith("cuda:")):
         return "cpu"
     return value
+
+
+def _names_another_device(type: Any, index: Any = None) -> bool:
+    return not _is_index(type) and _on_cpu(type) == type
+
+
+# Functions whose argument there may be a device: `tensor.to(0)`, and what `module.to(0)` calls.
+_DEVICE_AT = {torch.Tensor.to: 1, torch._C._nn._parse_to: 0}
 
 
 class CudaOnCpu(TorchFunctionMode):
@@ -33,42 +45,63 @@ class CudaOnCpu(TorchFunctionMode):
     ) -> Any:
         if func is torch.Tensor.cuda:
             return args[0]
-        mapped = {name: _on_cpu(value) for name, value in (kwargs or {}).items()}
-        return func(*(_on_cpu(value) for value in args), **mapped)
+        if func is torch.device and not _names_another_device(*args, **(kwargs or {})):
+            return torch._C.device("cpu")
+        mapped = [_on_cpu(value) for value in args]
+        options = {name: _on_cpu(value) for name, value in (kwargs or {}).items()}
+        # A number alone is a GPU's.
+        if _is_index(options.get("device")):
+            options["device"] = "cpu"
+        at = _DEVICE_AT.get(func, len(mapped))
+        if at < len(mapped) and _is_index(mapped[at]):
+            mapped[at] = "cpu"
+        return func(*mapped, **options)
 
 
-def _nothing(*args: Any, **kwargs: Any) -> None:
-    """Stand in for what has nothing to do on the CPU."""
+# What gives the same each time. PyTorch's compiler keeps a table by function object, so that each
+# name needs a function of its own.
+_CONSTANTS: dict[str, Any] = {
+    **dict.fromkeys(("is_available", "is_initialized", "is_bf16_supported"), True),
+    **dict.fromkeys(("set_device", "synchronize", "empty_cache"), None),
+    "reset_peak_memory_stats": None,
+    **dict.fromkeys(("current_device", "memory_allocated", "max_memory_allocated"), 0),
+    **dict.fromkeys(("memory_reserved", "max_memory_reserved"), 0),
+    "mem_get_info": (_MEMORY_BYTES, _MEMORY_BYTES),
+    "get_device_name": "CPU in place of a GPU",
+    "get_device_capability": (9, 0),
+}
 
 
-def _zero(*args: Any, **kwargs: Any) -> int:
-    return 0
+def _always(value: Any) -> Callable[..., Any]:
+    return lambda *args, **kwargs: value
+
+
+def _seed_cpu() -> Callable[[Any], None]:
+    is_seeding = False
+
+    def manual_seed(seed: Any) -> None:
+        nonlocal is_seeding
+        if is_seeding:  # torch.manual_seed seeds cuda too, and so comes back here
+            return
+        is_seeding = True
+        try:
+            torch.manual_seed(seed)
+        finally:
+            is_seeding = False
+
+    return manual_seed
 
 
 def _cuda_functions(local_world_size: int) -> dict[str, Callable[..., Any]]:
     """Answers of torch.cuda as on a node with one GPU a rank."""
     return {
-        "is_available": lambda: True,
-        "is_initialized": lambda: True,
+        **{name: _always(value) for name, value in _CONSTANTS.items()},
         "device_count": lambda: local_world_size,
-        "current_device": _zero,
-        "set_device": _nothing,
-        "synchronize": _nothing,
-        "empty_cache": _nothing,
-        "reset_peak_memory_stats": _nothing,
-        "memory_allocated": _zero,
-        "max_memory_allocated": _zero,
-        "memory_reserved": _zero,
-        "max_memory_reserved": _zero,
-        "mem_get_info": lambda *args: (_MEMORY_BYTES, _MEMORY_BYTES),
-        "get_device_name": lambda *args: "CPU in place of a GPU",
-        "get_device_capability": lambda *args: (9, 0),
         "get_device_properties": lambda *args: SimpleNamespace(
             name="CPU in place of a GPU", total_memory=_MEMORY_BYTES, major=9, minor=0
         ),
-        "is_bf16_supported": lambda *args, **kwargs: True,
-        "manual_seed": torch.manual_seed,
-        "manual_seed_all": torch.manual_seed,
+        "manual_seed": _seed_cpu(),
+        "manual_seed_all": _seed_cpu(),
         "get_rng_state": lambda *args: torch.get_rng_state(),
         "set_rng_state": lambda state, *args: torch.set_rng_state(state),
     }
@@ -77,10 +110,8 @@ def _cuda_functions(local_world_size: int) -> dict[str, Callable[..., Any]]:
 @contextlib.contextmanager
 def cuda_on_cpu(local_world_size: int) -> Iterator[None]:
     """Within the block `cuda` means the CPU."""
-    functions = _cuda_functions(local_world_size)
-    # torch.manual_seed seeds cuda's generators too, and would come back here.
     with contextlib.ExitStack() as stack:
-        for name, function in functions.items():
+        for name, function in _cuda_functions(local_world_size).items():
             stack.callback(setattr, torch.cuda, name, getattr(torch.cuda, name))
             setattr(torch.cuda, name, function)
         stack.enter_context(CudaOnCpu())

@@ -21,8 +21,8 @@ class _Environment(os._Environ):  # type: ignore[type-arg]
         if key in RANK_DEPENDENT:
             raise DivergenceError(
                 f"the environment variable {key} has a value of its own on each rank, and one "
-                "process runs all ranks. Use torch.distributed.get_rank(), which gives a "
-                "rank-dependent int, or run the script in the threads world "
+                "process runs all ranks. Use torch.distributed.get_rank() or "
+                "get_node_local_rank(), which give rank-dependent ints, or run the script in the threads world "
                 "(`polyrank run --world threads`)."
             )
         value: str = super().__getitem__(key)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
 
@@ -14,8 +15,10 @@ from polyrank.lockstep import init_lockstep_group
 
 
 @contextlib.contextmanager
-def lockstep_process_group(world_size: int) -> Iterator[None]:
+def lockstep_process_group(world_size: int, local_world_size: int) -> Iterator[None]:
     """Let `init_process_group`, with whatever arguments, make the lockstep world's group.
+
+    `get_node_local_rank` differs between ranks, in the place of the LOCAL_RANK that it would read.
 
     Raises (from the script's call):
         UsageError: the script asks for another world size than there are ranks.
@@ -45,15 +48,21 @@ def lockstep_process_group(world_size: int) -> Iterator[None]:
             )
         init_lockstep_group(number_of_ranks)
 
+    def get_node_local_rank(fallback_rank: int | None = None) -> int | torch.SymInt:
+        return dist.get_rank() % local_world_size
+
     number_of_ranks = world_size
-    owners = (dist, distributed_c10d, device_mesh)
-    originals = [(owner, owner.init_process_group) for owner in owners]
-    for owner in owners:
-        setattr(owner, "init_process_group", init_process_group)  # noqa: B010
-    try:
-        yield
-    finally:
-        for owner, original in originals:
-            setattr(owner, "init_process_group", original)  # noqa: B010
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    replacements: list[tuple[Any, Any]] = [
+        *((owner, init_process_group) for owner in (dist, distributed_c10d, device_mesh)),
+        *((owner, get_node_local_rank) for owner in (dist, distributed_c10d)),
+    ]
+    with contextlib.ExitStack() as stack:
+        for owner, function in replacements:
+            name = function.__name__
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, function)
+        try:
+            yield
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()

@@ -65,7 +65,7 @@ def _world(options: RunOptions) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(torchrun_environment(options.world_size, options.local_world_size))
         stack.enter_context(known_process_groups())
-        stack.enter_context(lockstep_process_group(options.world_size))
+        stack.enter_context(lockstep_process_group(options.world_size, options.local_world_size))
         if use_cpu:
             stack.enter_context(cuda_on_cpu(options.local_world_size))
         stack.enter_context(LocalTensorMode(options.world_size))

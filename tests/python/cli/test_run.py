@@ -175,6 +175,48 @@ def test_a_script_for_cuda_runs_on_the_cpu(tmp_path: Path) -> None:
     assert "cpu" in result.stdout
 
 
+def test_a_device_of_the_rank_is_the_cpu(tmp_path: Path) -> None:
+    result = run_script(
+        tmp_path,
+        "from torch.distributed.device_mesh import init_device_mesh\n"
+        "mesh = init_device_mesh('cuda', (4,))\n"
+        "rank = dist.get_rank()\n"
+        "torch.cuda.set_device(rank)\n"
+        "model = torch.nn.Linear(2, 2).to(rank).cuda(rank)\n"
+        "x = torch.ones(1, 2, device=rank).to(rank).to(torch.device('cuda', rank))\n"
+        "devices = [model(x).device, torch.device(type='cuda', index=0), torch.device(rank)]\n"
+        "print(*devices, torch.device('meta', 0))\n",
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "cpu cpu cpu meta:0\n"
+
+
+def test_seeding_cuda_seeds_the_streams_that_its_tensors_draw_from(tmp_path: Path) -> None:
+    result = run_script(
+        tmp_path,
+        "def drawn(seed, value):\n"
+        "    seed(value)\n"
+        "    return torch.rand(2, device='cuda')\n"
+        "x = drawn(torch.manual_seed, 5)\n"
+        "y, z = drawn(torch.cuda.manual_seed, 5), drawn(torch.cuda.manual_seed_all, 5)\n"
+        "print(torch.equal(x, y), torch.equal(x, z), torch.equal(x, drawn(torch.manual_seed, 6)))\n",
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "True True False\n"
+
+
+def test_the_rank_on_a_node(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import torch, torch.distributed as dist\n"
+        "dist.init_process_group()\n"
+        "x = torch.ones(1) * dist.get_node_local_rank()\n"
+        "print([x.on_rank(rank).item() for rank in range(4)])\n"
+    )
+    result = run("--nproc-per-node", "2", "--nnodes", "2", str(script))
+    assert result.stdout == "[0.0, 1.0, 0.0, 1.0]\n", result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
