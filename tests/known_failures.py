@@ -4,11 +4,6 @@ WRAPPER_STRIDES = (
     "contiguous() and reshape() are composites above our kernel and ask the LocalTensor once: where "
     "only some ranks' strides are contiguous they copy on all ranks (right values, fewer aliases)"
 )
-TRACED_BY_RANK = (
-    "make_fx stands below every user's mode, so that it records each rank's operators on constants; "
-    "the engine should refuse LocalTensors while it traces (UnsupportedOpError)"
-)
-
 # Test, by the end of its id -> reason.
 KNOWN_FAILURES: dict[str, str] = {
     "test_aliasing.py::test_a_view_made_by_only_some_cohorts_aliases_on_just_those": WRAPPER_STRIDES,
@@ -16,8 +11,4 @@ KNOWN_FAILURES: dict[str, str] = {
     "test_shapes.py::test_uneven_operands[transpose]": WRAPPER_STRIDES,
     "test_shapes.py::test_uneven_operands_in_two_cohorts[transpose]": WRAPPER_STRIDES,
     "test_shapes.py::test_zero_size_on_one_rank_only": WRAPPER_STRIDES,
-    **{
-        f"test_functional_transforms.py::test_transform[linearize-{operands}]": TRACED_BY_RANK
-        for operands in ("distinct", "mixed", "shared")
-    },
 }

@@ -1,5 +1,6 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/engine/kernel.h>
 #include <polyrank/engine/operands.h>
@@ -65,6 +66,11 @@ class LocalKernel final : public c10::OperatorKernel {
     const bool is_factory = !scan.has_plain && info.returns_tensor;
     if (scan.has_foreign) {
       python_fallback().callBoxed(op, keys, stack);
+    } else if (scan.has_local && modes.is_traced) {
+      throw UnsupportedOpError(str_cat(
+          c10::toString(op.operator_name()),
+          ": LocalTensors can't be traced (make_fx, torch.func.linearize): the graph would hold "
+          "each rank's values as constants. Trace the program of one rank outside of the mode."));
     } else if (info.handler != nullptr && (scan.has_local || in_mode)) {
       info.handler(op, stack);
     } else if (scan.has_local || (in_mode && (is_factory || info.is_random || info.lifts_plain))) {

@@ -112,6 +112,9 @@ ModeStack current_modes() {
     stack.any_python_mode = true;
     stack.lockstep = python_mode_at(length - 1);
     stack.foreign_on_top = stack.lockstep == nullptr;
+    stack.is_traced =
+        length > 1 &&
+        TorchDispatchModeTLS::get_mode(c10::impl::TorchDispatchModeKey::PROXY).has_value();
   } else if (!guarded_modes().empty()) {
     stack.lockstep = guarded_modes().back().get();
   }

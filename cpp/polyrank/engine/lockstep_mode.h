@@ -62,6 +62,7 @@ struct ModeStack {
   LockstepMode* lockstep = nullptr;  // the topmost lockstep mode, if nothing stands above it
   bool foreign_on_top = false;       // another dispatch mode must see the operator first
   bool any_python_mode = false;
+  bool is_traced = false;  // a tracer below ours would record one rank's operators as constants
 };
 POLYRANK_API ModeStack current_modes();
 

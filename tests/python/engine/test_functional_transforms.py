@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import polyrank
 import pytest
 import torch
 from oracle.as_alone import Argument, assert_as_alone, distinct, mixed, shared
 from torch import Tensor, func, nn
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 
 Program = Callable[[Tensor, Tensor, Tensor], Any]
 
@@ -86,7 +88,6 @@ TRANSFORMS: dict[str, Program] = {
     "forward AD, in place of a view": lambda x, t, w: dual_tangent(
         lambda z: z[1].mul_(w[0, 0])._base, x, t
     ),
-    "linearize": lambda x, t, w: func.linearize(lambda z: features(z, w), x)[1](t),
 }
 
 
@@ -94,3 +95,11 @@ TRANSFORMS: dict[str, Program] = {
 @pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=list(TRANSFORMS))
 def test_transform(transform: Program, operands: tuple[Argument, ...]) -> None:
     assert_as_alone(transform, *operands)
+
+
+def test_tracing_is_refused(lockstep: polyrank.LocalTensorMode) -> None:
+    x = polyrank.rank_map(lambda rank: torch.full((3,), float(rank)))
+    with pytest.raises(polyrank.UnsupportedOpError, match="LocalTensors can't be traced"):
+        func.linearize(torch.sin, x)
+    with pytest.raises(polyrank.UnsupportedOpError, match="LocalTensors can't be traced"):
+        make_fx(torch.sin)(x)
