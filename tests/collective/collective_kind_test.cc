@@ -27,6 +27,13 @@ TEST(CollectiveKind, ThatGivesMembersTheSameIsNotOneThatSendsPiecesApart) {
   EXPECT_FALSE(gives_members_the_same(CollectiveKind::kScatter));
 }
 
+TEST(CollectiveKind, GivesTheRootAloneOrEachMemberSomething) {
+  EXPECT_TRUE(gives_the_root_alone(CollectiveKind::kReduce));
+  EXPECT_TRUE(gives_the_root_alone(CollectiveKind::kGather));
+  EXPECT_FALSE(gives_the_root_alone(CollectiveKind::kScatter));
+  EXPECT_FALSE(gives_the_root_alone(CollectiveKind::kBroadcast));
+}
+
 TEST(CollectiveKind, KnowsReductionsAndRoots) {
   EXPECT_TRUE(is_reduction(CollectiveKind::kReduce));
   EXPECT_TRUE(has_root(CollectiveKind::kReduce));

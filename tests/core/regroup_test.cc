@@ -17,15 +17,16 @@ struct Origin {
   bool runs = false;
   Tuple tuple;                // cohorts of the group's members
   std::int32_t position = 0;  // for kOwnPerMember
-  std::int32_t kept = -1;     // for a rank that is in no group that runs
+  std::int32_t kept = -1;     // for a rank that gets nothing
   auto operator<=>(const Origin&) const = default;
 };
 
 Origin origin_of(std::int64_t rank, const RankPartition& partition, const GroupFamily& family,
-                 OutputKind kind) {
+                 OutputKind kind, std::int32_t root) {
   const Origin kept{false, {}, 0, partition.cohort_of(rank)};
   Origin origin;
-  if (family.group_of(rank) < 0) {
+  if (family.group_of(rank) < 0 ||
+      (kind == OutputKind::kRootOnly && family.position_of(rank) != root)) {
     return kept;
   }
   for (const std::int64_t member : family.members(family.group_of(rank))) {
@@ -53,14 +54,15 @@ Origin claimed_origin(const Regrouping& regrouping, std::int32_t cohort) {
 }
 
 // The laws of regroup.h by their numbers.
-void check_regroup(const RankPartition& partition, const GroupFamily& family, OutputKind kind) {
-  const auto regrouping = regroup(partition, family, kind);
+void check_regroup(const RankPartition& partition, const GroupFamily& family, OutputKind kind,
+                   std::int32_t root = 0) {
+  const auto regrouping = regroup(partition, family, kind, root);
   ASSERT_EQ(regrouping->result.ranks(), partition.ranks());
   ASSERT_EQ(regrouping->sources.size(), static_cast<std::size_t>(regrouping->result.num_cohorts()));
   std::set<Origin> origins;
   std::set<Tuple> tuples;
   for (const std::int64_t rank : partition.ranks()) {
-    const Origin origin = origin_of(rank, partition, family, kind);
+    const Origin origin = origin_of(rank, partition, family, kind, root);
     // All ranks of a result cohort have the origin that its source says, so equal cohorts have
     // equal origins; as many cohorts as origins, so equal origins have equal cohorts: (1) and (2).
     EXPECT_EQ(claimed_origin(*regrouping, regrouping->result.cohort_of(rank)), origin)
@@ -72,12 +74,15 @@ void check_regroup(const RankPartition& partition, const GroupFamily& family, Ou
   }
   EXPECT_EQ(static_cast<std::size_t>(regrouping->result.num_cohorts()), origins.size());  // (1) (2)
   EXPECT_EQ(regrouping->input_cohorts.size(), tuples.size());                             // (3)
-  EXPECT_EQ(regroup(partition, family, kind), regrouping);  // a look-up
+  EXPECT_EQ(regroup(partition, family, kind, root), regrouping);  // a look-up
 }
 
 void check_regroup(const RankPartition& partition, const GroupFamily& family) {
   check_regroup(partition, family, OutputKind::kSharedByGroup);
   check_regroup(partition, family, OutputKind::kOwnPerMember);
+  const auto last = static_cast<std::int32_t>(family.group_size()) - 1;
+  check_regroup(partition, family, OutputKind::kRootOnly, last);
+  check_regroup(partition, family, OutputKind::kRootOnly, last / 2);
 }
 
 // All families of groups of `group_size` among `ranks`, members ascending.
@@ -207,6 +212,14 @@ TEST(Regroup, RanksThatKeepTheirValueShareNoCohortWithAGroup) {
   const auto regrouping = regroup(RankPartition::uniform(world), GroupFamily::single(Ranks{0, 1}),
                                   OutputKind::kSharedByGroup);
   EXPECT_EQ(regrouping->result, RankPartition::from_labels(world, Ranks{0, 0, 1, 1}));
+}
+
+TEST(Regroup, RanksBesidesTheRootStayOneCohort) {
+  const RankSet world = RankSet::first(4);
+  const auto regrouping = regroup(RankPartition::uniform(world),
+                                  GroupFamily::complete(Ranks{0, 1}, 4), OutputKind::kRootOnly, 1);
+  EXPECT_EQ(regrouping->result, RankPartition::from_labels(world, Ranks{0, 1, 0, 1}));
+  EXPECT_EQ(regrouping->input_cohorts.size(), 1U);
 }
 
 TEST(Regroup, ThreadsRegroupTheSame) {

@@ -85,6 +85,34 @@ TEST(Exchange, AllToAllTransposes) {
   EXPECT_THAT(values(out.tensors[0][1]), ElementsAre(2, 4));
 }
 
+TEST(Exchange, AllToAllOfListsHandsOutTheMembersTensors) {
+  MemberInputs inputs = members({at::tensor({1.0F}), at::tensor({3.0F, 3.0F})});
+  inputs.tensors.push_back({at::tensor({2.0F, 2.0F}), at::tensor({4.0F})});
+  const MemberOutputs out = exchange(call_of("c10d::alltoall_"), inputs);
+  EXPECT_TRUE(out.tensors[0][0].is_same(inputs.tensors[0][0]));  // rank 0's from rank 0
+  EXPECT_TRUE(out.tensors[1][0].is_same(inputs.tensors[0][1]));  // rank 0's from rank 1
+  EXPECT_TRUE(out.tensors[0][1].is_same(inputs.tensors[1][0]));  // rank 1's from rank 0
+  EXPECT_FALSE(out.are_new);
+}
+
+TEST(Exchange, ScatterHandsOutTheRootsTensors) {
+  MemberInputs inputs = members({at::zeros({1}), at::tensor({1.0F})});
+  inputs.tensors.push_back({at::zeros({1}), at::tensor({2.0F})});
+  CollectiveCall call = call_of("c10d::scatter_");
+  call.root = 1;
+  const MemberOutputs out = exchange(call, inputs);
+  EXPECT_THAT(values(out.tensors[0][0]), ElementsAre(1));
+  EXPECT_THAT(values(out.tensors[0][1]), ElementsAre(2));
+}
+
+TEST(Exchange, ReduceAndGatherGiveWhatTheRootGets) {
+  const MemberInputs inputs = members({at::ones({2}), at::ones({2})});
+  EXPECT_THAT(values(exchange(call_of("c10d::reduce_"), inputs).tensors[0][0]), ElementsAre(2, 2));
+  const MemberOutputs gathered = exchange(call_of("c10d::gather_"), inputs);
+  ASSERT_THAT(gathered.tensors, SizeIs(2));
+  EXPECT_TRUE(gathered.tensors[1][0].is_same(inputs.tensors[0][1]));
+}
+
 TEST(Exchange, AllToAllWithSplitSizesMatchesSendersAndReceivers) {
   MemberInputs inputs = members({at::tensor({1.0F, 2.0F, 3.0F}), at::tensor({4.0F})});
   inputs.input_split_sizes = {{1, 2}, {1, 0}};
@@ -100,6 +128,9 @@ TEST(Exchange, AllToAllWithSplitSizesMatchesSendersAndReceivers) {
   inputs.input_split_sizes = {{1, 1}, {1, 0}};
   EXPECT_THAT([&] { exchange(call, inputs); },
               ThrowsMessage<CollectiveError>(HasSubstr("it must be 2 pieces, of together 3")));
+  inputs.input_split_sizes = {};
+  EXPECT_THAT([&] { exchange(call, inputs); },
+              ThrowsMessage<CollectiveError>(HasSubstr("cuts each rank's float32[3] into 2")));
 }
 
 TEST(Exchange, ShardDimAllToAllGathersOneDimAndShardsAnother) {

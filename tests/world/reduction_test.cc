@@ -68,6 +68,40 @@ TEST(FoldMembers, AveragesIntegersTowardsZero) {
   EXPECT_EQ(folded(ReduceOp::kAvg, {at::tensor({3.0}), at::tensor({4.0})}).item<double>(), 3.5);
 }
 
+class TreeOrder : public ::testing::Test {
+ protected:
+  void SetUp() override { set_reduction_order(ReductionOrder::kTree); }
+  void TearDown() override { set_reduction_order(ReductionOrder::kRank); }
+};
+
+TEST_F(TreeOrder, AddsNeighboursFirst) {
+  // (2^24 + 1) + (1 + 1) rounds to 2^24 + 2, where one by one rounds to 2^24.
+  const at::Tensor big = at::tensor({16777216.0F});
+  const at::Tensor one = at::tensor({1.0F});
+  EXPECT_EQ(folded(ReduceOp::kSum, {big, one, one, one}).item<float>(), 16777218.0F);
+  EXPECT_EQ(folded(ReduceOp::kAvg, {big, one, one, one}).item<float>(), 16777218.0F / 4);
+  set_reduction_order(ReductionOrder::kRank);
+  EXPECT_EQ(folded(ReduceOp::kSum, {big, one, one, one}).item<float>(), 16777216.0F);
+}
+
+TEST_F(TreeOrder, LetsALastOneWaitAndLeavesTheMembersAlone) {
+  for (std::int64_t size = 1; size <= 9; ++size) {
+    std::vector<at::Tensor> members;
+    for (std::int64_t rank = 0; rank < size; ++rank) {
+      members.push_back(at::full({3}, rank + 1));
+    }
+    EXPECT_TRUE(folded(ReduceOp::kSum, members).equal(at::full({3}, size * (size + 1) / 2)));
+    EXPECT_TRUE(folded(ReduceOp::kMax, members).equal(at::full({3}, size)));
+    EXPECT_TRUE(members.front().equal(at::full({3}, 1)));
+    EXPECT_TRUE(members.back().equal(at::full({3}, size)));
+  }
+}
+
+TEST_F(TreeOrder, AddsAValueOnceForEachMemberThatHoldsIt) {
+  const std::vector<at::Tensor> members(1'000'003, at::tensor({1}));
+  EXPECT_EQ(folded(ReduceOp::kSum, members).item<int>(), 1'000'003);
+}
+
 TEST(FoldMembers, TakesMembersOfOneSizeWhateverTheirShape) {
   const at::Tensor total =
       folded(ReduceOp::kSum, {at::ones({2, 3}), at::ones({6}), at::ones({3, 2}).t()});
@@ -83,8 +117,8 @@ TEST(FoldMembers, RefusesWhatBackendsRefuse) {
               ThrowsMessage<CollectiveError>(HasSubstr("does not apply to complex tensors")));
   EXPECT_THAT([&] { folded(ReduceOp::kAvg, {at::ones({1}, at::kBool)}); },
               ThrowsMessage<CollectiveError>(HasSubstr("does not apply to bool tensors")));
-  EXPECT_THAT([&] { folded(ReduceOp::kPremulSum, floats); },
-              ThrowsMessage<UnsupportedOpError>(HasSubstr("premul_sum is not supported")));
+  EXPECT_THAT([&] { folded(ReduceOp::kUnused, floats); },
+              ThrowsMessage<UnsupportedOpError>(HasSubstr("names no operation")));
 }
 
 }  // namespace

@@ -1,8 +1,13 @@
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/collective/collective_table.h>
+#include <polyrank/core/errors.h>
 #include <polyrank/report/collective_report.h>
+#include <polyrank/world/collective_call.h>
 #include <polyrank/world/group_families.h>
+#include <polyrank/world/point_to_point.h>
+#include <polyrank/world/reduction.h>
 #include <pybind11/stl.h>
+#include <torch/csrc/utils/pybind.h>
 
 #include <cstdint>
 #include <map>
@@ -38,6 +43,8 @@ py::dict as_dict(const CollectiveSpec& spec) {
   row["gather_dim"] = position(spec.gather_dim);
   row["shard_dim"] = position(spec.shard_dim);
   row["async_op"] = position(spec.async_op);
+  row["tag"] = position(spec.tag);
+  row["operations"] = position(spec.operations);
   row["sparse_indices"] = position(spec.sparse_indices);
   row["lockstep"] = spec.lockstep;
   return row;
@@ -101,12 +108,58 @@ std::vector<std::int64_t> find_members(const std::string& name, std::int64_t* wo
   return found[0].cast<std::vector<std::int64_t>>();
 }
 
+// Gives one launch arguments that c10d's own functions take as plain ints.
+py::object call_with_rank_dependent(const py::function& function, const py::object& root,
+                                    const std::vector<c10::SymInt>& output_split_sizes,
+                                    const std::vector<c10::SymInt>& input_split_sizes) {
+  RankDependentArguments arguments;
+  arguments.output_split_sizes = output_split_sizes;
+  arguments.input_split_sizes = input_split_sizes;
+  if (!root.is_none()) {
+    arguments.root = root.cast<c10::SymInt>();
+  }
+  const RankDependentArgumentsGuard guard(std::move(arguments));
+  return function();
+}
+
+void set_reduction_order_by_name(const std::string& name) {
+  if (name != "rank" && name != "tree") {
+    throw UsageError("there is no reduction order \"" + name +
+                     "\"; there are \"rank\" and \"tree\".");
+  }
+  set_reduction_order(name == "tree" ? ReductionOrder::kTree : ReductionOrder::kRank);
+}
+
+const char* reduction_order_name() {
+  return reduction_order() == ReductionOrder::kTree ? "tree" : "rank";
+}
+
+void record_launch(const std::string& op_name, const std::string& group_name,
+                   std::int64_t world_size, std::int64_t input_bytes) {
+  const auto group = known_group(group_name, world_size);
+  collective_report().record({.kind = find_collective(op_name)->kind,
+                              .group_name = group->name,
+                              .group_label = group->label,
+                              .group_size = group->family.group_size(),
+                              .num_groups = group->family.num_groups(),
+                              .num_computed = group->family.num_groups(),
+                              .input_bytes = input_bytes});
+}
+
+void forget_process_groups() {
+  group_families().clear();
+  mailbox().clear();
+}
+
 }  // namespace
 
 void init_collective(py::module_& module) {
   set_find_members(&find_members);
   module.def("collective_table", &table, "One dict per operator that talks to other ranks.");
   module.def("report", &report, "Collectives launched so far: one dict per kind and group.");
+  module.def("record_launch", &record_launch, py::arg("op_name"), py::arg("group_name"),
+             py::arg("world_size"), py::arg("input_bytes"),
+             "Counts what was launched without an operator: a collective of Python objects.");
   module.def("reset_report", [] { collective_report().reset(); }, "Forgets all launches.");
   module.def(
       "register_process_group",
@@ -118,8 +171,16 @@ void init_collective(py::module_& module) {
       "register_group_family",
       [](const std::vector<std::string>& names) { group_families().declare_family(names); },
       py::arg("names"), "Says that process groups stand for each other.");
-  module.def(
-      "clear_process_groups", [] { group_families().clear(); }, "Forgets all process groups.");
+  module.def("clear_process_groups", &forget_process_groups,
+             "Forgets all process groups, and messages that nobody received.");
+  module.def("call_with_rank_dependent", &call_with_rank_dependent, py::arg("function"),
+             py::arg("root") = py::none(),
+             py::arg("output_split_sizes") = std::vector<c10::SymInt>{},
+             py::arg("input_split_sizes") = std::vector<c10::SymInt>{},
+             "Calls a function that launches a collective, with arguments that ranks differ in.");
+  module.def("set_reduction_order", &set_reduction_order_by_name, py::arg("name"),
+             "How reductions fold: \"rank\" or \"tree\".");
+  module.def("reduction_order", &reduction_order_name, "How reductions fold.");
   module.def("group_family", &family, py::arg("name"), py::arg("world_size"),
              "All groups that act when the program names this one.");
   module.def("group_ranks", &group_ranks, py::arg("name"), py::arg("world_size"), py::arg("ranks"),

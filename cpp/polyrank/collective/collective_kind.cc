@@ -46,6 +46,10 @@ bool has_root(CollectiveKind kind) noexcept {
          kind == CollectiveKind::kGather || kind == CollectiveKind::kScatter;
 }
 
+bool gives_the_root_alone(CollectiveKind kind) noexcept {
+  return kind == CollectiveKind::kReduce || kind == CollectiveKind::kGather;
+}
+
 bool gives_members_the_same(CollectiveKind kind) noexcept {
   return kind == CollectiveKind::kAllReduce || kind == CollectiveKind::kAllGather ||
          kind == CollectiveKind::kBroadcast || kind == CollectiveKind::kBarrier;

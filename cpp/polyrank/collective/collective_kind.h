@@ -34,6 +34,9 @@ POLYRANK_API bool is_reduction(CollectiveKind kind) noexcept;
 // Whether one rank of the group has a role of its own, the root.
 POLYRANK_API bool has_root(CollectiveKind kind) noexcept;
 
+// Whether the root alone gets something, and the others keep what they had.
+POLYRANK_API bool gives_the_root_alone(CollectiveKind kind) noexcept;
+
 // Whether all members of a group get the same: then they are one cohort afterwards.
 POLYRANK_API bool gives_members_the_same(CollectiveKind kind) noexcept;
 

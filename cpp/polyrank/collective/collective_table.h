@@ -58,13 +58,15 @@ struct CollectiveSpec {
   Returns returns = Returns::kNothing;
   ArgumentPosition group = kAbsent;       // a ProcessGroup or a group name
   ArgumentPosition group_size = kAbsent;  // what the caller says that the group's size is
-  ArgumentPosition root = kAbsent;        // group rank of the root, or of the peer of a send, recv
+  ArgumentPosition root = kAbsent;        // group rank of the root, or of the peers of a send, recv
   ArgumentPosition reduce_op = kAbsent;
   ArgumentPosition output_split_sizes = kAbsent;
   ArgumentPosition input_split_sizes = kAbsent;
   ArgumentPosition gather_dim = kAbsent;  // dimensions of shard_dim_alltoall
   ArgumentPosition shard_dim = kAbsent;
   ArgumentPosition async_op = kAbsent;
+  ArgumentPosition tag = kAbsent;
+  ArgumentPosition operations = kAbsent;  // "isend" or "irecv" for each tensor of a batch
   ArgumentPosition sparse_indices = kAbsent;
   bool lockstep = false;  // whether the lockstep world runs it
 };

@@ -13,13 +13,14 @@ struct Key {
   RankPartition partition;
   GroupFamily family;
   OutputKind kind;
+  std::int32_t root;
   bool operator==(const Key&) const = default;
 };
 
 struct KeyHash {
   std::size_t operator()(const Key& key) const noexcept {
     return (key.partition.hash() * 31 + key.family.hash()) * 31 +
-           static_cast<std::size_t>(key.kind);
+           static_cast<std::size_t>(key.kind) + 7 * static_cast<std::size_t>(key.root);
   }
 };
 
@@ -50,14 +51,17 @@ std::vector<std::int32_t> find_tuples(const RankPartition& partition, const Grou
 }
 
 std::shared_ptr<const Regrouping> make_regrouping(const RankPartition& partition,
-                                                  const GroupFamily& family, OutputKind kind) {
+                                                  const GroupFamily& family, OutputKind kind,
+                                                  std::int32_t root) {
   auto regrouping = std::make_shared<Regrouping>();
   const std::vector<std::int32_t> tuple_of_group = find_tuples(partition, family, regrouping.get());
   const std::int64_t num_positions = kind == OutputKind::kOwnPerMember ? family.group_size() : 1;
   const auto source_of = [&](std::int64_t rank) -> Regrouping::Source {
     const std::int64_t group = family.group_of(rank);
     const std::int32_t tuple = group < 0 ? -1 : tuple_of_group[static_cast<std::size_t>(group)];
-    if (tuple < 0) {
+    const bool gets_nothing =
+        tuple < 0 || (kind == OutputKind::kRootOnly && family.position_of(rank) != root);
+    if (gets_nothing) {
       return {-1, 0, partition.cohort_of(rank)};
     }
     return {tuple, kind == OutputKind::kOwnPerMember ? family.position_of(rank) : 0, -1};
@@ -79,11 +83,11 @@ std::shared_ptr<const Regrouping> make_regrouping(const RankPartition& partition
 }  // namespace
 
 std::shared_ptr<const Regrouping> regroup(const RankPartition& partition, const GroupFamily& family,
-                                          OutputKind kind) {
+                                          OutputKind kind, std::int32_t root) {
   thread_local MemoTable<Key, std::shared_ptr<const Regrouping>, KeyHash> memo;
   const auto cost = static_cast<std::size_t>(partition.ranks().size());
-  return memo.get({partition, family, kind}, cost,
-                  [&] { return make_regrouping(partition, family, kind); });
+  return memo.get({partition, family, kind, root}, cost,
+                  [&] { return make_regrouping(partition, family, kind, root); });
 }
 
 }  // namespace polyrank

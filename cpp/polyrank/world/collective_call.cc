@@ -1,3 +1,4 @@
+#include <ATen/ScalarOps.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/world/collective_call.h>
@@ -87,12 +88,39 @@ std::vector<CollectiveUnit> read_units(const CollectiveSpec& spec,
   return units;
 }
 
-std::vector<c10::SymInt> read_split_sizes(const c10::IValue& value) {
-  std::vector<c10::SymInt> sizes;
-  for (const c10::IValue& size : value.toListRef()) {
-    sizes.push_back(size.toSymInt());
+thread_local std::optional<RankDependentArguments> rank_dependent_arguments;
+
+std::vector<c10::SymInt> read_ints(const c10::IValue& value) {
+  if (!value.isList()) {
+    return {value.toSymInt()};
   }
-  return sizes;
+  std::vector<c10::SymInt> ints;
+  for (const c10::IValue& element : value.toListRef()) {
+    ints.push_back(element.toSymInt());
+  }
+  return ints;
+}
+
+// Peers, tags and directions of sends and receives.
+void read_messages(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> arguments,
+                   std::vector<c10::SymInt> peers, CollectiveCall* call) {
+  call->peers = std::move(peers);
+  for (const c10::SymInt& tag : read_ints(at_position(arguments, spec.tag))) {
+    call->tags.push_back(tag.guard_int(__FILE__, __LINE__));
+  }
+  if (spec.operations == kAbsent) {
+    call->is_send.push_back(spec.kind == CollectiveKind::kSend);
+  } else {
+    for (const c10::IValue& operation : at_position(arguments, spec.operations).toListRef()) {
+      call->is_send.push_back(operation.toStringRef() == "isend");
+    }
+  }
+  if (call->units.size() != call->peers.size() || call->units.size() != call->tags.size() ||
+      call->units.size() != call->is_send.size()) {
+    throw CollectiveError(str_cat(spec.op_name, " was given ", call->units.size(), " tensors, ",
+                                  call->peers.size(), " peers, ", call->tags.size(), " tags and ",
+                                  call->is_send.size(), " operations; it needs as many of each."));
+  }
 }
 
 void read_group(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> arguments,
@@ -113,7 +141,34 @@ void read_group(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> arguments
   }
 }
 
+void read_reduce_op(const c10::IValue& value, CollectiveCall* call) {
+  if (value.isString()) {
+    call->reduce_op = reduce_op_from_name(value.toStringRef());
+  } else {
+    const auto op = value.toCustomClass<c10d::ReduceOp>();
+    call->reduce_op = static_cast<ReduceOp>(op->op_);
+    if (const auto factor =
+            c10::dynamic_intrusive_pointer_cast<c10d::PreMulSumSupplement>(op->supplement_)) {
+      call->premul_factor = factor->tensor_factor.defined()
+                                ? factor->tensor_factor
+                                : c10::scalar_to_tensor(factor->double_factor);
+    }
+  }
+  if (call->reduce_op == ReduceOp::kPremulSum && !call->premul_factor.defined()) {
+    throw UnsupportedOpError(
+        str_cat(call->spec->op_name,
+                " was given premul_sum without the factor to multiply by. Scale the tensor first "
+                "and use sum."));
+  }
+}
+
 }  // namespace
+
+RankDependentArgumentsGuard::RankDependentArgumentsGuard(RankDependentArguments arguments) {
+  rank_dependent_arguments = std::move(arguments);
+}
+
+RankDependentArgumentsGuard::~RankDependentArgumentsGuard() { rank_dependent_arguments.reset(); }
 
 std::vector<at::Tensor> CollectiveCall::tensors() const {
   std::vector<at::Tensor> tensors;
@@ -138,17 +193,29 @@ CollectiveCall read_call(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> 
   if (spec.group != kAbsent) {
     read_group(spec, arguments, &call);
   }
+  call.units = read_units(spec, arguments);
+  const RankDependentArguments own =
+      std::exchange(rank_dependent_arguments, {}).value_or(RankDependentArguments{});
   if (spec.root != kAbsent) {
-    call.root = at_position(arguments, spec.root).toInt();
+    std::vector<c10::SymInt> roots = own.root.has_value()
+                                         ? std::vector<c10::SymInt>{*own.root}
+                                         : read_ints(at_position(arguments, spec.root));
+    if (has_root(spec.kind)) {
+      call.root = roots.front().guard_int(__FILE__, __LINE__);
+    } else {
+      read_messages(spec, arguments, std::move(roots), &call);
+    }
   }
   if (spec.reduce_op != kAbsent) {
-    const c10::IValue& op = at_position(arguments, spec.reduce_op);
-    call.reduce_op = op.isString() ? reduce_op_from_name(op.toStringRef())
-                                   : static_cast<ReduceOp>(op.toCustomClass<c10d::ReduceOp>()->op_);
+    read_reduce_op(at_position(arguments, spec.reduce_op), &call);
   }
   if (spec.input_split_sizes != kAbsent) {
-    call.output_split_sizes = read_split_sizes(at_position(arguments, spec.output_split_sizes));
-    call.input_split_sizes = read_split_sizes(at_position(arguments, spec.input_split_sizes));
+    call.output_split_sizes = own.output_split_sizes.empty()
+                                  ? read_ints(at_position(arguments, spec.output_split_sizes))
+                                  : own.output_split_sizes;
+    call.input_split_sizes = own.input_split_sizes.empty()
+                                 ? read_ints(at_position(arguments, spec.input_split_sizes))
+                                 : own.input_split_sizes;
   }
   if (spec.gather_dim != kAbsent) {
     call.gather_dim = at_position(arguments, spec.gather_dim).toInt();
@@ -159,7 +226,6 @@ CollectiveCall read_call(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> 
         "all_reduce of sparse tensors is not supported. Convert them with "
         "`to_dense()`.");
   }
-  call.units = read_units(spec, arguments);
   return call;
 }
 

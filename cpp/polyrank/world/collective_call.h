@@ -7,8 +7,10 @@
 #include <c10/util/ArrayRef.h>
 #include <polyrank/collective/collective_table.h>
 #include <polyrank/collective/reduce_op.h>
+#include <polyrank/core/export.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,10 +29,15 @@ struct CollectiveCall {
   std::int64_t stated_group_size = -1;   // what the caller says that it is; -1: nothing
   std::int64_t root = 0;                 // group rank
   ReduceOp reduce_op = ReduceOp::kSum;
+  at::Tensor premul_factor;  // of premul_sum: one element, which may differ between ranks
   std::vector<c10::SymInt> output_split_sizes;  // empty: even
   std::vector<c10::SymInt> input_split_sizes;
   std::int64_t gather_dim = 0;
   std::int64_t shard_dim = 0;
+  // Of sends and receives, by unit.
+  std::vector<c10::SymInt> peers;  // group ranks
+  std::vector<std::int64_t> tags;
+  std::vector<bool> is_send;
   std::vector<CollectiveUnit> units;
 
   // All tensors of the launch, inputs and outputs.
@@ -40,9 +47,26 @@ struct CollectiveCall {
   std::vector<at::Tensor> written() const;
 };
 
+// Arguments that the schemas of c10d take as plain ints, though ranks may differ in them. A guard
+// gives them to the next launch of its thread, in place of the operator's own.
+struct RankDependentArguments {
+  std::optional<c10::SymInt> root;  // or the peer of a send, recv
+  std::vector<c10::SymInt> output_split_sizes;
+  std::vector<c10::SymInt> input_split_sizes;
+};
+
+class POLYRANK_API RankDependentArgumentsGuard {
+ public:
+  explicit RankDependentArgumentsGuard(RankDependentArguments arguments);
+  ~RankDependentArgumentsGuard();
+  RankDependentArgumentsGuard(const RankDependentArgumentsGuard&) = delete;
+  RankDependentArgumentsGuard& operator=(const RankDependentArgumentsGuard&) = delete;
+};
+
 // Reads the arguments of `spec`'s operator.
 // Throws: CollectiveError if lists have lengths that the operator can't have;
-//         UnsupportedOpError for sparse all_reduce; UsageError for an unknown reduce op.
+//         UnsupportedOpError for sparse all_reduce and for a premul_sum without its factor;
+//         UsageError for an unknown reduce op.
 CollectiveCall read_call(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> arguments);
 
 }  // namespace polyrank

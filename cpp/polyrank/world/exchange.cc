@@ -114,8 +114,11 @@ MemberOutputs broadcast(const CollectiveCall& call, const MemberInputs& inputs) 
           .are_new = false};
 }
 
-Tensors uneven_pieces(const MemberInputs& inputs, std::size_t member) {
+Tensors uneven_pieces(const CollectiveCall& call, const MemberInputs& inputs, std::size_t member) {
   const at::Tensor& tensor = inputs.tensors.front()[member];
+  if (inputs.input_split_sizes.empty()) {
+    return cut_evenly(call, inputs, tensor).unbind(0);
+  }
   const SplitSizes& sizes = inputs.input_split_sizes[member];
   const std::int64_t total = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
   const std::int64_t length = tensor.dim() == 0 ? 1 : tensor.size(0);
@@ -130,7 +133,7 @@ Tensors uneven_pieces(const MemberInputs& inputs, std::size_t member) {
 
 void check_expected(const MemberInputs& inputs, std::size_t from, std::size_t to,
                     const at::Tensor& piece) {
-  if (inputs.output_split_sizes.empty() || inputs.input_split_sizes.empty()) {
+  if (inputs.output_split_sizes.empty()) {
     return;
   }
   const SplitSizes& expected = inputs.output_split_sizes[to];
@@ -147,10 +150,10 @@ void check_expected(const MemberInputs& inputs, std::size_t from, std::size_t to
                        "the senders."));
 }
 
-MemberOutputs uneven_all_to_all(const MemberInputs& inputs) {
+MemberOutputs uneven_all_to_all(const CollectiveCall& call, const MemberInputs& inputs) {
   std::vector<Tensors> pieces;
   for (std::size_t member = 0; member < inputs.group_size(); ++member) {
-    pieces.push_back(uneven_pieces(inputs, member));
+    pieces.push_back(uneven_pieces(call, inputs, member));
   }
   MemberOutputs result{.tensors = {{}}};
   for (std::size_t to = 0; to < inputs.group_size(); ++to) {
@@ -165,8 +168,8 @@ MemberOutputs uneven_all_to_all(const MemberInputs& inputs) {
 }
 
 MemberOutputs all_to_all(const CollectiveCall& call, const MemberInputs& inputs) {
-  if (!inputs.input_split_sizes.empty()) {
-    return uneven_all_to_all(inputs);
+  if (!inputs.input_split_sizes.empty() || !inputs.output_split_sizes.empty()) {
+    return uneven_all_to_all(call, inputs);
   }
   check_equal_sizes(call, inputs, inputs.tensors.front());
   const auto num_pieces = static_cast<std::int64_t>(inputs.group_size());
@@ -179,6 +182,27 @@ MemberOutputs all_to_all(const CollectiveCall& call, const MemberInputs& inputs)
   for (std::int64_t to = 0; to < num_pieces; ++to) {
     result.tensors.front().push_back(
         all.select(1, to).clone(at::MemoryFormat::Contiguous).flatten(0, 1));
+  }
+  return result;
+}
+
+// Lists: the i-th tensor of a member is for the i-th member.
+MemberOutputs all_to_all_list(const MemberInputs& inputs) {
+  MemberOutputs result{.are_new = false};
+  for (std::size_t from = 0; from < inputs.group_size(); ++from) {
+    Tensors& received = result.tensors.emplace_back();
+    for (std::size_t to = 0; to < inputs.group_size(); ++to) {
+      received.push_back(inputs.tensors[to][from]);
+    }
+  }
+  return result;
+}
+
+// The i-th tensor of the root is for the i-th member.
+MemberOutputs scatter(const CollectiveCall& call, const MemberInputs& inputs) {
+  MemberOutputs result{.tensors = {{}}, .are_new = false};
+  for (const Tensors& of_member : inputs.tensors) {
+    result.tensors.front().push_back(of_member[static_cast<std::size_t>(call.root)]);
   }
   return result;
 }
@@ -208,16 +232,21 @@ MemberOutputs shard_dim_all_to_all(const CollectiveCall& call, const MemberInput
 MemberOutputs exchange(const CollectiveCall& call, const MemberInputs& inputs) {
   switch (call.spec->kind) {
     case CollectiveKind::kAllReduce:
+    case CollectiveKind::kReduce:
       return all_reduce(call, inputs);
     case CollectiveKind::kAllGather:
+    case CollectiveKind::kGather:
       return all_gather(call, inputs);
     case CollectiveKind::kReduceScatter:
       return reduce_scatter(call, inputs);
     case CollectiveKind::kBroadcast:
       return broadcast(call, inputs);
+    case CollectiveKind::kScatter:
+      return scatter(call, inputs);
     case CollectiveKind::kAllToAll:
-      return call.spec->shard_dim == kAbsent ? all_to_all(call, inputs)
-                                             : shard_dim_all_to_all(call, inputs);
+      return call.spec->inputs.packing == Packing::kPerMember ? all_to_all_list(inputs)
+             : call.spec->shard_dim == kAbsent                ? all_to_all(call, inputs)
+                                                              : shard_dim_all_to_all(call, inputs);
     default:
       throw InternalError(str_cat("exchange() was asked for ", to_string(call.spec->kind)));
   }

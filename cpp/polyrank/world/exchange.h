@@ -30,7 +30,8 @@ struct MemberOutputs {
 };
 
 // Runs one collective of a launch for one group.
-// Requires: the kind is all_reduce, all_gather, reduce_scatter, broadcast or all_to_all
+// What reduce and gather give is for the root alone.
+// Requires: the kind moves tensors: not barrier, wait, send or recv
 // Shapes: all_gather concatenates along dim 0 (0-dim tensors are stacked); reduce_scatter and
 //         all_to_all cut dim 0 where it divides, else the flattened tensor.
 // Throws: CollectiveError if the members' tensors do not fit together, naming ranks and shapes.

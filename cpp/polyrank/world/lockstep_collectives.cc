@@ -12,6 +12,8 @@
 #include <polyrank/world/group_families.h>
 #include <polyrank/world/lockstep_collectives.h>
 #include <polyrank/world/lockstep_launch.h>
+#include <polyrank/world/point_to_point.h>
+#include <polyrank/world/rank_operand.h>
 
 #include <array>
 #include <optional>
@@ -29,7 +31,8 @@ constexpr std::array<const char*, 5> kNamespaces = {
 [[noreturn]] void throw_unsupported(const c10::OperatorHandle& op) {
   throw UnsupportedOpError(
       str_cat(c10::toString(op.operator_name()),
-              " does not run in lockstep. docs/collectives.md lists the collectives that do."));
+              " does not run in lockstep. docs/collectives.md lists the collectives that do, and "
+              "what to use instead of the others."));
 }
 
 [[noreturn]] void refuse(const c10::OperatorHandle& op, torch::jit::Stack* /*stack*/) {
@@ -43,7 +46,7 @@ void check_group(const CollectiveCall& call, const KnownGroup& group) {
                                   " was told that it has ", call.stated_group_size,
                                   " ranks, but it has ", size, ". Pass the group's own size."));
   }
-  if (call.spec->root != kAbsent && (call.root < 0 || call.root >= size)) {
+  if (has_root(call.spec->kind) && (call.root < 0 || call.root >= size)) {
     throw CollectiveError(str_cat("group \"", group.label, "\": it has no group rank ", call.root,
                                   "; valid: 0..", size - 1, "."));
   }
@@ -78,6 +81,44 @@ std::vector<at::Tensor> launch(const CollectiveCall& call, const KnownGroup& gro
   return lockstep.take_results();
 }
 
+// Sends and receives of one launch: the sends first, so that a batch finds its own messages.
+c10::intrusive_ptr<c10d::Work> exchange_messages(const CollectiveCall& call,
+                                                 const KnownGroup& group) {
+  c10::intrusive_ptr<c10d::Work> work = CompletedWork::make(call.tensors());
+  CollectiveLaunch record{.kind = call.spec->kind,
+                          .group_name = group.name,
+                          .group_label = group.label,
+                          .group_size = group.family.group_size(),
+                          .num_groups = group.family.num_groups()};
+  const BelowLockstepGuard below;
+  const CohortKeysGuard keys(has_python_cohorts(call) || below.has_modes_below());
+  for (const bool sends : {true, false}) {
+    for (std::size_t unit = 0; unit < call.units.size(); ++unit) {
+      if (call.is_send[unit] != sends) {
+        continue;
+      }
+      const PointToPoint message = read_point_to_point(call, unit, group);
+      record.input_bytes +=
+          RankOperand(message.tensor, ranks_of_launch({message.tensor})).largest_nbytes();
+      if (sends) {
+        mailbox().send(message);
+      } else {
+        work = mailbox().receive(message);
+      }
+      if (!sends && call.spec->returns == Returns::kTensors) {
+        work->wait();  // a functional result is complete: there is no Work to wait with
+      }
+    }
+  }
+  collective_report().record(record);
+  return work;
+}
+
+bool is_point_to_point(CollectiveKind kind) {
+  return kind == CollectiveKind::kSend || kind == CollectiveKind::kReceive ||
+         kind == CollectiveKind::kSendReceive;
+}
+
 c10::IValue packed(const CollectiveSpec& spec, std::vector<at::Tensor> results) {
   if (spec.inputs.packing == Packing::kTensor) {
     return std::move(results.front());
@@ -86,7 +127,7 @@ c10::IValue packed(const CollectiveSpec& spec, std::vector<at::Tensor> results) 
 }
 
 Values returned(const CollectiveCall& call, c10::ArrayRef<c10::IValue> arguments,
-                std::vector<at::Tensor> results) {
+                std::vector<at::Tensor> results, c10::intrusive_ptr<c10d::Work> work) {
   const CollectiveSpec& spec = *call.spec;
   Values values;
   if (spec.returns == Returns::kTensors || spec.returns == Returns::kTensorsAndWork) {
@@ -97,7 +138,7 @@ Values returned(const CollectiveCall& call, c10::ArrayRef<c10::IValue> arguments
                          : arguments[static_cast<std::size_t>(argument.position)]);
   }
   if (spec.returns == Returns::kWork || spec.returns == Returns::kTensorsAndWork) {
-    values.emplace_back(CompletedWork::make(call.written()));
+    values.emplace_back(work == nullptr ? CompletedWork::make(call.written()) : std::move(work));
   }
   return values;
 }
@@ -133,13 +174,18 @@ void run_lockstep_collective(const c10::OperatorHandle& op, torch::jit::Stack* s
   const auto arguments = torch::jit::last(*stack, num_arguments);
   const CollectiveCall call = read_call(*spec, arguments);
   std::vector<at::Tensor> results;
+  c10::intrusive_ptr<c10d::Work> work;        // null: complete
   if (spec->kind != CollectiveKind::kWait) {  // all launches are complete when they return
     const std::int64_t num_ranks = ranks_of_launch(call.tensors()).size();
     const auto group = resolve_group(call.group_name, call.process_group_size, num_ranks);
     check_group(call, *group);
-    results = launch(call, *group);
+    if (is_point_to_point(spec->kind)) {
+      work = exchange_messages(call, *group);
+    } else {
+      results = launch(call, *group);
+    }
   }
-  Values values = returned(call, arguments, std::move(results));
+  Values values = returned(call, arguments, std::move(results), std::move(work));
   torch::jit::drop(*stack, num_arguments);
   for (c10::IValue& value : values) {
     stack->push_back(std::move(value));

@@ -6,6 +6,7 @@
 #include <polyrank/world/lockstep_launch.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 namespace polyrank {
@@ -21,16 +22,10 @@ std::vector<RankOperand> operands(const std::vector<at::Tensor>& tensors, const 
   return operands;
 }
 
-std::int64_t on_rank(const c10::SymInt& number, std::int64_t rank) {
-  const LocalIntNode* node = as_local_int(number);
-  return node == nullptr ? number.guard_int(__FILE__, __LINE__)
-                         : node->value(node->partition().cohort_of(rank));
-}
-
 std::vector<std::int64_t> on_rank(const std::vector<c10::SymInt>& numbers, std::int64_t rank) {
   std::vector<std::int64_t> values;
   for (const c10::SymInt& number : numbers) {
-    values.push_back(on_rank(number, rank));
+    values.push_back(number_on_rank(number, rank));
   }
   return values;
 }
@@ -49,6 +44,43 @@ void merge_without_values(RankResults* results) {
   if (!hold_values(first) && same_shape) {
     results->partition = RankPartition::uniform(results->partition.ranks());
     results->tensors.resize(1);
+  }
+}
+
+// The members' tensors times the factor of each, as PREMUL_SUM sums them.
+void scale(const RankOperand& factor, MemberInputs* inputs) {
+  for (std::vector<at::Tensor>& tensors : inputs->tensors) {
+    std::map<std::pair<const c10::TensorImpl*, const c10::TensorImpl*>, at::Tensor> known;
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      const at::Tensor& of_member = factor.on_rank(inputs->members[i]);
+      at::Tensor& scaled =
+          known[{tensors[i].unsafeGetTensorImpl(), of_member.unsafeGetTensorImpl()}];
+      if (!scaled.defined()) {
+        scaled = at::mul(tensors[i], of_member.reshape({}).to(tensors[i].scalar_type()));
+      }
+      tensors[i] = scaled;  // equal members share it, and fold_members() sees that they do
+    }
+  }
+}
+
+// Whether writing one output may change what another one is to hold.
+bool overwrites_results(const CollectiveUnit& unit, const std::vector<RankResults>& results) {
+  return results.size() > 1 && !results.front().are_new &&
+         std::any_of(unit.outputs.begin(), unit.outputs.end(), [&](const at::Tensor& output) {
+           return std::any_of(unit.inputs.begin(), unit.inputs.end(), [&](const at::Tensor& input) {
+             return output.has_storage() && input.has_storage() &&
+                    output.storage().unsafeGetStorageImpl() ==
+                        input.storage().unsafeGetStorageImpl();
+           });
+         });
+}
+
+void copy_results(std::vector<RankResults>* results) {
+  for (RankResults& output : *results) {
+    output.are_new = true;
+    for (at::Tensor& tensor : output.tensors) {
+      tensor = tensor.clone(at::MemoryFormat::Contiguous);
+    }
   }
 }
 
@@ -72,17 +104,20 @@ LockstepLaunch::LockstepLaunch(const CollectiveCall& call, const KnownGroup& gro
 }
 
 LockstepLaunch::Plan LockstepLaunch::plan_groups(const RankPartition& cohorts) const {
-  const OutputKind outputs = gives_members_the_same(call_.spec->kind) ? OutputKind::kSharedByGroup
-                                                                      : OutputKind::kOwnPerMember;
+  const CollectiveKind kind = call_.spec->kind;
+  const OutputKind outputs = gives_members_the_same(kind) ? OutputKind::kSharedByGroup
+                             : gives_the_root_alone(kind) ? OutputKind::kRootOnly
+                                                          : OutputKind::kOwnPerMember;
+  const std::int64_t receiver = outputs == OutputKind::kRootOnly ? call_.root : 0;
   Plan plan;
-  plan.regrouping = regroup(cohorts, group_.family, outputs);
+  plan.regrouping = regroup(cohorts, group_.family, outputs, static_cast<std::int32_t>(receiver));
   const Regrouping& regrouping = *plan.regrouping;
   plan.group_of_tuple.resize(regrouping.input_cohorts.size());
-  plan.running = ranks_;
+  plan.receivers = ranks_;
   for (std::int32_t cohort = 0; cohort < regrouping.result.num_cohorts(); ++cohort) {
     const Regrouping::Source& source = regrouping.sources[static_cast<std::size_t>(cohort)];
     if (source.tuple < 0) {
-      plan.running = plan.running.subtract(regrouping.result.cohort(cohort));
+      plan.receivers = plan.receivers.subtract(regrouping.result.cohort(cohort));
     } else {
       plan.group_of_tuple[static_cast<std::size_t>(source.tuple)] =
           group_.family.group_of(regrouping.result.lowest_rank(cohort));
@@ -114,6 +149,9 @@ RankPartition LockstepLaunch::cohorts_of_inputs(const std::vector<RankOperand>& 
   for (const RankOperand& input : inputs) {
     cohorts = meet(cohorts, input.partition());
   }
+  if (call_.premul_factor.defined()) {
+    cohorts = meet(cohorts, RankOperand(call_.premul_factor, ranks_).partition());
+  }
   for (const auto* sizes : {&call_.input_split_sizes, &call_.output_split_sizes}) {
     for (const c10::SymInt& size : *sizes) {
       if (const LocalIntNode* node = as_local_int(size)) {
@@ -137,6 +175,9 @@ MemberInputs LockstepLaunch::inputs_of_group(std::int64_t group,
       tensors.push_back(input.on_rank(rank));
     }
   }
+  if (call_.premul_factor.defined()) {
+    scale(RankOperand(call_.premul_factor, ranks_), &member_inputs);
+  }
   for (const std::int64_t rank : members) {
     if (!call_.input_split_sizes.empty()) {
       member_inputs.input_split_sizes.push_back(on_rank(call_.input_split_sizes, rank));
@@ -153,7 +194,7 @@ std::vector<RankResults> LockstepLaunch::spread(const Plan& plan,
                                                 const std::vector<MemberOutputs>& by_tuple) const {
   const Regrouping& regrouping = *plan.regrouping;
   const RankPartition partition =
-      plan.running == ranks_ ? regrouping.result : regrouping.result.restrict_to(plan.running);
+      plan.receivers == ranks_ ? regrouping.result : regrouping.result.restrict_to(plan.receivers);
   std::vector<RankResults> results(by_tuple.front().tensors.size());
   for (std::size_t output = 0; output < results.size(); ++output) {
     results[output].partition = partition;
@@ -223,13 +264,18 @@ void LockstepLaunch::run(const CollectiveUnit& unit) {
   for (std::size_t i = 0; i < results.size(); ++i) {
     check_fits(outputs[i], results[i]);
   }
+  if (overwrites_results(unit, results)) {
+    copy_results(&results);
+  }
   for (std::size_t i = 0; i < results.size(); ++i) {
     outputs[i].write(results[i]);
   }
 }
 
 void LockstepLaunch::note(const Plan& plan, const std::vector<RankOperand>& inputs) {
-  record_.num_groups = plan.running.size() / group_.family.group_size();
+  const std::int64_t receivers_per_group =
+      gives_the_root_alone(record_.kind) ? 1 : group_.family.group_size();
+  record_.num_groups = plan.receivers.size() / receivers_per_group;
   record_.num_computed += static_cast<std::int64_t>(plan.group_of_tuple.size());
   for (const RankOperand& input : inputs) {
     record_.input_bytes += input.largest_nbytes();

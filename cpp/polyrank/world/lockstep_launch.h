@@ -40,7 +40,7 @@ class LockstepLaunch {
   struct Plan {
     std::shared_ptr<const Regrouping> regrouping;
     std::vector<std::int64_t> group_of_tuple;  // one that has the tuple
-    RankSet running;                           // ranks of the groups that run
+    RankSet receivers;                         // ranks that get something
   };
 
   Plan plan_groups(const RankPartition& cohorts) const;

@@ -1,6 +1,7 @@
 #include <ATen/Functions.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/lockstep_mode.h>
 #include <polyrank/world/rank_operand.h>
 
@@ -168,6 +169,12 @@ RankSet ranks_of_launch(const std::vector<at::Tensor>& tensors) {
     throw InternalError("a collective on plain tensors reached lockstep outside of a mode");
   }
   return mode->ranks();
+}
+
+std::int64_t number_on_rank(const c10::SymInt& number, std::int64_t rank) {
+  const LocalIntNode* node = as_local_int(number);
+  return node == nullptr ? number.guard_int(__FILE__, __LINE__)
+                         : node->value(node->partition().cohort_of(rank));
 }
 
 std::vector<std::int64_t> lowest_ranks(const RankPartition& a, const RankPartition& b) {

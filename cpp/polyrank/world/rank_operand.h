@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/SymInt.h>
 #include <polyrank/core/rank_partition.h>
 #include <polyrank/core/rank_set.h>
 #include <polyrank/engine/local_tensor_impl.h>
@@ -61,6 +62,10 @@ class RankOperand {
 // The ranks of a launch: those of the LocalTensors among `tensors`, or else the mode's.
 // Throws: UsageError if LocalTensors live on different ranks.
 RankSet ranks_of_launch(const std::vector<at::Tensor>& tensors);
+
+// One rank's value of a number that may differ between ranks.
+// Requires: the number has a value on that rank
+std::int64_t number_on_rank(const c10::SymInt& number, std::int64_t rank);
 
 // One rank, the lowest, of each set of ranks that are one cohort in both partitions.
 // Requires: a's ranks are among b's

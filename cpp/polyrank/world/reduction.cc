@@ -5,17 +5,24 @@
 #include <polyrank/world/reduction.h>
 
 #include <algorithm>
+#include <atomic>
+#include <map>
 #include <unordered_set>
+#include <utility>
+#include <vector>
 
 namespace polyrank {
 
 namespace {
 
+bool is_sum(ReduceOp op) {
+  return op == ReduceOp::kSum || op == ReduceOp::kAvg || op == ReduceOp::kPremulSum;
+}
+
 void check_applies(ReduceOp op, const at::Tensor& tensor) {
   const c10::ScalarType dtype = tensor.scalar_type();
-  if (op == ReduceOp::kPremulSum || op == ReduceOp::kUnused) {
-    throw UnsupportedOpError(str_cat("the reduce op ", to_string(op),
-                                     " is not supported; scale the tensor first and use sum."));
+  if (op == ReduceOp::kUnused) {
+    throw UnsupportedOpError("the reduce op unused names no operation; use sum.");
   }
   if (is_bitwise(op) && !c10::isIntegralType(dtype, /*includeBool=*/true)) {
     throw CollectiveError(str_cat("the reduce op ", to_string(op),
@@ -23,10 +30,10 @@ void check_applies(ReduceOp op, const at::Tensor& tensor) {
                                   c10::getDtypeNames(dtype).first,
                                   ". View them as integers first."));
   }
-  const bool is_linear = op == ReduceOp::kSum || op == ReduceOp::kAvg;
-  if (c10::isComplexType(dtype) && !is_linear) {
-    throw CollectiveError(str_cat("the reduce op ", to_string(op),
-                                  " does not apply to complex tensors, only sum and avg do."));
+  if (c10::isComplexType(dtype) && !is_sum(op)) {
+    throw CollectiveError(
+        str_cat("the reduce op ", to_string(op),
+                " does not apply to complex tensors, only sum, avg and premul_sum do."));
   }
   if (op == ReduceOp::kAvg && dtype == c10::kBool) {
     throw CollectiveError("the reduce op avg does not apply to bool tensors. Convert them first.");
@@ -37,6 +44,7 @@ void accumulate(ReduceOp op, at::Tensor& total, const at::Tensor& member) {
   switch (op) {
     case ReduceOp::kSum:
     case ReduceOp::kAvg:
+    case ReduceOp::kPremulSum:
       total.add_(member);
       return;
     case ReduceOp::kProduct:
@@ -57,7 +65,6 @@ void accumulate(ReduceOp op, at::Tensor& total, const at::Tensor& member) {
     case ReduceOp::kBxor:
       total.bitwise_xor_(member);
       return;
-    case ReduceOp::kPremulSum:
     case ReduceOp::kUnused:
       throw InternalError("a reduce op that was refused reached the fold");
   }
@@ -88,8 +95,7 @@ void accumulate_repeatedly(ReduceOp op, at::Tensor& total, const at::Tensor& mem
   const c10::ScalarType dtype = total.scalar_type();
   const bool has_kernel = total.is_cpu() && !total.key_set().has(c10::DispatchKey::Python) &&
                           (dtype == c10::kFloat || dtype == c10::kDouble);
-  const bool is_sum = op == ReduceOp::kSum || op == ReduceOp::kAvg;
-  if (count == 1 || !has_kernel || !(is_sum || op == ReduceOp::kProduct)) {
+  if (count == 1 || !has_kernel || !(is_sum(op) || op == ReduceOp::kProduct)) {
     for (std::int64_t n = 0; n < count; ++n) {
       accumulate(op, total, member);
     }
@@ -97,7 +103,7 @@ void accumulate_repeatedly(ReduceOp op, at::Tensor& total, const at::Tensor& mem
   }
   const at::Tensor values = member.contiguous();
   AT_DISPATCH_FLOATING_TYPES(dtype, "polyrank::accumulate_repeatedly", [&] {
-    if (is_sum) {
+    if (is_sum(op)) {
       repeat_elementwise<scalar_t>(total, values, count,
                                    [](scalar_t a, scalar_t b) { return a + b; });
     } else {
@@ -111,11 +117,8 @@ at::Tensor reshaped_like(const at::Tensor& member, const at::Tensor& total) {
   return member.sizes() == total.sizes() ? member : member.reshape(total.sizes());
 }
 
-}  // namespace
-
-at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
+at::Tensor fold_in_rank_order(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
   const at::Tensor& first = members.front();
-  check_applies(op, first);
   at::Tensor total = first.clone(at::MemoryFormat::Contiguous);
   std::unordered_set<const c10::TensorImpl*> folded{first.unsafeGetTensorImpl()};
   for (std::size_t i = 1; i < members.size();) {
@@ -130,6 +133,46 @@ at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
       accumulate(op, total, reshaped_like(member, total));
     }
   }
+  return total;
+}
+
+at::Tensor fold_as_tree(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
+  if (members.size() == 1) {
+    return members.front().clone(at::MemoryFormat::Contiguous);
+  }
+  using Pair = std::pair<const c10::TensorImpl*, const c10::TensorImpl*>;
+  std::vector<at::Tensor> level = members.vec();
+  while (level.size() > 1) {
+    std::map<Pair, at::Tensor> known;  // equal pairs, of which equal ranks make many
+    std::vector<at::Tensor> next;
+    for (std::size_t i = 0; i + 1 < level.size(); i += 2) {
+      at::Tensor& sum = known[{level[i].unsafeGetTensorImpl(), level[i + 1].unsafeGetTensorImpl()}];
+      if (!sum.defined()) {
+        sum = level[i].clone(at::MemoryFormat::Contiguous);
+        accumulate(op, sum, reshaped_like(level[i + 1], sum));
+      }
+      next.push_back(sum);
+    }
+    if (level.size() % 2 == 1) {
+      next.push_back(level.back());
+    }
+    level = std::move(next);
+  }
+  return level.front();  // each sum has the shape of its first member
+}
+
+std::atomic<ReductionOrder> order_of_process = ReductionOrder::kRank;
+
+}  // namespace
+
+ReductionOrder reduction_order() noexcept { return order_of_process; }
+
+void set_reduction_order(ReductionOrder order) noexcept { order_of_process = order; }
+
+at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
+  check_applies(op, members.front());
+  at::Tensor total = reduction_order() == ReductionOrder::kTree ? fold_as_tree(op, members)
+                                                                : fold_in_rank_order(op, members);
   if (op == ReduceOp::kAvg) {
     const auto num_members = static_cast<std::int64_t>(members.size());
     if (c10::isIntegralType(total.scalar_type(), /*includeBool=*/false)) {

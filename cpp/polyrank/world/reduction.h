@@ -6,6 +6,8 @@
 #include <polyrank/collective/reduce_op.h>
 #include <polyrank/core/export.h>
 
+#include <cstdint>
+
 namespace polyrank {
 
 // NOTE [Order of summation]
@@ -14,11 +16,19 @@ namespace polyrank {
 // rounding after each step. That is one order that a backend may take, it is the same on every
 // run, and it does not depend on how ranks are grouped into cohorts: a value that several members
 // hold is added once for each of them.
+// ReductionOrder::kTree is another order that is as reproducible: neighbours are added in pairs,
+// then the neighbouring sums, until one is left; a last one without a neighbour waits.
+enum class ReductionOrder : std::uint8_t { kRank, kTree };
+
+// The order that all reductions of the process fold in; kRank at the start.
+POLYRANK_API ReductionOrder reduction_order() noexcept;
+POLYRANK_API void set_reduction_order(ReductionOrder order) noexcept;
 
 // The fold of `members` in order. The result is contiguous memory of its own, in the shape of the
 // first member; `kAvg` divides the sum by the number of members (integers: towards zero).
-// Requires: members is not empty; all have one dtype, device and number of elements
-// Throws: CollectiveError if `op` does not apply to the dtype; UnsupportedOpError for premul_sum.
+// Requires: members is not empty; all have one dtype, device and number of elements; for
+//           kPremulSum they are scaled already
+// Throws: CollectiveError if `op` does not apply to the dtype; UnsupportedOpError for kUnused.
 // Cost: one pass over the data for each member; for min, max and bitwise and, or only for
 //       distinct ones.
 POLYRANK_API at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members);

@@ -23,20 +23,24 @@ ROLES = (
     "gather_dim",
     "shard_dim",
     "async_op",
+    "tag",
+    "operations",
     "sparse_indices",
 )
 # Arguments that only a real backend needs.
-NO_ROLE = {"timeout", "device_ids", "wait_all_ranks", "tag", "root_tensor"}
+NO_ROLE = {"timeout", "device_ids", "wait_all_ranks", "root_tensor"}
 NAMES_OF_ROLE = {
     "group": {"process_group", "group_name"},
     "group_size": {"group_size"},
-    "root": {"root_rank", "src", "dst"},
+    "root": {"root_rank", "src", "dst", "peer_list"},
     "reduce_op": {"reduce_op"},
     "output_split_sizes": {"output_split_sizes"},
     "input_split_sizes": {"input_split_sizes"},
     "gather_dim": {"gather_dim"},
     "shard_dim": {"shard_dim"},
     "async_op": {"async_op"},
+    "tag": {"tag", "tag_list"},
+    "operations": {"op_list"},
     "sparse_indices": {"sparse_indices"},
 }
 TYPE_OF_PACKING = {

@@ -6,6 +6,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
+from polyrank import _C
 
 pytestmark = pytest.mark.usefixtures("world4")
 F = torch.ops._c10d_functional
@@ -89,9 +90,17 @@ def test_a_root_that_the_group_does_not_have() -> None:
 
 
 def test_collectives_that_lockstep_does_not_run() -> None:
-    with pytest.raises(polyrank.UnsupportedOpError, match="c10d::reduce_ does not run in lockstep"):
-        dist.reduce(torch.ones(1), dst=0)
-    with pytest.raises(polyrank.UnsupportedOpError, match="c10d::alltoall_ does not run"):
-        dist.all_to_all([torch.empty(1)] * 4, [torch.ones(1)] * 4)
+    with pytest.raises(polyrank.UnsupportedOpError, match="recv_any_source_ does not run"):
+        dist.recv(torch.ones(1))
     with pytest.raises(polyrank.UnsupportedOpError, match="one_shot_all_reduce does not run"):
         torch.ops.symm_mem.one_shot_all_reduce(torch.ones(1), "sum", "0")
+
+
+def test_premul_sum_without_its_factor() -> None:
+    with pytest.raises(polyrank.UnsupportedOpError, match="premul_sum without the factor"):
+        F.all_reduce(of_sizes(1, 1, 1, 1), "premul_sum", dist.group.WORLD.group_name)
+
+
+def test_a_reduction_order_that_there_is_not() -> None:
+    with pytest.raises(polyrank.UsageError, match='no reduction order "ring"; there are "rank"'):
+        _C.set_reduction_order("ring")
