@@ -11,6 +11,7 @@ from polyrank.errors import (
     UnsupportedOpError,
     UsageError,
 )
+from polyrank.install import install, uninstall
 from polyrank.local_int_node import LocalIntNode
 from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import (
@@ -43,6 +44,7 @@ __all__ = [
     "UnsupportedOpError",
     "UsageError",
     "enabled_local_tensor_mode",
+    "install",
     "local_tensor_mode",
     "lockstep",
     "maybe_disable_local_tensor_mode",
@@ -53,4 +55,5 @@ __all__ = [
     "reconcile_args",
     "set_num_cohort_threads",
     "tensor_map",
+    "uninstall",
 ]

@@ -153,6 +153,18 @@ class LocalTensor(torch.Tensor):
     def _size(self) -> list[int | torch.SymInt]:
         return list(self.shape)
 
+    def _equal_local_tensors(self) -> torch.Tensor | torch.Size | None:
+        # What all ranks hold, or only its shape where they agree on no more.
+        tensors = [cohort.tensor for cohort in self.cohorts()]
+        if all(tensor.equal(tensors[0]) for tensor in tensors[1:]):
+            return tensors[0]
+        if all(tensor.shape == tensors[0].shape for tensor in tensors[1:]):
+            return tensors[0].shape
+        return None
+
+    def _sync_meta(self) -> None:
+        """Nothing to do: the geometry is read from the cohorts."""
+
     def __getitem__(self, index: Any) -> torch.Tensor:
         """As torch.Tensor's; an index may be a rank-dependent int too."""
         return get_item(torch._C.TensorBase.__getitem__, self, index)  # type: ignore[no-any-return]

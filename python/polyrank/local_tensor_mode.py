@@ -14,8 +14,9 @@ from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.local_tensor import LocalTensor, is_foreign_subclass
 from polyrank.rank_dependent import RankDependentFunctions
+from polyrank.rank_states import RankState, RankStates
 
-_modes: list[LocalTensorMode] = []
+active_modes: list[LocalTensorMode] = []  # the innermost last
 
 
 class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -60,6 +61,13 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _disable(self) -> bool:
         return not self._state.enabled
 
+    @property
+    def _per_rank_rng_states(self) -> RankStates:
+        return RankStates(self._state)
+
+    def _any_local_rng_state(self) -> RankState:
+        return self._per_rank_rng_states[min(self.ranks)]
+
     def __enter__(self) -> LocalTensorMode:
         _C.cover_operators()
         _C.register_python_mode(self, self._state)
@@ -69,7 +77,7 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         functions = RankDependentFunctions(with_get_rank=self.has_rank_dependent_get_rank)
         functions.install()
         self._functions.append(functions)
-        _modes.append(self)
+        active_modes.append(self)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -80,9 +88,9 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         exc_tb: TracebackType | None,
     ) -> None:
         super().__exit__(exc_type, exc_val, exc_tb)  # type: ignore[no-untyped-call]
-        _modes.pop()
+        active_modes.pop()
         self._functions.pop().uninstall()
-        if self not in _modes:
+        if self not in active_modes:
             self._state.store_generators()
             self._state.enabled = False
             _C.unregister_python_mode(self)
@@ -157,7 +165,7 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def local_tensor_mode() -> LocalTensorMode | None:
     """The innermost active mode, enabled or not; None outside of any."""
-    return _modes[-1] if _modes else None
+    return active_modes[-1] if active_modes else None
 
 
 def enabled_local_tensor_mode() -> LocalTensorMode | None:

@@ -274,6 +274,10 @@ class RankDependentFunctions:
             else:
                 setattr(owner, name, original)
 
+    def replaced_in(self, owner: object) -> dict[str, Any]:
+        """What stood under each name of `owner` that install() replaced."""
+        return {name: original for at, name, original in self._replaced if at is owner}
+
     def _replace(self, owner: object, name: str, replacement: Any) -> None:
         self._replaced.append((owner, name, vars(owner).get(name, _INHERITED)))
         setattr(owner, name, replacement)

@@ -24,6 +24,24 @@ constexpr std::array kHiddenWrites = {
     HiddenWrites{"aten::instance_norm", "use_input_stats"},
 };
 
+// Arguments that are written though the schema doesn't say so.
+struct UndeclaredWrite {
+  std::string_view op;
+  std::string_view argument;
+};
+constexpr std::array kUndeclaredWrites = {
+    UndeclaredWrite{"fsdp::all_gather_copy_in", "all_gather_output"},
+};
+
+bool is_undeclared_write(std::string_view op, std::string_view argument) {
+  for (const UndeclaredWrite& entry : kUndeclaredWrites) {
+    if (entry.op == op && entry.argument == argument) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // In-place operators that read nothing of what they write, so that ranks which held different
 // values before hold the same after it.
 constexpr std::array<std::string_view, 3> kOverwriting = {"aten::copy_", "aten::fill_",
@@ -82,7 +100,8 @@ OperatorInfo::OperatorInfo(const c10::OperatorHandle& op)
   bool has_out_argument = false;
   for (std::size_t i = 0; i < num_arguments; ++i) {
     const c10::Argument& argument = schema.arguments()[i];
-    const bool written = argument.alias_info() != nullptr && argument.alias_info()->isWrite();
+    const bool written = (argument.alias_info() != nullptr && argument.alias_info()->isWrite()) ||
+                         is_undeclared_write(name, argument.name());
     is_written.push_back(written);
     writes_anything = writes_anything || written;
     has_out_argument = has_out_argument || argument.is_out();

@@ -20,6 +20,7 @@ from polyrank.cli.options import RunOptions
 from polyrank.cli.process_group import lockstep_process_group
 from polyrank.cli.report import RunMeter, print_report
 from polyrank.errors import CollectiveError, DivergenceError, UnsupportedOpError
+from polyrank.install import install, uninstall
 from polyrank.local_tensor_mode import LocalTensorMode
 from polyrank.process_groups import known_process_groups
 
@@ -63,6 +64,8 @@ def _world(options: RunOptions) -> Iterator[None]:
         options.device is None and not torch.cuda.is_available() and _mentions_cuda(options)
     )
     with contextlib.ExitStack() as stack:
+        install()
+        stack.callback(uninstall)
         stack.enter_context(torchrun_environment(options.world_size, options.local_world_size))
         stack.enter_context(known_process_groups())
         stack.enter_context(lockstep_process_group(options.world_size, options.local_world_size))

@@ -38,6 +38,20 @@ def test_an_ordinary_script_runs_on_all_ranks(tmp_path: Path) -> None:
     assert "all_reduce" in result.stderr
 
 
+def test_dtensor_runs_in_an_ordinary_script(tmp_path: Path) -> None:
+    result = run_script(
+        tmp_path,
+        "from torch.distributed.device_mesh import init_device_mesh\n"
+        "from torch.distributed.tensor import Replicate, Shard, distribute_tensor\n"
+        "mesh = init_device_mesh('cpu', (4,))\n"
+        "x = torch.arange(10.0)\n"
+        "d = distribute_tensor(x, mesh, [Shard(0)])\n"
+        "print((d + d).sum().full_tensor().item(), d.to_local().shape[0])\n",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "90.0" in result.stdout
+
+
 INIT = """
 from torch.distributed.device_mesh import init_device_mesh
 all_reduce = torch.ops._c10d_functional.all_reduce

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polyrank
 import pytest
 import torch
+import torch.distributed as dist
 from oracle.as_alone import Argument, assert_as_alone, distinct, mixed, same, shared
 from oracle.rank_by_rank import num_cohorts
 
@@ -172,3 +173,17 @@ def test_a_scalar_kept_in_a_tensor() -> None:
     assert_as_alone(lambda x: x + torch.tensor(2.0), distinct(3))
     assert_as_alone(lambda x: torch.tensor([1.0, 2.0, 3.0]).add_(x), distinct(3))
     assert_as_alone(lambda x: torch.full((2, 2), 3.0) @ x, same(torch.eye(2)))
+
+
+def test_writes_that_a_schema_does_not_declare(lockstep: polyrank.LocalTensorMode) -> None:
+    # FSDP2's copy into the all-gather's buffer: each rank writes a place of its own.
+    import torch.distributed.fsdp._fully_shard
+
+    output = torch.zeros(4)
+    value = polyrank.rank_map(lambda rank: torch.tensor([float(rank + 1)]))
+    rank = dist.get_rank()
+    mine, whole = torch.ops.fsdp.all_gather_copy_in([value], output, [1], 1, rank)
+    for r in range(4):
+        assert mine.on_rank(r).tolist() == [r + 1]
+        assert whole.on_rank(r).tolist() == [r + 1 if i == r else 0 for i in range(4)]
+        assert torch.equal(output.on_rank(r), whole.on_rank(r))

@@ -1,0 +1,53 @@
+"""A DeviceMesh's answers in a mode, as functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.distributed.device_mesh import DeviceMesh
+
+from polyrank.errors import UsageError
+from polyrank.local_tensor_mode import enabled_local_tensor_mode
+
+
+def _require_mode(what: str) -> None:
+    if enabled_local_tensor_mode() is None:
+        raise UsageError(f"{what} of all ranks can only be asked for in an enabled LocalTensorMode")
+
+
+class LocalDeviceMesh:
+    """What an enabled mode answers for a DeviceMesh.
+
+    Source: `torch.distributed._local_tensor._LocalDeviceMesh`.
+    """
+
+    @staticmethod
+    def get_coordinate(mesh: DeviceMesh) -> list[int | torch.SymInt] | None:
+        """Each rank's coordinate in its mesh."""
+        _require_mode("the mesh coordinate")
+        return mesh.get_coordinate()  # type: ignore[return-value]
+
+    @staticmethod
+    def _is_current_rank_part_of_mesh(mesh: DeviceMesh) -> bool:
+        _require_mode("membership in the mesh")
+        return mesh._is_current_rank_part_of_mesh()
+
+    @staticmethod
+    def _sym_get_coordinate(mesh: DeviceMesh, index: int) -> int | torch.SymInt:
+        _require_mode("the mesh coordinate")
+        return mesh._sym_get_coordinate(index)
+
+    @staticmethod
+    def get_rank(mesh: Any) -> int | torch.SymInt:
+        """Each rank's global rank."""
+        _require_mode("the rank")
+        rank: int | torch.SymInt = mesh.get_rank()
+        return rank
+
+    @staticmethod
+    def get_local_rank(mesh: Any, mesh_dim: int | str | None = None) -> int | torch.SymInt:
+        """Each rank's coordinate on one dimension of the mesh."""
+        _require_mode("the mesh coordinate")
+        rank: int | torch.SymInt = mesh.get_local_rank(mesh_dim)
+        return rank

@@ -1,0 +1,39 @@
+"""Functions of PyTorch's simulator that run something for each rank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from polyrank import _C
+from polyrank.local_tensor_mode import LocalTensorMode, active_modes, local_tensor_mode
+from polyrank.rank_functions import run_by_cohort
+
+
+def for_each_rank_run_func(
+    func: Callable[..., Any],
+    ranks: frozenset[int],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    *,
+    alias: bool = True,
+) -> Any:
+    """Call `func` once per cohort of its arguments and combine what it returns.
+
+    Functions of DTensor that PyTorch decorated before `install()` arrive here.
+
+    Source: `torch.distributed._local_tensor._for_each_rank_run_func`.
+    """
+    if isinstance(func, torch._ops.OpOverload):
+        return _C.run_in_engine(func, *args, **kwargs)
+    mode = local_tensor_mode()
+    if mode is None or mode.ranks != ranks:
+        mode = LocalTensorMode(ranks)
+    return run_by_cohort(func, mode, args, kwargs)
+
+
+def get_local_tensor_mode_list() -> list[LocalTensorMode]:
+    """The active modes, the innermost last."""
+    return active_modes
