@@ -22,6 +22,7 @@ TESTED_ELSEWHERE: dict[str, str] = dict.fromkeys(
         "engine/rank_generators",
         "engine/random_streams",
         "engine/rank_random",
+        "engine/reshape_by_rank",
         "engine/results",
         "engine/run_foreach",
         "engine/run_operator",

@@ -22,16 +22,11 @@ namespace {
 
 thread_local bool engine_is_forced = false;
 
-// PyTorch's own kernel for the Python key. It serves all operators that have none of their own, so
-// the one that an operator without any kernel computes is the one to go on to.
+// An operator without any kernel: what the dispatcher computes for it are the fallbacks.
+constexpr const char* kProbe = "polyrank::_fallbacks";
+
 const c10::SafeKernelFunction& python_fallback() {
-  static const c10::SafeKernelFunction fallback = [] {
-    c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
-    static const c10::RegistrationHandleRAII probe = dispatcher.registerDef(
-        c10::FunctionSchema("polyrank::_python_fallback", "", {}, {}), "polyrank");
-    return dispatcher.findSchemaOrThrow("polyrank::_python_fallback", "")
-        .getComputedKernelForDispatchKey(c10::DispatchKey::Python);
-  }();
+  static const c10::SafeKernelFunction fallback = pytorch_fallback(c10::DispatchKey::Python);
   return fallback;
 }
 
@@ -162,8 +157,7 @@ class Coverage final {
     c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
     listener_.emplace(dispatcher.addRegistrationListener(std::make_unique<Listener>(this)));
     const std::lock_guard<std::mutex> lock(mutex_);
-    std::erase_if(to_cover_,
-                  [](const auto& name) { return name.name == "polyrank::_python_fallback"; });
+    std::erase_if(to_cover_, [](const auto& name) { return name.name == kProbe; });
   }
 
   std::mutex mutex_;
@@ -176,6 +170,13 @@ class Coverage final {
 };
 
 }  // namespace
+
+c10::SafeKernelFunction pytorch_fallback(c10::DispatchKey key) {
+  c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
+  static const c10::RegistrationHandleRAII probe =
+      dispatcher.registerDef(c10::FunctionSchema(kProbe, "", {}, {}), "polyrank");
+  return dispatcher.findSchemaOrThrow(kProbe, "").getComputedKernelForDispatchKey(key);
+}
 
 void cover_operators() { Coverage::instance().cover(); }
 

@@ -1,6 +1,7 @@
 // How operators reach the engine: one boxed kernel per operator at the Python dispatch key.
 #pragma once
 
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <polyrank/core/export.h>
 
 namespace polyrank {
@@ -24,6 +25,10 @@ namespace polyrank {
 // An operator that already has a kernel at the Python key keeps it. An operator registered later is
 // covered when the next operator reaches a kernel of ours, or a mode is entered; until then
 // `LocalTensor.__torch_dispatch__` catches it.
+
+// PyTorch's own kernel for a key, which serves all operators that have none of their own there.
+// Requires: `key` has such a fallback
+c10::SafeKernelFunction pytorch_fallback(c10::DispatchKey key);
 
 // Puts the kernel on every operator that is registered and lacks it. Cheap when nothing is new.
 POLYRANK_API void cover_operators();

@@ -129,6 +129,17 @@ def test_reshape_that_is_a_view_on_some_ranks_only() -> None:
         assert_as_alone(program, Argument(plain, variant), mixed(2, 3))
 
 
+def test_gradients_where_only_some_ranks_view() -> None:
+    def program(x: Tensor, y: Tensor) -> Any:
+        x = x.detach().requires_grad_()
+        loss = ((x * 2).contiguous() * y).sin().sum() + (x.t().reshape(3, 2) ** 3).flatten().sum()
+        (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+        return gradient.detach(), torch.autograd.grad(gradient.square().sum(), x)
+
+    plain = [torch.arange(6.0).view(2, 3), torch.arange(6.0).view(3, 2).t()]
+    assert_as_alone(program, Argument(plain, [0, 1, 0, 1]), mixed(2, 3))
+
+
 def test_freed_and_regrown_storage() -> None:
     def program(x: Tensor, y: Tensor) -> Any:
         view = x[1:]
