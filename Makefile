@@ -46,8 +46,9 @@ package: $(VENV)/.editable build/dev/.configured # what Python needs, without th
 build: package ## Build all, C++ tests included (preset dev)
 	cmake --build --preset dev
 
-demo: package ## Train a real model on 64 ranks in one process
-	$(ONE_THREAD) polyrank run --world lockstep --ranks 64 examples/train_digits.py
+demo: package ## Train two models in one process: on 64 ranks, and with DTensor and FSDP2 on 16
+	polyrank run --world lockstep --ranks 64 examples/train_digits.py
+	polyrank run --world lockstep --ranks 16 examples/llama/train.py
 
 # --- tests --------------------------------------------------------------------------------------
 
