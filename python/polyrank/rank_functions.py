@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -63,8 +64,9 @@ def maybe_run_for_local_tensor(func: Callable[_P, _R]) -> Callable[_P, _R]:
     """Make a function of one rank run for all: in a mode, once per cohort of its arguments.
 
     The function must not launch collectives, and must not write to its arguments, which it sees
-    read-only. Its results are combined: tensors to LocalTensors (copied where they share memory
-    with an argument), ints to rank-dependent ints; anything else must be equal on all ranks.
+    read-only. Its results are combined: tensors to LocalTensors (an argument that all ranks return
+    is that argument; what else shares memory with one is copied), ints to rank-dependent ints;
+    anything else must be equal on all ranks.
 
     Raises:
         DivergenceError: a result that must agree differs between ranks.
@@ -98,9 +100,8 @@ def run_by_cohort(
             own = [_on_rank(value, rank) for value in flat]
             own_args, own_kwargs = pytree.tree_unflatten(own, spec)
             result = func(*own_args, **own_kwargs)
-            tensors = [value for value in own if isinstance(value, torch.Tensor)]
-            results[cohort] = pytree.tree_map(lambda r, held=tensors: _own_memory(r, held), result)
-        return _combine(results)
+            results[cohort] = pytree.tree_map(lambda r, held=own: _as_argument(r, held), result)
+        return _combine(results, flat)
 
 
 def _on_rank(value: Any, rank: int) -> Any:
@@ -109,15 +110,28 @@ def _on_rank(value: Any, rank: int) -> Any:
     return number_on_rank(value, rank)
 
 
-def _own_memory(result: Any, held: list[torch.Tensor]) -> Any:
+@dataclass(frozen=True)
+class _Argument:
+    """A result that is an argument: which one, and what the cohort holds of it."""
+
+    position: int
+    tensor: torch.Tensor
+
+
+def _as_argument(result: Any, held: list[Any]) -> Any:
+    """The result, in memory of its own unless it is an argument itself."""
     if not isinstance(result, torch.Tensor):
         return result
+    for position, value in enumerate(held):
+        if value is result:
+            return _Argument(position, result)
     storage = result.untyped_storage()._cdata
-    shares = any(tensor.untyped_storage()._cdata == storage for tensor in held)
+    tensors = [value for value in held if isinstance(value, torch.Tensor)]
+    shares = any(tensor.untyped_storage()._cdata == storage for tensor in tensors)
     return result.clone() if shares else result
 
 
-def _combine(results: dict[_C.RankSet, Any]) -> Any:
+def _combine(results: dict[_C.RankSet, Any], arguments: list[Any]) -> Any:
     flat = {cohort: pytree.tree_flatten(result) for cohort, result in results.items()}
     (first_cohort, (_, spec)), *rest = flat.items()
     for cohort, (_, other) in rest:
@@ -126,10 +140,15 @@ def _combine(results: dict[_C.RankSet, Any]) -> Any:
                 f"the function returned {spec} on ranks {first_cohort} but {other} on {cohort}"
             )
     columns = zip(*(values for values, _ in flat.values()), strict=True)
-    return pytree.tree_unflatten([_combine_values(list(flat), list(c)) for c in columns], spec)
+    combined = [_combine_values(list(flat), list(c), arguments) for c in columns]
+    return pytree.tree_unflatten(combined, spec)
 
 
-def _combine_values(cohorts: list[_C.RankSet], values: list[Any]) -> Any:
+def _combine_values(cohorts: list[_C.RankSet], values: list[Any], arguments: list[Any]) -> Any:
+    positions = {value.position if isinstance(value, _Argument) else None for value in values}
+    if None not in positions and len(positions) == 1:
+        return arguments[positions.pop()]
+    values = [value.tensor.clone() if isinstance(value, _Argument) else value for value in values]
     by_rank = [(rank, v) for cohort, v in zip(cohorts, values, strict=True) for rank in cohort]
     first = values[0]
     if isinstance(first, torch.Tensor):

@@ -229,3 +229,19 @@ def test_size_attribute() -> None:
     x = polyrank.LocalTensor({0: torch.ones(1, 3), 1: torch.ones(2, 3)})
     assert [value_on_rank(size, 1) for size in x._size] == [2, 3]
     assert shared(2, 3).on_all_ranks()._size == [2, 3]
+
+
+def test_a_function_of_one_rank_may_return_its_argument(
+    lockstep: polyrank.LocalTensorMode,
+) -> None:
+    t = polyrank.rank_map(lambda rank: torch.full((2,), float(rank)))
+    assert polyrank.maybe_run_for_local_tensor(lambda x: x)(t) is t
+
+    @polyrank.maybe_run_for_local_tensor
+    def pad_odd(x: torch.Tensor, rank: int) -> torch.Tensor:
+        return x if rank % 2 == 0 else torch.cat([x, x])
+
+    some = pad_odd(t, polyrank.rank_map(lambda rank: torch.tensor(rank)).item())
+    some.add_(10)
+    assert [some.on_rank(rank).tolist() for rank in (1, 2)] == [[11] * 4, [12] * 2]
+    assert t.on_rank(2).tolist() == [2, 2]
