@@ -316,3 +316,9 @@ add("reduce_scatter of an uneven list", _uneven_reduce_scatter)
 add("all_to_all_single with even split sizes", _even_split_sizes)
 add("barriers", _barriers)
 add("chain", _chain)
+
+
+def run_all(make: Make) -> dict[str, list[torch.Tensor]]:
+    """What one rank gets from each program."""
+    groups = make_groups()
+    return {name: run(make, groups) for name, run in PROGRAMS.items()}

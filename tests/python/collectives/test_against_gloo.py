@@ -14,7 +14,7 @@ from collectives.programs import PROGRAMS, WORLD_SIZE, Groups, make_groups
 
 @pytest.fixture(scope="module")
 def gloo_results(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
-    return run_all_ranks(tmp_path_factory.mktemp("gloo"))
+    return run_all_ranks(tmp_path_factory.mktemp("gloo"), "collectives.programs")
 
 
 @pytest.fixture(scope="module")
