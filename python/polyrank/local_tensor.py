@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -289,6 +290,7 @@ class LocalTensor(torch.Tensor):
         return reduce_local_tensor(self)
 
 
+@functools.cache
 def is_foreign_subclass(kind: type) -> bool:
     """Whether tensors of this type handle operators themselves, so that ours must step back."""
     from torch._subclasses.fake_tensor import FakeTensor

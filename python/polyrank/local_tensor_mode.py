@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
@@ -130,11 +131,18 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Make LocalTensors again."""
         self._state.enabled = True
 
-    @contextlib.contextmanager
-    def disable(self) -> Iterator[None]:
+    def disable(self) -> AbstractContextManager[None]:
         """Switch the mode off for the block, for code that acts for one rank."""
+        return self._switched(to=False)
+
+    def enable(self) -> AbstractContextManager[None]:
+        """Switch the mode on for the block, inside one where it is off."""
+        return self._switched(to=True)
+
+    @contextlib.contextmanager
+    def _switched(self, *, to: bool) -> Iterator[None]:
         was_enabled = self._state.enabled
-        self._state.enabled = False
+        self._state.enabled = to
         try:
             yield
         finally:

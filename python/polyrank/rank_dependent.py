@@ -67,32 +67,42 @@ def _make_get_rank(original: Callable[..., int]) -> Callable[..., int | torch.Sy
 
 # --- DeviceMesh -------------------------------------------------------------------------------
 
-_coordinates: weakref.WeakKeyDictionary[DeviceMesh, dict[frozenset[int], list[Any]]] = (
-    weakref.WeakKeyDictionary()
-)
+# By the mesh's identity: a mesh's own equality compares contents, and it is asked for its
+# coordinate for each placement of each DTensor.
+_coordinates: dict[int, tuple[weakref.ref[DeviceMesh], dict[frozenset[int], list[Any]]]] = {}
 
 
-def _mesh_coordinate(mesh: DeviceMesh, ranks: frozenset[int]) -> list[int | torch.SymInt]:
+def _mesh_coordinate(mode: Any, mesh: DeviceMesh) -> list[int | torch.SymInt]:
     """Each rank's coordinate in the mesh like `mesh` that it belongs to, one int per mesh dim."""
-    known = _coordinates.setdefault(mesh, {})
-    if ranks not in known:
-        # All meshes of the family, stacked: a sub-mesh object is one rank's slice of its root.
-        stacked = mesh._layout.remap_to_tensor(mesh._rank_map.clone())
-        of_rank: dict[int, tuple[int, ...]] = {}
-        for position, rank in enumerate(stacked.flatten().tolist()):
-            index = torch.unravel_index(torch.tensor(position), stacked.shape)
-            of_rank[rank] = tuple(int(i) for i in index[1:])
-        missing = sorted(ranks - set(of_rank))
-        if missing:
-            raise UsageError(
-                f"ranks {_C.RankSet(missing)} are not part of {mesh}; "
-                "a coordinate can only be asked for where all ranks of the mode have one"
-            )
-        known[ranks] = [
-            rank_dependent_int({rank: of_rank[rank][dim] for rank in ranks})
-            for dim in range(stacked.ndim - 1)
-        ]
-    return known[ranks]
+    key = id(mesh)
+    entry = _coordinates.get(key)
+    if entry is None:
+        entry = (weakref.ref(mesh, lambda _: _coordinates.pop(key, None)), {})
+        _coordinates[key] = entry
+    of_ranks = entry[1]
+    if mode.ranks not in of_ranks:
+        with mode.disable():
+            of_ranks[mode.ranks] = _make_mesh_coordinate(mesh, mode.ranks)
+    return of_ranks[mode.ranks]
+
+
+def _make_mesh_coordinate(mesh: DeviceMesh, ranks: frozenset[int]) -> list[int | torch.SymInt]:
+    # All meshes of the family, stacked: a sub-mesh object is one rank's slice of its root.
+    stacked = mesh._layout.remap_to_tensor(mesh._rank_map.clone())
+    of_rank: dict[int, tuple[int, ...]] = {}
+    for position, rank in enumerate(stacked.flatten().tolist()):
+        index = torch.unravel_index(torch.tensor(position), stacked.shape)
+        of_rank[rank] = tuple(int(i) for i in index[1:])
+    missing = sorted(ranks - set(of_rank))
+    if missing:
+        raise UsageError(
+            f"ranks {_C.RankSet(missing)} are not part of {mesh}; "
+            "a coordinate can only be asked for where all ranks of the mode have one"
+        )
+    return [
+        rank_dependent_int({rank: of_rank[rank][dim] for rank in ranks})
+        for dim in range(stacked.ndim - 1)
+    ]
 
 
 def _in_mode(original: Callable[..., Any], own: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,18 +110,11 @@ def _in_mode(original: Callable[..., Any], own: Callable[..., Any]) -> Callable[
 
     def answer(*args: Any, **kwargs: Any) -> Any:
         mode = _enabled_mode()
-        if mode is None:
-            return original(*args, **kwargs)
-        with mode.disable():
-            return own(mode, *args, **kwargs)
+        return original(*args, **kwargs) if mode is None else own(mode, *args, **kwargs)
 
     answer.__doc__ = original.__doc__
     answer.__name__ = getattr(original, "__name__", "answer")
     return answer
-
-
-def _get_coordinate(mode: Any, mesh: DeviceMesh) -> list[int | torch.SymInt]:
-    return _mesh_coordinate(mesh, mode.ranks)
 
 
 def _get_mesh_rank(mode: Any, mesh: DeviceMesh) -> int | torch.SymInt:
@@ -132,19 +135,19 @@ def _get_local_rank(
         if mesh_dim not in names:
             raise UsageError(f"this DeviceMesh has no dimension {mesh_dim!r}; it has {names}")
         mesh_dim = names.index(mesh_dim)
-    return _mesh_coordinate(mesh, mode.ranks)[mesh_dim]
+    return _mesh_coordinate(mode, mesh)[mesh_dim]
 
 
 def _is_current_rank_part_of_mesh(mode: Any, mesh: DeviceMesh) -> bool:
-    return _mesh_coordinate(mesh, mode.ranks) is not None
+    return _mesh_coordinate(mode, mesh) is not None
 
 
 def _sym_get_coordinate(mode: Any, mesh: DeviceMesh, index: int) -> int | torch.SymInt:
-    return _mesh_coordinate(mesh, mode.ranks)[index]
+    return _mesh_coordinate(mode, mesh)[index]
 
 
 _MESH_METHODS: dict[str, Callable[..., Any]] = {
-    "get_coordinate": _get_coordinate,
+    "get_coordinate": _mesh_coordinate,
     "get_local_rank": _get_local_rank,
     "get_rank": _get_mesh_rank,
     "_is_current_rank_part_of_mesh": _is_current_rank_part_of_mesh,
@@ -152,6 +155,16 @@ _MESH_METHODS: dict[str, Callable[..., Any]] = {
 }
 
 # --- Random streams ---------------------------------------------------------------------------
+
+
+def _while_disabled(own: Callable[..., Any]) -> Callable[..., Any]:
+    """`own(mode, …)` with the mode off: it acts on plain tensors."""
+
+    def run(mode: Any, *args: Any) -> Any:
+        with mode.disable():
+            return own(mode, *args)
+
+    return run
 
 
 def _manual_seed(mode: Any, seed: int | torch.SymInt) -> torch.Generator:
@@ -252,7 +265,7 @@ class RankDependentFunctions:
         for name, own in _MESH_METHODS.items():
             self._replace(DeviceMesh, name, _in_mode(getattr(DeviceMesh, name), own))
         for name, own in _RANDOM_FUNCTIONS.items():
-            replacement = _in_mode(getattr(torch.random, name), own)
+            replacement = _in_mode(getattr(torch.random, name), _while_disabled(own))
             self._replace(torch.random, name, replacement)
             self._replace(torch, name, replacement)
         for owner, name, own in _TENSOR_FUNCTIONS:

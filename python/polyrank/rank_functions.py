@@ -145,9 +145,9 @@ def _combine(results: dict[_C.RankSet, Any], arguments: list[Any]) -> Any:
 
 
 def _combine_values(cohorts: list[_C.RankSet], values: list[Any], arguments: list[Any]) -> Any:
-    positions = {value.position if isinstance(value, _Argument) else None for value in values}
-    if None not in positions and len(positions) == 1:
-        return arguments[positions.pop()]
+    first_position = values[0].position if isinstance(values[0], _Argument) else -1
+    if all(isinstance(v, _Argument) and v.position == first_position for v in values):
+        return arguments[first_position]
     values = [value.tensor.clone() if isinstance(value, _Argument) else value for value in values]
     by_rank = [(rank, v) for cohort, v in zip(cohorts, values, strict=True) for rank in cohort]
     first = values[0]

@@ -141,6 +141,10 @@ void init_local_tensor(py::module_& module) {
   module.def("storage_of", &storage_of, py::arg("tensor"));
   module.def("resize_storage", &resize_storage, py::arg("storage"), py::arg("nbytes"));
   module.def("make_storage", &make_storage, py::arg("ranks"), py::arg("storages"));
+  module.def(
+      "has_uniform_geometry",
+      [](const at::Tensor& t) { return LocalTensorImpl::from(t)->has_uniform_geometry(); },
+      py::arg("tensor"));
   module.def("geometry_of", &geometry_of, py::arg("tensor"));
   module.def("tensor_on_storage", &tensor_on_storage, py::arg("storage"), py::arg("dtype"),
              py::arg("ranks"), py::arg("geometries"));

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from polyrank import _C
+from polyrank.errors import DivergenceError
+from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import LocalTensorMode, active_modes, local_tensor_mode
+from polyrank.rank_dependent_numbers import is_rank_dependent_number
 from polyrank.rank_functions import run_by_cohort
 
 
@@ -31,7 +36,20 @@ def for_each_rank_run_func(
     mode = local_tensor_mode()
     if mode is None or mode.ranks != ranks:
         mode = LocalTensorMode(ranks)
+    if func.__module__.startswith("torch.distributed.tensor.") and _is_alike(args, kwargs):
+        # DTensor's functions read shapes and rank numbers; where these agree, one run serves all.
+        with contextlib.suppress(DivergenceError), mode.enable():
+            return func(*args, **kwargs)
     return run_by_cohort(func, mode, args, kwargs)
+
+
+def _is_alike(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether ranks differ in nothing but what their tensors hold."""
+    return not any(
+        is_rank_dependent_number(leaf)
+        or (isinstance(leaf, LocalTensor) and not _C.has_uniform_geometry(leaf))
+        for leaf in pytree.tree_leaves((args, kwargs))
+    )
 
 
 def get_local_tensor_mode_list() -> list[LocalTensorMode]:
