@@ -1,6 +1,6 @@
-"""Runs the programs in real gloo processes, and keeps what each rank got.
+"""Runs programs in real gloo processes, and keeps what each rank got.
 
-Started as a program, this is one rank: `gloo_processes.py RANK FOLDER`.
+Started as a program, this is one rank: `gloo_processes.py RANK WORLD_SIZE FOLDER SUITE`.
 """
 
 from __future__ import annotations
@@ -10,48 +10,65 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 
-TIMEOUT_SECONDS = 120
+if TYPE_CHECKING:
+    from collectives.programs import Suite
+
+TIMEOUT_SECONDS = 600
 
 Results = dict[str, list[torch.Tensor]]
 
 
-def run_all_ranks(folder: Path) -> list[Results]:
-    """The results of all programs, by rank."""
-    from collectives.programs import WORLD_SIZE
+def suite_of(name: str, world_size: int) -> Suite:
+    """The programs of that name: "programs", "quick" or "sweep"."""
+    from collectives import programs, sweep
 
+    if name == "programs":
+        return programs.Suite(programs.PROGRAMS, programs.make_groups)
+    dtypes = {"quick": sweep.QUICK_DTYPES, "sweep": sweep.DTYPES}
+    return sweep.suite(world_size, dtypes[name])
+
+
+def run_all_ranks(folder: Path, suite: str, world_size: int) -> list[Results]:
+    """The results of all programs, by rank."""
     command = [sys.executable, __file__]
-    ranks = [subprocess.Popen([*command, str(r), str(folder)]) for r in range(WORLD_SIZE)]
+    arguments = [str(world_size), str(folder), suite]
+    ranks = [subprocess.Popen([*command, str(r), *arguments]) for r in range(world_size)]
     try:
         codes = [rank.wait(timeout=TIMEOUT_SECONDS) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
-    assert codes == [0] * WORLD_SIZE, f"exit codes of the gloo ranks: {codes}"
-    return [torch.load(folder / f"rank{r}.pt") for r in range(WORLD_SIZE)]
+    assert codes == [0] * world_size, f"exit codes of the gloo ranks: {codes}"
+    return [torch.load(folder / f"rank{r}.pt") for r in range(world_size)]
 
 
-def _run_rank(rank: int, folder: Path) -> None:
-    from collectives.programs import PROGRAMS, WORLD_SIZE, make_groups
-
+def _run_rank(rank: int, world_size: int, folder: Path, suite_name: str) -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     dist.init_process_group(
         "gloo",
-        store=dist.FileStore(str(folder / "store"), WORLD_SIZE),
+        store=dist.FileStore(str(folder / "store"), world_size),
         rank=rank,
-        world_size=WORLD_SIZE,
+        world_size=world_size,
         timeout=datetime.timedelta(seconds=TIMEOUT_SECONDS),
     )
-    groups = make_groups()
-    results = {name: run(lambda f: f(rank), groups) for name, run in PROGRAMS.items()}
+    suite = suite_of(suite_name, world_size)
+    groups = suite.make_groups()
+    results = {}
+    for name, run in suite.programs.items():
+        try:
+            results[name] = run(lambda f: f(rank), groups)
+        except Exception as error:
+            raise RuntimeError(f"rank {rank}: {name}") from error
     torch.save(results, folder / f"rank{rank}.pt")
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    _run_rank(int(sys.argv[1]), Path(sys.argv[2]))
+    _run_rank(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])

@@ -8,6 +8,7 @@ that sums are exact in any order of summation and results can be compared bit fo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -21,6 +22,14 @@ Groups = dict[str, dist.ProcessGroup]
 Program = Callable[[Make, Groups], list[torch.Tensor]]
 
 PROGRAMS: dict[str, Program] = {}
+
+
+@dataclass
+class Suite:
+    """Programs of one world, and how it makes its groups."""
+
+    programs: dict[str, Program]
+    make_groups: Callable[[], Groups]
 
 
 def add(name: str, program: Program) -> None:
