@@ -20,7 +20,8 @@ from polyrank.local_tensor_mode import (
     local_tensor_mode,
     maybe_disable_local_tensor_mode,
 )
-from polyrank.lockstep import lockstep
+from polyrank.lockstep import lockstep, reduction_order
+from polyrank.per_rank import PerRank
 from polyrank.rank_functions import (
     maybe_run_for_local_tensor,
     rank_map,
@@ -40,6 +41,7 @@ __all__ = [
     "LocalIntNode",
     "LocalTensor",
     "LocalTensorMode",
+    "PerRank",
     "RankSet",
     "UnsupportedOpError",
     "UsageError",
@@ -53,6 +55,7 @@ __all__ = [
     "rank_map",
     "reconcile",
     "reconcile_args",
+    "reduction_order",
     "set_num_cohort_threads",
     "tensor_map",
     "uninstall",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Literal
 
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import init_process_group
 
+from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.local_tensor_mode import LocalTensorMode
 from polyrank.process_groups import known_process_groups
@@ -42,6 +44,21 @@ def lockstep(world_size: int) -> Iterator[LocalTensorMode]:
         finally:
             if dist.is_initialized():
                 dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def reduction_order(name: Literal["rank", "tree"]) -> Iterator[None]:
+    """Within this context reductions fold in that order; for the whole process.
+
+    "rank", the order of the group's members, is what holds outside. "tree" adds neighbours in
+    pairs, then the neighbouring sums, until one is left. docs/collectives.md compares them.
+    """
+    before = _C.reduction_order()
+    _C.set_reduction_order(name)
+    try:
+        yield
+    finally:
+        _C.set_reduction_order(before)
 
 
 def init_lockstep_group(world_size: int) -> None:

@@ -13,12 +13,20 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
 
 from polyrank import _C
+from polyrank.errors import DivergenceError
 
-__all__ = ["group_rank_of_ranks", "known_process_groups", "members_of"]
+__all__ = [
+    "group_and_root",
+    "group_rank_of_ranks",
+    "groups_of_family",
+    "known_process_groups",
+    "members_of",
+]
 
 
 class _EveryRankIsMember(list[int]):
@@ -155,6 +163,28 @@ def members_of(group_name: str) -> tuple[list[int], int | None]:
 def group_rank_of_ranks(group: dist.ProcessGroup, ranks: list[int]) -> dict[int, int]:
     """Each rank's group rank in its group of the family that `group` stands for; -1 if in none."""
     return _C.group_ranks(group.group_name, dist.get_world_size(), ranks)
+
+
+def groups_of_family(group: dist.ProcessGroup) -> list[list[int]]:
+    """The members of each group that acts when the program names `group`."""
+    return _C.group_family(group.group_name, dist.get_world_size())
+
+
+def group_and_root(
+    group: dist.ProcessGroup | None, rank: int | torch.SymInt | None, group_rank: int | None
+) -> tuple[dist.ProcessGroup, int]:
+    """The group, or the default one, and the group rank of its root, or 0."""
+    c10d: Any = distributed_c10d
+    group = c10d._group_or_default_group(group)
+    if rank is None and group_rank is None:
+        group_rank = 0
+    root = c10d._canonicalize_group_rank(group, rank, group_rank)
+    if isinstance(root, torch.SymInt):
+        raise DivergenceError(
+            f"ranks name different roots: {rank} are the group ranks {root}. The root must be one "
+            "member of each rank's group, as dist.get_global_rank(group, 0) is."
+        )
+    return group, root
 
 
 @contextlib.contextmanager

@@ -8,17 +8,16 @@ mode at each call, so that a disabled mode gives PyTorch's own answers.
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch.distributed import distributed_c10d
 from torch.distributed.device_mesh import DeviceMesh
 from torch.utils._pytree import tree_leaves
 
@@ -28,41 +27,11 @@ from polyrank.rank_dependent_index import get_item, set_item
 from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
 from polyrank.rank_dependent_pieces import chunk, unbind
 
-_TORCH_FOLDER = str(Path(torch.__file__).parent) + os.sep
-
 
 def _enabled_mode() -> Any:
     from polyrank.local_tensor_mode import enabled_local_tensor_mode
 
     return enabled_local_tensor_mode()
-
-
-# --- get_rank ---------------------------------------------------------------------------------
-
-
-def _make_get_rank(original: Callable[..., int]) -> Callable[..., int | torch.SymInt]:
-    def get_rank(group: dist.ProcessGroup | None = None) -> int | torch.SymInt:
-        """The rank within `group`, rank-dependent in a LocalTensorMode.
-
-        Code inside torch gets rank 0's answer: it uses the rank to look up what rank 0's process
-        would, and gets at the other ranks by other means.
-        """
-        mode = _enabled_mode()
-        caller = sys._getframe(1).f_code.co_filename
-        if (
-            mode is None
-            or not mode.has_rank_dependent_get_rank
-            or caller.startswith(_TORCH_FOLDER)
-            or not dist.is_initialized()  # which the original says
-        ):
-            return original(group)
-        if group is None or group is dist.group.WORLD:
-            return rank_dependent_int({rank: rank for rank in mode.ranks})
-        from polyrank.process_groups import group_rank_of_ranks
-
-        return rank_dependent_int(group_rank_of_ranks(group, sorted(mode.ranks)))
-
-    return get_rank
 
 
 # --- DeviceMesh -------------------------------------------------------------------------------
@@ -262,6 +231,11 @@ class RankDependentFunctions:
 
     def install(self) -> None:
         """Put the rank-dependent functions in place."""
+        # These modules need the mode, which needs this one.
+        from polyrank.collective_functions import COLLECTIVE_FUNCTIONS, GROUP_METHODS
+        from polyrank.group_ranks import RANK_FUNCTIONS, rank_of_group
+        from polyrank.object_collectives import OBJECT_COLLECTIVES
+
         for name, own in _MESH_METHODS.items():
             self._replace(DeviceMesh, name, _in_mode(getattr(DeviceMesh, name), own))
         for name, own in _RANDOM_FUNCTIONS.items():
@@ -270,13 +244,23 @@ class RankDependentFunctions:
             self._replace(torch, name, replacement)
         for owner, name, own in _TENSOR_FUNCTIONS:
             self._replace(owner, name, _with_original(getattr(owner, name), own))
+        self._replace_all({**COLLECTIVE_FUNCTIONS, **OBJECT_COLLECTIVES})
+        for name, method in GROUP_METHODS.items():
+            self._replace(dist.ProcessGroup, name, method(getattr(dist.ProcessGroup, name)))
         if self.with_get_rank:
-            original = dist.get_rank
-            replacement = _make_get_rank(original)
-            # Programs hold the function under its name in modules of their own.
-            for module in list(sys.modules.values()):
-                if getattr(module, "__dict__", {}).get("get_rank") is original:
-                    self._replace(module, "get_rank", replacement)
+            self._replace(dist.ProcessGroup, "rank", rank_of_group(dist.ProcessGroup.rank))
+            self._replace_all(RANK_FUNCTIONS)
+
+    def _replace_all(self, makers: dict[str, Callable[..., Any]]) -> None:
+        """Replace functions of torch.distributed by what `makers` make of them."""
+        originals = {name: getattr(distributed_c10d, name) for name in makers}
+        made = {name: make(originals[name]) for name, make in makers.items()}
+        # Programs hold the functions under their names in modules of their own.
+        for module in list(sys.modules.values()):
+            held = getattr(module, "__dict__", {})
+            for name, original in originals.items():
+                if held.get(name) is original:
+                    self._replace(module, name, made[name])
 
     def uninstall(self) -> None:
         """Put back what install() replaced, in reverse order."""
@@ -292,5 +276,6 @@ class RankDependentFunctions:
         return {name: original for at, name, original in self._replaced if at is owner}
 
     def _replace(self, owner: object, name: str, replacement: Any) -> None:
+        # As it stands there: a bound or unwrapped one would be no method when it is put back.
         self._replaced.append((owner, name, vars(owner).get(name, _INHERITED)))
         setattr(owner, name, replacement)

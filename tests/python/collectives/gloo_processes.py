@@ -1,9 +1,6 @@
-"""Runs a module's programs in real gloo processes, and keeps what each rank got.
+"""Runs programs in real gloo processes, and keeps what each rank got.
 
-The module has `WORLD_SIZE` and `run_all(make)`, which gives the tensors of each program by name;
-`make` turns a function of the rank into this rank's tensor.
-
-Started as a program, this is one rank: `gloo_processes.py RANK FOLDER MODULE`.
+Started as a program, this is one rank: `gloo_processes.py RANK WORLD_SIZE FOLDER SUITE`.
 """
 
 from __future__ import annotations
@@ -14,20 +11,37 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 
-TIMEOUT_SECONDS = 120
+if TYPE_CHECKING:
+    from collectives.programs import Suite
+
+TIMEOUT_SECONDS = 600
 
 Results = dict[str, list[torch.Tensor]]
 
 
-def run_all_ranks(folder: Path, module: str) -> list[Results]:
-    """The results of all programs of the module, by rank."""
-    world_size = importlib.import_module(module).WORLD_SIZE
+def suite_of(name: str, world_size: int) -> Suite:
+    """The programs of that name: "programs", "quick", "sweep", or a module's (its `SUITE`)."""
+    from collectives import programs, sweep
+
+    if "." in name:
+        suite: Suite = importlib.import_module(name).SUITE
+        return suite
+    if name == "programs":
+        return programs.Suite(programs.PROGRAMS, programs.make_groups)
+    dtypes = {"quick": sweep.QUICK_DTYPES, "sweep": sweep.DTYPES}
+    return sweep.suite(world_size, dtypes[name])
+
+
+def run_all_ranks(folder: Path, suite: str, world_size: int) -> list[Results]:
+    """The results of all programs, by rank."""
     command = [sys.executable, __file__]
-    ranks = [subprocess.Popen([*command, str(r), str(folder), module]) for r in range(world_size)]
+    arguments = [str(world_size), str(folder), suite]
+    ranks = [subprocess.Popen([*command, str(r), *arguments]) for r in range(world_size)]
     try:
         codes = [rank.wait(timeout=TIMEOUT_SECONDS) for rank in ranks]
     finally:
@@ -37,21 +51,28 @@ def run_all_ranks(folder: Path, module: str) -> list[Results]:
     return [torch.load(folder / f"rank{r}.pt") for r in range(world_size)]
 
 
-def _run_rank(rank: int, folder: Path, module: str) -> None:
-    programs = importlib.import_module(module)
+def _run_rank(rank: int, world_size: int, folder: Path, suite_name: str) -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     dist.init_process_group(
         "gloo",
-        store=dist.FileStore(str(folder / "store"), programs.WORLD_SIZE),
+        store=dist.FileStore(str(folder / "store"), world_size),
         rank=rank,
-        world_size=programs.WORLD_SIZE,
+        world_size=world_size,
         timeout=datetime.timedelta(seconds=TIMEOUT_SECONDS),
     )
-    torch.save(programs.run_all(lambda f: f(rank)), folder / f"rank{rank}.pt")
+    suite = suite_of(suite_name, world_size)
+    groups = suite.make_groups()
+    results = {}
+    for name, run in suite.programs.items():
+        try:
+            results[name] = run(lambda f: f(rank), groups)
+        except Exception as error:
+            raise RuntimeError(f"rank {rank}: {name}") from error
+    torch.save(results, folder / f"rank{rank}.pt")
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    _run_rank(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    _run_rank(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])

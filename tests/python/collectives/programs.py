@@ -8,6 +8,7 @@ that sums are exact in any order of summation and results can be compared bit fo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -21,6 +22,14 @@ Groups = dict[str, dist.ProcessGroup]
 Program = Callable[[Make, Groups], list[torch.Tensor]]
 
 PROGRAMS: dict[str, Program] = {}
+
+
+@dataclass
+class Suite:
+    """Programs of one world, and how it makes its groups."""
+
+    programs: dict[str, Program]
+    make_groups: Callable[[], Groups]
 
 
 def add(name: str, program: Program) -> None:
@@ -316,9 +325,3 @@ add("reduce_scatter of an uneven list", _uneven_reduce_scatter)
 add("all_to_all_single with even split sizes", _even_split_sizes)
 add("barriers", _barriers)
 add("chain", _chain)
-
-
-def run_all(make: Make) -> dict[str, list[torch.Tensor]]:
-    """What one rank gets from each program."""
-    groups = make_groups()
-    return {name: run(make, groups) for name, run in PROGRAMS.items()}

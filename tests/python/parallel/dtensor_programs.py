@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 import torch.distributed.tensor as dtensor
+from collectives.programs import Suite
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import (
     DTensor,
@@ -30,11 +31,6 @@ Make = Callable[[Callable[[int], torch.Tensor]], torch.Tensor]
 Program = Callable[[Make], Tensors]
 
 PROGRAMS: dict[str, Program] = {}
-
-
-def run_all(make: Make) -> dict[str, Tensors]:
-    """What one rank gets from each program."""
-    return {name: program(make) for name, program in PROGRAMS.items()}
 
 
 def program(name: str, *arguments: object) -> Callable[[Callable[..., Tensors]], Callable]:
@@ -233,3 +229,10 @@ def comm_debug_mode(make: Make) -> Tensors:
         (x.t() @ x).redistribute(mesh, [Replicate()])
     by_name = sorted((str(op), count) for op, count in counts.get_comm_counts().items() if count)
     return [torch.tensor([len(by_name), *(count for _, count in by_name)])]
+
+
+def _without_groups(program: Program) -> Callable[[Make, object], Tensors]:
+    return lambda make, _groups: program(make)
+
+
+SUITE = Suite({name: _without_groups(program) for name, program in PROGRAMS.items()}, dict)

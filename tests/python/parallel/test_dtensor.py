@@ -15,7 +15,7 @@ from torch.utils._debug_mode import DebugMode
 
 @pytest.fixture(scope="module")
 def gloo_results(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
-    return run_all_ranks(tmp_path_factory.mktemp("gloo"), "parallel.dtensor_programs")
+    return run_all_ranks(tmp_path_factory.mktemp("gloo"), "parallel.dtensor_programs", WORLD_SIZE)
 
 
 def on_rank(tensor: torch.Tensor, rank: int) -> torch.Tensor:

@@ -1,0 +1,164 @@
+"""Functions of torch.distributed that decide by their own rank, for all ranks at once.
+
+PyTorch's gather and scatter take their list on the root alone, and refuse it elsewhere; in lockstep
+one call is made by all ranks, so the list is given, and counts on the root. Peers and split sizes
+that differ between ranks do not fit through the functions of a process group, which take ints.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import GatherOptions, ScatterOptions
+
+from polyrank import _C
+from polyrank.errors import DivergenceError, UsageError
+from polyrank.local_tensor_mode import enabled_local_tensor_mode
+from polyrank.process_groups import group_and_root
+
+__all__ = ["COLLECTIVE_FUNCTIONS", "GROUP_METHODS", "in_lockstep"]
+
+Work = Any
+
+
+def in_lockstep(own: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """What makes of a function one that runs `own` in an enabled mode, and itself outside."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def function(*args: Any, **kwargs: Any) -> Any:
+            run = original if enabled_local_tensor_mode() is None else own
+            return run(*args, **kwargs)
+
+        return function
+
+    return make
+
+
+def _gather(
+    tensor: torch.Tensor,
+    gather_list: list[torch.Tensor] | None = None,
+    dst: int | torch.SymInt | None = None,
+    group: dist.ProcessGroup | None = None,
+    async_op: bool = False,
+    group_dst: int | None = None,
+) -> Work | None:
+    if not gather_list:
+        raise UsageError(
+            "in lockstep all ranks run gather: give gather_list, which is filled on the "
+            "destination rank and stays as it is on the others"
+        )
+    group, root = group_and_root(group, dst, group_dst)
+    options = GatherOptions()
+    options.rootRank = root
+    options.asyncOp = async_op
+    work = group.gather([gather_list], [tensor], options)
+    return work if async_op else None
+
+
+def _scatter(
+    tensor: torch.Tensor,
+    scatter_list: list[torch.Tensor] | None = None,
+    src: int | torch.SymInt | None = None,
+    group: dist.ProcessGroup | None = None,
+    async_op: bool = False,
+    group_src: int | None = None,
+) -> Work | None:
+    if not scatter_list:
+        raise UsageError(
+            "in lockstep all ranks run scatter: give scatter_list, of which the source's counts"
+        )
+    group, root = group_and_root(group, src, group_src)
+    options = ScatterOptions()
+    options.rootRank = root
+    options.asyncOp = async_op
+    work = group.scatter([tensor], [scatter_list], options)
+    return work if async_op else None
+
+
+def _monitored_barrier(
+    group: dist.ProcessGroup | None = None, timeout: Any = None, wait_all_ranks: bool = False
+) -> None:
+    own: Any = group_and_root(group, None, None)[0]
+    own.monitored_barrier(timedelta(minutes=1), wait_all_ranks)  # no rank can be late
+
+
+def _with_one_root(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`broadcast` or `reduce`, whose root must be the same group rank in all groups."""
+
+    @functools.wraps(original)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(*args, **kwargs)
+        except TypeError as error:
+            roots = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.SymInt)]
+            if not roots:
+                raise
+            raise DivergenceError(
+                f"{original.__name__}: ranks name different roots, {roots[0]}. The root must be "
+                "one member of each rank's group, as dist.get_global_rank(group, 0) is."
+            ) from error
+
+    return function
+
+
+def _with_peer(original: Callable[..., Work]) -> Callable[..., Work]:
+    """`ProcessGroup.send` or `recv`, whose peer may differ between ranks."""
+
+    def launch(
+        self: dist.ProcessGroup, tensors: list[torch.Tensor], peer: int | torch.SymInt, tag: int
+    ) -> Work:
+        if not isinstance(peer, torch.SymInt):
+            return original(self, tensors, peer, tag)
+        return _C.call_with_rank_dependent(lambda: original(self, tensors, 0, tag), root=peer)
+
+    return launch
+
+
+def _with_split_sizes(original: Callable[..., Work]) -> Callable[..., Work]:
+    """`ProcessGroup.all_to_all_single`, whose split sizes may differ between ranks."""
+
+    def launch(
+        self: dist.ProcessGroup,
+        output: torch.Tensor,
+        input: torch.Tensor,
+        output_split_sizes: Sequence[int | torch.SymInt],
+        input_split_sizes: Sequence[int | torch.SymInt],
+        *options: Any,
+        **named_options: Any,
+    ) -> Work:
+        sizes = [*output_split_sizes, *input_split_sizes]
+        if not any(isinstance(size, torch.SymInt) for size in sizes):
+            return original(
+                self, output, input, output_split_sizes, input_split_sizes, *options,
+                **named_options,
+            )  # fmt: skip
+        return _C.call_with_rank_dependent(
+            lambda: original(self, output, input, [], [], *options, **named_options),
+            output_split_sizes=output_split_sizes,
+            input_split_sizes=input_split_sizes,
+        )
+
+    return launch
+
+
+# Functions of torch.distributed, and what makes ours of them.
+COLLECTIVE_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "gather": in_lockstep(_gather),
+    "scatter": in_lockstep(_scatter),
+    "broadcast": _with_one_root,
+    "reduce": _with_one_root,
+    "monitored_barrier": in_lockstep(_monitored_barrier),
+}
+# Methods of ProcessGroup, likewise.
+GROUP_METHODS: dict[str, Callable[..., Any]] = {
+    "send": _with_peer,
+    "recv": _with_peer,
+    "all_to_all_single": _with_split_sizes,
+    "alltoall_base": _with_split_sizes,
+}

@@ -1,0 +1,124 @@
+"""Ranks within process groups, which differ between ranks for user code.
+
+Code inside torch gets rank 0's answer where it asks for plain ints: it looks up what rank 0's
+process would, and gets at the other ranks by other means.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from polyrank import _C
+from polyrank.errors import UsageError
+from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
+from polyrank.process_groups import group_rank_of_ranks, groups_of_family
+from polyrank.rank_dependent_numbers import rank_dependent_int
+
+__all__ = ["RANK_FUNCTIONS", "rank_of_group"]
+
+_TORCH_FOLDER = str(Path(torch.__file__).parent) + os.sep
+
+
+def _mode_for_caller(*ranks: object) -> LocalTensorMode | None:
+    """The mode whose ranks the caller's caller asks about; None: it is to get PyTorch's answer."""
+    mode = enabled_local_tensor_mode()
+    if mode is None or not mode.has_rank_dependent_get_rank or not dist.is_initialized():
+        return None
+    caller = sys._getframe(2).f_code.co_filename
+    asks_about_all = any(isinstance(rank, torch.SymInt) for rank in ranks)
+    return mode if asks_about_all or not caller.startswith(_TORCH_FOLDER) else None
+
+
+def _own_group_rank(mode: LocalTensorMode, group: dist.ProcessGroup | None) -> int | torch.SymInt:
+    if group is None or group is dist.group.WORLD:
+        return rank_dependent_int({rank: rank for rank in mode.ranks})
+    return rank_dependent_int(group_rank_of_ranks(group, sorted(mode.ranks)))
+
+
+def _make_get_rank(original: Callable[..., int]) -> Callable[..., int | torch.SymInt]:
+    def get_rank(group: dist.ProcessGroup | None = None) -> int | torch.SymInt:
+        """The rank within `group`, rank-dependent in a LocalTensorMode."""
+        mode = _mode_for_caller()
+        return original(group) if mode is None else _own_group_rank(mode, group)
+
+    return get_rank
+
+
+def rank_of_group(original: Callable[[Any], int]) -> Callable[[Any], int | torch.SymInt]:
+    """`ProcessGroup.rank`, rank-dependent in a LocalTensorMode."""
+
+    def rank(self: dist.ProcessGroup) -> int | torch.SymInt:
+        mode = _mode_for_caller()
+        return original(self) if mode is None else _own_group_rank(mode, self)
+
+    return rank
+
+
+def _by_rank(
+    mode: LocalTensorMode, group: dist.ProcessGroup, value: Any, look_up: Callable[..., int]
+) -> int | torch.SymInt:
+    """`look_up(members, value)` on each rank that is in a group of the family; -1 on the others."""
+    known = value.node._local_ints if isinstance(value, torch.SymInt) else {}
+    members_of = {rank: group for group in groups_of_family(group) for rank in group}
+    return rank_dependent_int(
+        {
+            rank: look_up(members_of[rank], known.get(rank, value)) if rank in members_of else -1
+            for rank in sorted(mode.ranks)
+        }
+    )
+
+
+def _position(members: list[int], rank: int) -> int:
+    if rank not in members:
+        raise UsageError(f"rank {rank} is not in the group of the ranks {_C.RankSet(members)}")
+    return members.index(rank)
+
+
+def _member(members: list[int], group_rank: int) -> int:
+    if not 0 <= group_rank < len(members):
+        raise UsageError(
+            f"the group of the ranks {_C.RankSet(members)} has no group rank {group_rank}; "
+            f"valid: 0..{len(members) - 1}"
+        )
+    return members[group_rank]
+
+
+def _make_get_group_rank(original: Callable[..., int]) -> Callable[..., int | torch.SymInt]:
+    def get_group_rank(
+        group: dist.ProcessGroup, global_rank: int | torch.SymInt
+    ) -> int | torch.SymInt:
+        """The group rank of `global_rank` in each rank's group."""
+        mode = _mode_for_caller(global_rank)
+        if mode is None:
+            return original(group, global_rank)
+        return _by_rank(mode, group, global_rank, _position)
+
+    return get_group_rank
+
+
+def _make_get_global_rank(original: Callable[..., int]) -> Callable[..., int | torch.SymInt]:
+    def get_global_rank(
+        group: dist.ProcessGroup, group_rank: int | torch.SymInt
+    ) -> int | torch.SymInt:
+        """The global rank of `group_rank` in each rank's group."""
+        mode = _mode_for_caller(group_rank)
+        if mode is None:
+            return original(group, group_rank)
+        return _by_rank(mode, group, group_rank, _member)
+
+    return get_global_rank
+
+
+# Functions of torch.distributed, and what makes ours of them.
+RANK_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "get_rank": _make_get_rank,
+    "get_group_rank": _make_get_group_rank,
+    "get_global_rank": _make_get_global_rank,
+}

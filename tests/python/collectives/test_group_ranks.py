@@ -1,0 +1,67 @@
+"""Ranks within groups: rank-dependent for user code, plain ints for torch's own."""
+
+from __future__ import annotations
+
+import polyrank
+import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+
+pytestmark = pytest.mark.usefixtures("world4")
+
+
+def by_rank(value: int | torch.SymInt) -> list[int]:
+    if isinstance(value, torch.SymInt):
+        return list(value.node._local_ints.values())
+    return [value] * 4
+
+
+def tp() -> dist.ProcessGroup:
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "tp"))
+    return mesh.get_group("tp")
+
+
+def test_rank_of_a_group() -> None:
+    assert by_rank(tp().rank()) == [0, 1, 0, 1]
+    assert by_rank(dist.group.WORLD.rank()) == [0, 1, 2, 3]
+    assert by_rank(dist.new_group([3, 1], sort_ranks=False).rank()) == [-1, 1, -1, 0]
+
+
+def test_global_rank() -> None:
+    group = tp()
+    assert by_rank(dist.get_global_rank(group, 1)) == [1, 1, 3, 3]
+    assert by_rank(dist.get_global_rank(group, dist.get_rank(group))) == [0, 1, 2, 3]
+    assert dist.get_global_rank(dist.group.WORLD, 2) == 2
+    with pytest.raises(polyrank.UsageError, match=r"no group rank 2; valid: 0\.\.1"):
+        dist.get_global_rank(group, 2)
+
+
+def test_group_rank() -> None:
+    group = tp()
+    assert by_rank(dist.get_group_rank(group, dist.get_rank())) == [0, 1, 0, 1]
+    with pytest.raises(polyrank.UsageError, match="rank 0 is not in the group of the ranks 2-3"):
+        dist.get_group_rank(group, 0)
+
+
+def test_root_by_its_global_rank() -> None:
+    group = tp()
+    t = polyrank.rank_map(lambda rank: torch.tensor([float(rank)]))
+    dist.broadcast(t, src=dist.get_global_rank(group, 1), group=group)
+    assert [t.on_rank(rank).item() for rank in range(4)] == [1, 1, 3, 3]
+
+
+def test_a_root_that_is_another_member_in_each_group() -> None:
+    with pytest.raises(polyrank.DivergenceError, match="broadcast: ranks name different roots"):
+        dist.broadcast(torch.ones(1), group=tp(), src=dist.get_rank())
+    with pytest.raises(polyrank.DivergenceError, match="ranks name different roots"):
+        dist.gather(torch.ones(1), [torch.zeros(1)] * 2, group=tp(), dst=dist.get_rank())
+
+
+def test_outside_of_a_mode_pytorch_answers() -> None:
+    mode, group = polyrank.local_tensor_mode(), tp()
+    assert mode is not None
+    with mode.disable():
+        assert group.rank() == 0
+        assert dist.get_global_rank(group, 1) == 1
+        assert dist.get_group_rank(group, 1) == 1
