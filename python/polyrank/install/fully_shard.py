@@ -13,10 +13,9 @@ from typing import Any, SupportsIndex
 import torch
 from torch.distributed.fsdp._fully_shard import _fsdp_common, _fsdp_param
 
-from polyrank.local_int_node import LocalIntNode
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.process_groups import group_rank_of_ranks
-from polyrank.rank_dependent_numbers import rank_dependent_int
+from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
 from polyrank.rank_functions import maybe_run_for_local_tensor
 
 # Attribute with a group rank -> attribute with its group.
@@ -65,8 +64,8 @@ def _with_one_answer(shard: torch.Tensor) -> torch.Tensor:
     FSDP2 asks whether there is anything to copy. Where some ranks hold nothing, to copy nothing on
     those is right.
     """
-    numel = shard.numel()
-    if isinstance(numel, torch.SymInt) and isinstance(numel.node, LocalIntNode):
+    numel: Any = shard.numel()
+    if is_rank_dependent_number(numel):
         most = max(numel.node._local_ints.values())
         shard.numel = lambda: most  # type: ignore[method-assign]
     return shard
