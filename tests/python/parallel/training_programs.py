@@ -11,6 +11,7 @@ import polyrank
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed._composable.replicate_with_fsdp import replicate
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -211,6 +212,10 @@ def both(model: Model, *, checkpoint: bool = False) -> Model:
     return shard_fully(model, mesh["dp"])
 
 
+def distributed_data_parallel(model: Model) -> nn.Module:
+    return nn.parallel.DistributedDataParallel(model)
+
+
 BFLOAT16 = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
 ALL = Training(data_parallel=4)
 HALVES = Training(data_parallel=2, ranks_a_piece=2)
@@ -221,6 +226,8 @@ PROGRAMS: dict[str, tuple[Callable[[Model], nn.Module], Training]] = {
     "sequence_parallel": (lambda m: sequence_parallel(m, mesh_of(2, 2)["tp"]), Training()),
     "fully_shard": (lambda m: shard_fully(m, mesh_of(4)), ALL),
     "fully_shard_hsdp": (lambda m: shard_fully(m, mesh_of(2, 2)), ALL),
+    "replicate": (lambda m: replicate(m, mesh=mesh_of(4)), ALL),
+    "distributed_data_parallel": (distributed_data_parallel, ALL),
     "fully_shard_with_sequence_parallel": (both, HALVES),
     "fully_shard_with_checkpointing": (lambda m: both(m, checkpoint=True), HALVES),
     "fully_shard_accumulating": (
