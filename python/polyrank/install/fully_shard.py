@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any, SupportsIndex
 
 import torch
-from torch.distributed.fsdp._fully_shard import _fsdp_common
+from torch.distributed.fsdp._fully_shard import _fsdp_common, _fsdp_param
 
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.process_groups import group_rank_of_ranks
-from polyrank.rank_dependent_numbers import rank_dependent_int
+from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
 from polyrank.rank_functions import maybe_run_for_local_tensor
 
 # Attribute with a group rank -> attribute with its group.
@@ -49,7 +49,7 @@ class Chunks(list[torch.Tensor]):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, torch.SymInt) and enabled_local_tensor_mode() is not None:
-            return _pick(index, *self)
+            return _with_one_answer(_pick(index, *self))
         return super().__getitem__(index)
 
 
@@ -58,14 +58,58 @@ def _pick(index: SupportsIndex, *chunks: torch.Tensor) -> torch.Tensor:
     return chunks[index]
 
 
+def _with_one_answer(shard: torch.Tensor) -> torch.Tensor:
+    """Let `shard.numel()` be the most that a rank holds.
+
+    FSDP2 asks whether there is anything to copy. Where some ranks hold nothing, to copy nothing on
+    those is right.
+    """
+    numel: Any = shard.numel()
+    if is_rank_dependent_number(numel):
+        most = max(numel.node._local_ints.values())
+        shard.numel = lambda: most  # type: ignore[method-assign]
+    return shard
+
+
 def _wrap_chunks(original: Callable[..., list[torch.Tensor]]) -> Callable[..., Any]:
     """`_chunk_with_empty`, whose result FSDP2 indexes by the rank."""
 
     @functools.wraps(original)
-    def chunk_with_empty(*args: Any, **kwargs: Any) -> list[torch.Tensor]:
-        return Chunks(original(*args, **kwargs))
+    def chunk_with_empty(tensor: torch.Tensor, num_chunks: int, dim: int) -> list[torch.Tensor]:
+        chunks = original(tensor, num_chunks, dim)
+        if enabled_local_tensor_mode() is None:
+            return chunks
+        # Ranks differ in sizes but not in the number of dimensions: [0, …] in place of [0].
+        nothing = chunks[0].narrow(dim, 0, 0)
+        return Chunks(chunk if chunk.dim() == tensor.dim() else nothing for chunk in chunks)
 
     return chunk_with_empty
+
+
+def _wrap_chunked_size(original: Callable[..., torch.Size]) -> Callable[..., torch.Size]:
+    """`_get_dim_chunked_size`, to which some ranks' chunks may be empty."""
+
+    @functools.wraps(original)
+    def get_dim_chunked_size(
+        chunk: torch.Tensor, unchunked_size: torch.Size, dim: int
+    ) -> torch.Size:
+        if chunk.dim() == len(unchunked_size):
+            return chunk.size()
+        return original(chunk, unchunked_size, dim)
+
+    return get_dim_chunked_size
+
+
+def _wrap_reset(original: Callable[..., None]) -> Callable[..., None]:
+    """`FSDPParam.reset_sharded_param`, which asks whether the shard is empty."""
+
+    @functools.wraps(original)
+    def reset_sharded_param(self: Any) -> None:
+        parameter = getattr(self._module_info.module, self._module_info.param_name)
+        _with_one_answer(parameter._local_tensor)
+        original(self)
+
+    return reset_sharded_param
 
 
 # Owner, name, and what makes the replacement from the original.
@@ -73,4 +117,6 @@ ADAPTED: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
     (_fsdp_common.FSDPMeshInfo, "__post_init__", _wrap_post_init),
     (_fsdp_common.DDPMeshInfo, "__post_init__", _wrap_post_init),
     (_fsdp_common, "_chunk_with_empty", _wrap_chunks),
+    (_fsdp_common, "_get_dim_chunked_size", _wrap_chunked_size),
+    (_fsdp_param.FSDPParam, "reset_sharded_param", _wrap_reset),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
 import sys
 import warnings
 from types import ModuleType
@@ -150,3 +151,24 @@ def test_an_unknown_torch_warns_once_and_names_what_is_missing(
         warnings.simplefilter("error")
         placed.place()
     placed.restore()
+
+
+IMPORT_ALONE = """
+import sys, types, torch, torch.distributed.tensor, torch.distributed.fsdp
+from torch.distributed.device_mesh import DeviceMesh
+
+def held():
+    owners = [m for n, m in sorted(sys.modules.items()) if n.partition('.')[0] == 'torch']
+    owners = [m for m in owners if isinstance(m, types.ModuleType)] + [DeviceMesh, torch.Tensor]
+    return {id(o): {n: id(v) for n, v in vars(o).items()} for o in owners}
+
+before = held()
+import polyrank
+after = held()
+changed = [n for o, names in before.items() for n in names if after[o].get(n) != names[n]]
+assert not changed, changed
+"""
+
+
+def test_importing_polyrank_alone_changes_nothing_in_torch() -> None:
+    subprocess.run([sys.executable, "-c", IMPORT_ALONE], check=True, timeout=120)
