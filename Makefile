@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # Arguments for pytest, e.g. `make test PYTEST_FLAGS="-x -k all_reduce"`.
 PYTEST_FLAGS ?= -n auto
+# Arguments for benchmarks/run.py, e.g. `make bench BENCH_FLAGS="--only operators --json new.json"`.
+BENCH_FLAGS ?=
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -89,11 +91,13 @@ format: $(VENV)/.setup ## Format all C++ and Python files
 
 # --- benchmarks ---------------------------------------------------------------------------------
 
-bench: $(VENV)/.setup build/release/.configured ## Measure, beside PyTorch's own simulator
-	cmake --build --preset release
-	cmake --install build/release --component python --prefix build/release/package >build/release/install.log
-	cp -r python/polyrank/*.py build/release/package/polyrank/
-	PYTHONPATH=build/release/package python benchmarks/run.py
+# Puts the release build into the package for the time being; the next `make build` puts dev back.
+bench: $(VENV)/.editable build/release/.configured ## Measure, beside PyTorch's own simulator
+	cmake --build --preset release --target polyrank_python polyrank_boxed_calls polyrank_work_loops \
+	  polyrank_core_benchmark
+	CMAKE_INSTALL_MODE=COPY cmake --install build/release --component python --prefix python >build/release/install.log
+	build/release/benchmarks/polyrank_core_benchmark
+	python benchmarks/run.py $(BENCH_FLAGS)
 
 clean: ## Remove what was built; .venv stays
 	rm -rf build python/polyrank/*.so $(VENV)/.editable

@@ -5,6 +5,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/stack.h>
+#include <polyrank/engine/cohort_threads.h>
 #include <polyrank/engine/kernel.h>
 #include <polyrank/engine/local_tensor.h>
 
@@ -102,6 +103,7 @@ Seconds measure(const Work& work, std::int64_t num_ranks, std::int64_t side,
 
 void run(std::int64_t num_rounds) {
   at::set_num_threads(1);
+  set_num_cohort_threads(1);
   cover_operators();
   c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
   const std::vector<Work> works{

@@ -12,13 +12,16 @@ from boxed_call_figures import boxed_call_figures
 from collective_figures import collective_figures
 from figure import Figure, Skipped
 from operator_figures import operator_figures
+from parallel_figures import parallel_figures
 from process_figures import loading_figures, memory_figures, training_figures
 from report import print_table, write_json
 from rich.console import Console
 from timing import Effort
+from work_figures import work_figures
 
 _ROOT = Path(__file__).resolve().parents[1]
-_BOXED_CALLS = _ROOT / "build" / "release" / "benchmarks" / "polyrank_boxed_calls"
+_PROGRAMS = _ROOT / "build" / "release" / "benchmarks"
+_BOXED_CALLS = _PROGRAMS / "polyrank_boxed_calls"
 _WIDTH_OF_A_FILE = 130
 
 _Section = Callable[[], Iterable[Figure | Skipped]]
@@ -32,6 +35,8 @@ def main() -> None:
         "operators": lambda: operator_figures(effort),
         "collectives": lambda: collective_figures(effort),
         "boxed": lambda: boxed_call_figures(effort, args.boxed_calls),
+        "works": lambda: work_figures(effort, _PROGRAMS / "polyrank_work_loops"),
+        "parallel": lambda: parallel_figures(3 if args.quick else 10),
         "training": lambda: training_figures(2 if args.quick else 10),
         "memory": memory_figures,
         "loading": lambda: loading_figures(2 if args.quick else 7),
