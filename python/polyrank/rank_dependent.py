@@ -209,6 +209,17 @@ _TENSOR_FUNCTIONS: tuple[tuple[object, str, Callable[..., Any]], ...] = (
 )
 
 
+# What Python's ints can and PyTorch's SymInt can't.
+_INT_METHODS: dict[str, Callable[..., Any]] = {
+    "__divmod__": lambda self, other: (self // other, self % other),
+    "__rdivmod__": lambda self, other: (other // self, other % self),
+    # A format is for one number; numbers that differ are written out.
+    "__format__": lambda self, spec: (
+        str(self) if is_rank_dependent_number(self) else object.__format__(self, spec)
+    ),
+}
+
+
 def _with_original(original: Callable[..., Any], own: Callable[..., Any]) -> Callable[..., Any]:
     """A function (of a module, or a method) that calls `own(original, …)`."""
 
@@ -244,9 +255,11 @@ class RankDependentFunctions:
             self._replace(torch, name, replacement)
         for owner, name, own in _TENSOR_FUNCTIONS:
             self._replace(owner, name, _with_original(getattr(owner, name), own))
+        for name, method in _INT_METHODS.items():
+            self._replace(torch.SymInt, name, method)
         self._replace_all({**COLLECTIVE_FUNCTIONS, **OBJECT_COLLECTIVES})
-        for name, method in GROUP_METHODS.items():
-            self._replace(dist.ProcessGroup, name, method(getattr(dist.ProcessGroup, name)))
+        for name, make in GROUP_METHODS.items():
+            self._replace(dist.ProcessGroup, name, make(getattr(dist.ProcessGroup, name)))
         if self.with_get_rank:
             self._replace(dist.ProcessGroup, "rank", rank_of_group(dist.ProcessGroup.rank))
             self._replace_all(RANK_FUNCTIONS)

@@ -99,6 +99,16 @@ def test_tensors_of_numbers_that_differ(lockstep: polyrank.LocalTensorMode) -> N
         torch.tensor([object()])
 
 
+def test_ranks_as_programs_take_them_apart(lockstep: polyrank.LocalTensorMode) -> None:
+    rank = dist.get_rank()
+    row, column = divmod(rank, 2)
+    quotient, remainder = divmod(7, rank + 1)
+    for r in range(4):
+        numbers = [torch.tensor(n).on_rank(r).item() for n in (row, column, quotient, remainder)]
+        assert numbers == [*divmod(r, 2), *divmod(7, r + 1)]
+    assert f"rank {rank:02d}" == f"rank {rank}" == "rank LocalIntNode({0: 0, 1: 1, 2: 2, 3: 3})"
+
+
 def test_pytorch_has_its_own_functions_back() -> None:
     before = (torch.tensor, torch.chunk, torch.Tensor.__getitem__, torch.Tensor.chunk)
     with polyrank.LocalTensorMode(2):
@@ -106,3 +116,4 @@ def test_pytorch_has_its_own_functions_back() -> None:
     assert (torch.tensor, torch.chunk, torch.Tensor.__getitem__, torch.Tensor.chunk) == before
     assert "__getitem__" not in vars(torch.Tensor)
     assert type(torch.zeros(4).chunk(2)) is tuple
+    assert not hasattr(torch.SymInt, "__divmod__")
