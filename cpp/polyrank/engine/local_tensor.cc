@@ -78,9 +78,6 @@ at::Tensor read_only(const at::Tensor& tensor) {
                                                     storage.nbytes(), std::move(bytes),
                                                     /*allocator=*/nullptr, /*resizable=*/false);
   impl->set_throw_on_mutable_data_ptr();
-  impl->get_extra_meta().custom_data_ptr_error_msg_ =
-      "This tensor is a read-only view of what some ranks hold. Clone it to write to it or to "
-      "export it (`.clone()`), or write through the LocalTensor.";
   return alias_on(tensor, c10::Storage(std::move(impl)));
 }
 
