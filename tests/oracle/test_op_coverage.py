@@ -14,7 +14,7 @@ import torch.distributed.tensor
 # Operators whose kernel at the Python key is another's, which must stay.
 KERNELS_OF_OTHERS: dict[str, str] = {
     "export::access_subclass_inner_tensor": "torch.export's, which traces subclasses with it",
-    "polyrank::_python_fallback": "has no kernel by design: tells PyTorch's fallback for the key",
+    "polyrank::_fallbacks": "has no kernel by design: tells PyTorch's fallback for the key",
 }
 
 
