@@ -176,14 +176,14 @@ const at::Tensor* ResultCombiner::plain_source(const std::vector<at::Tensor>& te
 }
 
 ResultCombiner::Placement ResultCombiner::place(std::vector<at::Tensor> tensors) {
-  c10::SmallVector<LocalStorage*, 8> sources;
+  c10::SmallVector<LocalStorage*, 8> sources(tensors.size(), nullptr);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (!tensors[i].has_storage()) {
       throw UnsupportedOpError(str_cat(c10::toString(op_.operator_name()), " returned a tensor of ",
                                        c10::str(tensors[i].layout()),
                                        " layout; a LocalTensor holds dense strided tensors."));
     }
-    sources.push_back(source_of(tensors[i], partition_.lowest_rank(static_cast<std::int32_t>(i))));
+    sources[i] = source_of(tensors[i], partition_.lowest_rank(static_cast<std::int32_t>(i)));
   }
   LocalStorage* source = sources.front();
   if (std::any_of(sources.begin(), sources.end(),
