@@ -23,7 +23,17 @@ def rank():
 def run_tests(folder: Path, tests: str, *arguments: str) -> str:
     """What pytest prints for these tests, with the plugin."""
     (folder / "test_it.py").write_text(PROGRAM + tests)
-    command = (sys.executable, "-m", "pytest", "-p", "polyrank_pytest", "-rA", "--strict-markers")
+    command = (
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "polyrank_pytest",
+        "-p",
+        "no:warnings",
+        "-rA",
+        "--strict-markers",
+    )
     done = subprocess.run(
         (*command, *arguments, "test_it.py"),
         cwd=folder,
