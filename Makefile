@@ -99,7 +99,15 @@ bench: $(VENV)/.editable build/release/.configured ## Measure, beside PyTorch's 
 	build/release/benchmarks/polyrank_core_benchmark
 	python benchmarks/run.py $(BENCH_FLAGS)
 
+# --- documents ----------------------------------------------------------------------------------
+
+docs: ## Render the C++ interface into build/docs/html
+	@command -v doxygen >/dev/null || { echo "doxygen is not installed: install it (Debian: doxygen)," \
+	  "then make docs." >&2; exit 1; }
+	mkdir -p build
+	doxygen docs/Doxyfile
+
 clean: ## Remove what was built; .venv stays
 	rm -rf build python/polyrank/*.so $(VENV)/.editable
 
-.PHONY: help setup package build demo test check check-asan check-tsan lint tidy format bench clean
+.PHONY: help setup package build demo test check check-asan check-tsan lint tidy format bench docs clean

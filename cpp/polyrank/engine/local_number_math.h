@@ -49,7 +49,7 @@ CheckedFloat modulo(double a, double b);
 CheckedFloat power(double base, double exponent);
 CheckedFloat true_divide(double a, double b);
 
-// One of <cmath>'s functions.
+// One of `<cmath>`'s functions.
 CheckedFloat evaluate(double (*function)(double), double a);
 
 // The int that is equal to `a`.

@@ -1,0 +1,11 @@
+// All that a C++ program needs to run ranks in lockstep; see examples/cpp.
+#pragma once
+
+#include <polyrank/core/errors.h>
+#include <polyrank/engine/local_int_node.h>
+#include <polyrank/engine/local_tensor.h>
+#include <polyrank/report/collective_report.h>
+#include <polyrank/world/collectives.h>
+#include <polyrank/world/lockstep_world.h>
+#include <polyrank/world/rank_functions.h>
+#include <polyrank/world/reduction.h>
