@@ -103,6 +103,7 @@ c10::SymInt get_rank(const ProcessGroup& group) {
   const std::int64_t world_size = group_families().world_size();
   const auto known = resolve_group(named->getGroupName(), named->getSize(), world_size);
   std::vector<std::int64_t> positions;
+  positions.reserve(static_cast<std::size_t>(world_size));
   for (std::int64_t rank = 0; rank < world_size; ++rank) {
     positions.push_back(known->family.position_of(rank));
   }
