@@ -13,8 +13,9 @@ import hypothesis
 import pytest
 import torch
 
-# Test files import the shared helpers as `oracle.…`, whatever import mode pytest runs in.
-sys.path.insert(0, str(Path(__file__).parent))
+# Test files import the shared helpers as `oracle.…` and `collectives.…`, whatever import mode pytest
+# runs in.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "python")]
 
 from typing import TYPE_CHECKING
 
