@@ -15,8 +15,8 @@ import torch
 
 # Test files import the shared helpers as `oracle.…` and `collectives.…`, whatever import mode pytest
 # runs in.
-sys.path.insert(0, str(Path(__file__).parent / "python"))
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parent / "python"))
 
 from typing import TYPE_CHECKING
 

@@ -7,7 +7,7 @@ A program is a block of the page. It has `rank` (the rank-dependent int in the s
     # polyrank:        DivergenceError       if it is not the same
     # LocalTensorMode: [0, 0, 0, 0]
 
-`processes: -` is a program that no gloo process can run.
+`processes: -` is a program that no gloo process can run; `an error` is one or another.
 """
 
 from __future__ import annotations

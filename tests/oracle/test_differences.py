@@ -54,7 +54,11 @@ def test_polyrank_does_what_the_page_says(entry: Difference) -> None:
 
 @each_difference
 def test_local_tensor_mode_does_what_the_page_says(entry: Difference) -> None:
-    assert in_local_tensor_mode(entry) == entry.outcome("LocalTensorMode")
+    outcome, says = in_local_tensor_mode(entry), entry.outcome("LocalTensorMode")
+    if says == "an error":  # which one depends on memory that it reads before it is written
+        assert isinstance(outcome, str)
+    else:
+        assert outcome == says
 
 
 def test_gloo_processes_do_what_the_page_says(tmp_path: Path) -> None:
