@@ -4,6 +4,7 @@
 #include <polyrank/core/str_cat.h>
 
 #include <algorithm>
+#include <bit>
 #include <mutex>
 #include <unordered_map>
 #include <utility>
@@ -15,7 +16,7 @@ struct RankPartition::Rep {
   RankSet ranks;
   std::int32_t num_cohorts = 0;
   std::vector<std::int32_t> cohorts;       // per index; empty where uniform or identity
-  std::vector<std::int64_t> lowest_index;  // per cohort; empty likewise
+  std::vector<std::int32_t> lowest_index;  // per cohort; empty likewise
   std::size_t content_hash = 0;
   mutable std::once_flag cohort_sets_made;
   mutable std::vector<RankSet> cohort_sets;
@@ -94,50 +95,92 @@ std::int32_t number_by_first(std::vector<std::int32_t>* labels, std::size_t num_
   return next;
 }
 
-// A label for each rank that is equal iff the cohorts in both partitions are. Dense: first where
-// the table of pairs is small, else by going through the ranks cohort by cohort of `a`.
-std::pair<std::vector<std::int32_t>, std::size_t> pair_labels(const RankPartition& a,
-                                                              const RankPartition& b) {
-  const auto size = static_cast<std::size_t>(a.ranks().size());
-  const auto num_a = static_cast<std::size_t>(a.num_cohorts());
-  const auto num_b = static_cast<std::size_t>(b.num_cohorts());
-  std::vector<std::int32_t> labels(size);
-  if (num_a * num_b <= 2 * size + 1024) {
-    for (std::size_t i = 0; i < size; ++i) {
-      const auto index = static_cast<std::int64_t>(i);
-      labels[i] = static_cast<std::int32_t>(static_cast<std::size_t>(a.cohort_at(index)) * num_b +
-                                            static_cast<std::size_t>(b.cohort_at(index)));
-    }
-    return {std::move(labels), num_a * num_b};
+// Numbers the pairs (cohort in `a`, cohort in `b`) of the ranks in order of first occurrence.
+//
+// A hash table of its own, since a look-up among a million pairs is a cache miss: slots are 8
+// bytes, and the slot of a later rank is fetched while earlier ranks are numbered.
+class PairNumbers {
+ public:
+  PairNumbers(const RankPartition& a, const RankPartition& b)
+      : a_(a), b_(b), size_(a.ranks().size()) {
+    const auto most_pairs = static_cast<std::uint64_t>(
+        std::min(size_, std::int64_t{a.num_cohorts()} * b.num_cohorts()));
+    slots_.resize(std::bit_ceil(2 * most_pairs));
   }
-  std::vector<std::size_t> start(num_a + 1, 0);
-  for (std::size_t i = 0; i < size; ++i) {
-    ++start[static_cast<std::size_t>(a.cohort_at(static_cast<std::int64_t>(i))) + 1];
-  }
-  for (std::size_t cohort = 0; cohort < num_a; ++cohort) {
-    start[cohort + 1] += start[cohort];
-  }
-  std::vector<std::size_t> fill(start.begin(), start.end() - 1);
-  std::vector<std::int32_t> by_cohort(size);
-  for (std::size_t i = 0; i < size; ++i) {
-    const auto cohort = static_cast<std::size_t>(a.cohort_at(static_cast<std::int64_t>(i)));
-    by_cohort[fill[cohort]++] = static_cast<std::int32_t>(i);
-  }
-  std::vector<std::int32_t> seen_in(num_b, -1);
-  std::vector<std::int32_t> label_of(num_b, 0);
-  std::int32_t next = 0;
-  for (std::size_t cohort = 0; cohort < num_a; ++cohort) {
-    for (std::size_t k = start[cohort]; k < start[cohort + 1]; ++k) {
-      const std::int32_t index = by_cohort[k];
-      const auto other = static_cast<std::size_t>(b.cohort_at(index));
-      if (seen_in[other] != static_cast<std::int32_t>(cohort)) {
-        seen_in[other] = static_cast<std::int32_t>(cohort);
-        label_of[other] = next++;
+
+  // Ensures: (1) numbers[i] == numbers[j] iff ranks i and j share a cohort in both partitions;
+  //          (2) a number occurs for the first time after all lower ones.
+  std::pair<std::vector<std::int32_t>, std::int32_t> numbers() {
+    constexpr std::int64_t kAhead = 16;
+    numbers_.resize(static_cast<std::size_t>(size_));
+    for (std::int64_t index = 0; index < size_; ++index) {
+      if (index + kAhead < size_) {
+        __builtin_prefetch(&slots_[first_slot(hash_at(index + kAhead))]);
       }
-      labels[static_cast<std::size_t>(index)] = label_of[other];
+      const std::int32_t first = index > 0 && same_pair(index, index - 1)
+                                     ? static_cast<std::int32_t>(index - 1)
+                                     : first_with_pair_of(static_cast<std::int32_t>(index));
+      numbers_[static_cast<std::size_t>(index)] =
+          first == index ? num_numbers_++ : numbers_[static_cast<std::size_t>(first)];
+    }
+    return {std::move(numbers_), num_numbers_};
+  }
+
+ private:
+  struct Slot {
+    std::uint32_t hash_bits = 0;
+    std::int32_t first_index = -1;  // free
+  };
+
+  std::uint64_t hash_at(std::int64_t index) const {
+    const auto pair = (static_cast<std::uint64_t>(a_.cohort_at(index)) << 32U) |
+                      static_cast<std::uint64_t>(b_.cohort_at(index));
+    const std::uint64_t mixed = (pair ^ (pair >> 29U)) * 0x9E3779B97F4A7C15U;
+    return mixed ^ (mixed >> 32U);
+  }
+  std::size_t first_slot(std::uint64_t hash) const { return hash & (slots_.size() - 1); }
+
+  bool same_pair(std::int64_t index, std::int64_t other) const {
+    return a_.cohort_at(index) == a_.cohort_at(other) && b_.cohort_at(index) == b_.cohort_at(other);
+  }
+
+  // The first index that holds the pair of `index`; `index` itself where none did before.
+  std::int32_t first_with_pair_of(std::int32_t index) {
+    const std::uint64_t hash = hash_at(index);
+    const auto hash_bits = static_cast<std::uint32_t>(hash >> 32U);
+    for (std::size_t at = first_slot(hash);; at = first_slot(at + 1)) {
+      Slot& slot = slots_[at];
+      if (slot.first_index < 0) {
+        slot = {hash_bits, index};
+        return index;
+      }
+      if (slot.hash_bits == hash_bits && same_pair(index, slot.first_index)) {
+        return slot.first_index;
+      }
     }
   }
-  return {std::move(labels), static_cast<std::size_t>(next)};
+
+  const RankPartition& a_;
+  const RankPartition& b_;
+  std::int64_t size_;
+  std::vector<Slot> slots_;
+  std::vector<std::int32_t> numbers_;
+  std::int32_t num_numbers_ = 0;
+};
+
+// As PairNumbers::numbers(), by a table of all pairs that could be.
+std::pair<std::vector<std::int32_t>, std::int32_t> number_few_pairs(const RankPartition& a,
+                                                                    const RankPartition& b) {
+  const auto num_b = static_cast<std::size_t>(b.num_cohorts());
+  std::vector<std::int32_t> labels(static_cast<std::size_t>(a.ranks().size()));
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const auto index = static_cast<std::int64_t>(i);
+    labels[i] = static_cast<std::int32_t>(static_cast<std::size_t>(a.cohort_at(index)) * num_b +
+                                          static_cast<std::size_t>(b.cohort_at(index)));
+  }
+  const std::int32_t num_numbers =
+      number_by_first(&labels, static_cast<std::size_t>(a.num_cohorts()) * num_b);
+  return {std::move(labels), num_numbers};
 }
 
 }  // namespace
@@ -158,7 +201,7 @@ RankPartition RankPartition::intern(const RankSet& ranks, std::vector<std::int32
     for (std::size_t i = 0; i < cohorts.size(); ++i) {
       hash = hash * 1000003U + static_cast<std::size_t>(cohorts[i]);
       if (cohorts[i] == static_cast<std::int32_t>(rep->lowest_index.size())) {
-        rep->lowest_index.push_back(static_cast<std::int64_t>(i));
+        rep->lowest_index.push_back(static_cast<std::int32_t>(i));
       }
     }
     rep->cohorts = std::move(cohorts);
@@ -311,24 +354,29 @@ std::string RankPartition::to_string() const {
 }
 
 RankPartition make_meet(const RankPartition& a, const RankPartition& b) {
-  auto [labels, num_labels] = pair_labels(a, b);
-  const std::int32_t num_cohorts = number_by_first(&labels, num_labels);
-  return RankPartition::intern(a.ranks(), std::move(labels), num_cohorts);
+  if (a.ranks() != b.ranks()) {
+    throw UsageError(str_cat("partitions of different ranks have no common refinement: ranks ",
+                             a.ranks().to_string(), " and ranks ", b.ranks().to_string()));
+  }
+  const std::int64_t num_possible_pairs = std::int64_t{a.num_cohorts()} * b.num_cohorts();
+  auto [cohorts, num_cohorts] = num_possible_pairs <= 2 * a.ranks().size() + 1024
+                                    ? number_few_pairs(a, b)
+                                    : PairNumbers(a, b).numbers();
+  return RankPartition::intern(a.ranks(), std::move(cohorts), num_cohorts);
 }
 
 RankPartition meet(const RankPartition& a, const RankPartition& b) {
   if (a == b) {
     return a;
   }
-  if (a.ranks() != b.ranks()) {
-    throw UsageError(str_cat("partitions of different ranks have no common refinement: ranks ",
-                             a.ranks().to_string(), " and ranks ", b.ranks().to_string()));
-  }
-  if (b.is_uniform() || a.is_identity()) {
-    return a;
-  }
-  if (a.is_uniform() || b.is_identity()) {
-    return b;
+  // Equal sets that are not one object are compared once a pair: they may be long.
+  if (a.ranks().id() == b.ranks().id()) {
+    if (b.is_uniform() || a.is_identity()) {
+      return a;
+    }
+    if (a.is_uniform() || b.is_identity()) {
+      return b;
+    }
   }
   thread_local MemoTable<std::pair<RankPartition, RankPartition>, RankPartition, PairHash> memo;
   const auto cost = static_cast<std::size_t>(a.ranks().size());
