@@ -1,0 +1,42 @@
+// What one rank launches, as far as the other ranks of the group must know to meet it.
+#pragma once
+
+#include <polyrank/collective/collective_kind.h>
+#include <polyrank/collective/reduce_op.h>
+#include <polyrank/core/export.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace polyrank {
+
+// Dtype and sizes of a tensor.
+struct TensorShape {
+  std::string dtype;
+  std::vector<std::int64_t> sizes;
+
+  std::int64_t numel() const noexcept;
+  bool operator==(const TensorShape&) const = default;
+};
+
+// One rank's part in a collective or message.
+struct Launch {
+  CollectiveKind kind = CollectiveKind::kNotACollective;
+  std::vector<TensorShape> inputs = {};
+  std::vector<TensorShape> outputs = {};
+  std::optional<ReduceOp> reduce_op = {};
+  std::int64_t root = 0;                             // group rank; looked at where the kind has one
+  std::vector<std::int64_t> input_split_sizes = {};  // of all_to_all; empty: even
+  std::vector<std::int64_t> output_split_sizes = {};
+  std::string where = {};  // "train.py:88"; empty: not known
+};
+
+// "float32[4, 2]".
+POLYRANK_API std::string to_string(const TensorShape& shape);
+
+// "all_reduce(sum) float32[4, 2]", "broadcast(root 1) int64[3]".
+POLYRANK_API std::string to_string(const Launch& launch);
+
+}  // namespace polyrank

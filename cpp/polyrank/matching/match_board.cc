@@ -1,0 +1,224 @@
+#include <polyrank/core/errors.h>
+#include <polyrank/core/rank_set.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/matching/match_board.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace polyrank {
+
+namespace {
+
+void come(Meeting* meeting, std::size_t participant, Launch launch, std::shared_ptr<void> payload) {
+  meeting->launches[participant] = std::move(launch);
+  meeting->payloads[participant] = std::move(payload);
+  ++meeting->num_arrived;
+}
+
+std::shared_ptr<Meeting> new_meeting(std::shared_ptr<const MeetingGroup> group,
+                                     std::int64_t sequence,
+                                     std::vector<std::int64_t> participants) {
+  auto meeting = std::make_shared<Meeting>();
+  meeting->group = std::move(group);
+  meeting->sequence = sequence;
+  meeting->launches.resize(participants.size());
+  meeting->payloads.resize(participants.size());
+  meeting->participants = std::move(participants);
+  return meeting;
+}
+
+constexpr std::size_t kSender = 0;
+constexpr std::size_t kReceiver = 1;
+
+std::shared_ptr<Meeting> new_message(std::shared_ptr<const MeetingGroup> group, std::int64_t tag,
+                                     std::int64_t sender, std::int64_t receiver) {
+  auto meeting = new_meeting(std::move(group), tag, {sender, receiver});
+  meeting->is_message = true;
+  return meeting;
+}
+
+// Takes the first meeting that `fits` out of a queue; null if there is none.
+template <class Fits>
+std::shared_ptr<Meeting> take_first(std::deque<std::shared_ptr<Meeting>>* queue, Fits fits) {
+  const auto found = std::find_if(queue->begin(), queue->end(),
+                                  [&](const auto& meeting) { return fits(*meeting); });
+  if (found == queue->end()) {
+    return nullptr;
+  }
+  std::shared_ptr<Meeting> taken = std::move(*found);
+  queue->erase(found);
+  return taken;
+}
+
+}  // namespace
+
+std::string Meeting::describe(std::int64_t rank) const {
+  const auto found = std::find(participants.begin(), participants.end(), rank);
+  const auto index = static_cast<std::size_t>(found - participants.begin());
+  const std::string what = found != participants.end() && launches[index].has_value()
+                               ? to_string(*launches[index])
+                               : std::string("a launch");
+  return is_message ? str_cat(what, " (tag ", sequence, " in group \"", group->name, "\")")
+                    : str_cat(what, " (launch #", sequence, " of group \"", group->name, "\")");
+}
+
+MatchBoard::MatchBoard(std::int64_t world_size) : num_running_(world_size) {
+  if (world_size < 1) {
+    throw UsageError(str_cat("a world has at least one rank; got world_size=", world_size));
+  }
+  ranks_.resize(static_cast<std::size_t>(world_size));
+}
+
+std::shared_ptr<const MeetingGroup> MatchBoard::join_group(
+    const std::string& name, const std::vector<std::int64_t>& members) {
+  const auto known = groups_.find(name);
+  if (known != groups_.end()) {
+    if (known->second.group->members != members) {
+      throw CollectiveMismatchError(
+          str_cat("group \"", name, "\" was made with ranks ",
+                  RankSet::of(known->second.group->members).to_string(), " and is now made with ",
+                  RankSet::of(members).to_string(),
+                  ". All ranks must make the same groups in the same order."));
+    }
+    return known->second.group;
+  }
+  GroupState state;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    if (members[i] < 0 || members[i] >= world_size()) {
+      throw UsageError(str_cat("group \"", name, "\" has rank ", members[i],
+                               ", but the world has ranks 0-", world_size() - 1));
+    }
+    if (!state.member_of_rank.emplace(members[i], static_cast<std::int64_t>(i)).second) {
+      throw UsageError(str_cat("group \"", name, "\" has rank ", members[i], " twice"));
+    }
+  }
+  state.group = std::make_shared<const MeetingGroup>(MeetingGroup{name, members});
+  state.num_launched.resize(members.size());
+  return groups_.emplace(name, std::move(state)).first->second.group;
+}
+
+MatchBoard::GroupState& MatchBoard::state_of(const MeetingGroup& group) {
+  const auto found = groups_.find(group.name);
+  if (found == groups_.end()) {
+    throw InternalError(str_cat("group \"", group.name, "\" is not known to this world"));
+  }
+  return found->second;
+}
+
+std::int64_t MatchBoard::member_index(const GroupState& state, std::int64_t rank) const {
+  const auto member = state.member_of_rank.find(rank);
+  if (member == state.member_of_rank.end()) {
+    throw UsageError(str_cat("rank ", rank, " is not in group \"", state.group->name, "\" (ranks ",
+                             RankSet::of(state.group->members).to_string(),
+                             "). Only its members may name a group."));
+  }
+  return member->second;
+}
+
+std::shared_ptr<Meeting> MatchBoard::arrive(std::int64_t rank,
+                                            const std::shared_ptr<const MeetingGroup>& group,
+                                            Launch launch, std::shared_ptr<void> payload) {
+  GroupState& state = state_of(*group);
+  const auto member = static_cast<std::size_t>(member_index(state, rank));
+  const std::int64_t sequence = state.num_launched[member]++;
+  const auto position = static_cast<std::size_t>(sequence - state.first_open);
+  if (position == state.open.size()) {
+    state.open.push_back(new_meeting(state.group, sequence, state.group->members));
+  }
+  std::shared_ptr<Meeting> meeting = state.open[position];
+  come(meeting.get(), member, std::move(launch), std::move(payload));
+  // Members come to a group's meetings in order, so the first one completes first.
+  if (meeting->is_complete()) {
+    state.open.pop_front();
+    ++state.first_open;
+  }
+  return meeting;
+}
+
+std::shared_ptr<Meeting> MatchBoard::send(std::int64_t rank, std::int64_t peer, std::int64_t tag,
+                                          const std::shared_ptr<const MeetingGroup>& group,
+                                          Launch launch, std::shared_ptr<void> payload) {
+  const GroupState& state = state_of(*group);
+  member_index(state, rank);
+  member_index(state, peer);
+  const auto box = mailboxes_.try_emplace({group->name, peer, tag}).first;
+  auto meeting = take_first(&box->second.wanted, [&](const Meeting& wanted) {
+    const std::int64_t sender = wanted.participants[kSender];
+    return sender == rank || sender == Meeting::kAnyRank;
+  });
+  if (meeting == nullptr) {
+    meeting = new_message(state.group, tag, rank, peer);
+    box->second.sent.push_back(meeting);
+  } else {
+    meeting->participants[kSender] = rank;
+    if (box->second.wanted.empty() && box->second.sent.empty()) {
+      mailboxes_.erase(box);
+    }
+  }
+  come(meeting.get(), kSender, std::move(launch), std::move(payload));
+  return meeting;
+}
+
+std::shared_ptr<Meeting> MatchBoard::receive(std::int64_t rank, std::int64_t peer, std::int64_t tag,
+                                             const std::shared_ptr<const MeetingGroup>& group,
+                                             Launch launch, std::shared_ptr<void> payload) {
+  const GroupState& state = state_of(*group);
+  member_index(state, rank);
+  if (peer != Meeting::kAnyRank) {
+    member_index(state, peer);
+  }
+  const auto box = mailboxes_.try_emplace({group->name, rank, tag}).first;
+  auto meeting = take_first(&box->second.sent, [&](const Meeting& sent) {
+    return peer == Meeting::kAnyRank || sent.participants[kSender] == peer;
+  });
+  if (meeting == nullptr) {
+    meeting = new_message(state.group, tag, peer, rank);
+    box->second.wanted.push_back(meeting);
+  } else if (box->second.wanted.empty() && box->second.sent.empty()) {
+    mailboxes_.erase(box);
+  }
+  come(meeting.get(), kReceiver, std::move(launch), std::move(payload));
+  return meeting;
+}
+
+void MatchBoard::set_state(std::int64_t rank, RankState state) {
+  RankActivity& activity = ranks_[static_cast<std::size_t>(rank)];
+  num_running_ -= activity.state == RankState::kRunning ? 1 : 0;
+  num_waiting_ -= activity.state == RankState::kWaiting ? 1 : 0;
+  activity.state = state;
+  activity.waits_for = nullptr;
+  num_running_ += state == RankState::kRunning ? 1 : 0;
+  num_waiting_ += state == RankState::kWaiting ? 1 : 0;
+}
+
+void MatchBoard::set_running(std::int64_t rank) { set_state(rank, RankState::kRunning); }
+
+void MatchBoard::set_waiting(std::int64_t rank, std::shared_ptr<const Meeting> meeting) {
+  set_state(rank, RankState::kWaiting);
+  ranks_[static_cast<std::size_t>(rank)].waits_for = std::move(meeting);
+}
+
+void MatchBoard::set_returned(std::int64_t rank) { set_state(rank, RankState::kReturned); }
+
+void MatchBoard::set_failed(std::int64_t rank, std::string failure) {
+  set_state(rank, RankState::kFailed);
+  ranks_[static_cast<std::size_t>(rank)].failure = std::move(failure);
+}
+
+std::vector<std::shared_ptr<const Meeting>> MatchBoard::open_meetings() const {
+  std::vector<std::shared_ptr<const Meeting>> meetings;
+  for (const auto& [name, state] : groups_) {
+    meetings.insert(meetings.end(), state.open.begin(), state.open.end());
+  }
+  for (const auto& [key, box] : mailboxes_) {
+    std::vector<std::shared_ptr<const Meeting>> sent(box.sent.begin(), box.sent.end());
+    std::stable_sort(sent.begin(), sent.end(), [](const auto& a, const auto& b) {
+      return a->participants[kSender] < b->participants[kSender];
+    });
+    meetings.insert(meetings.end(), sent.begin(), sent.end());
+  }
+  return meetings;
+}
+
+}  // namespace polyrank

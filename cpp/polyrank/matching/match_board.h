@@ -1,0 +1,140 @@
+// Who launched what, who waits for whom: the state of a world whose ranks run on their own.
+#pragma once
+
+#include <polyrank/core/export.h>
+#include <polyrank/matching/launch.h>
+
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+namespace polyrank {
+
+// NOTE [Meetings]
+// A *meeting* is what completes a launch: the collective number k of a group, to which each member
+// comes once, or one message, to which its sender and its receiver come. Members come to the
+// collectives of a group in the order in which they launch them, so counting is all the matching
+// that collectives need. A message goes to the first receive of the destination, in the order in
+// which receives were launched, that has its group and tag and names its sender or none.
+// Whoever comes last carries the meeting out, for all who came; what that means for tensors is the
+// caller's business: a payload is anything.
+
+// The members of a process group, in its order.
+struct MeetingGroup {
+  std::string name;
+  std::vector<std::int64_t> members;  // global ranks
+};
+
+struct Meeting {
+  static constexpr std::int64_t kAnyRank = -1;  // a sender that a receive does not name
+
+  std::shared_ptr<const MeetingGroup> group;
+  bool is_message = false;
+  std::int64_t sequence = 0;  // of a collective: its index among the group's; of a message: its tag
+  std::vector<std::int64_t> participants;       // global ranks; of a message: sender, receiver
+  std::vector<std::optional<Launch>> launches;  // by participant; nothing: has not come
+  std::vector<std::shared_ptr<void>> payloads;  // likewise
+  std::int64_t num_arrived = 0;
+  bool is_done = false;
+  std::exception_ptr error;  // why it failed, once it is done
+
+  bool is_complete() const noexcept {
+    return num_arrived == static_cast<std::int64_t>(participants.size());
+  }
+  // "all_reduce(sum) float32[4] (launch #3 of group "dp")" as `rank`, who has come, launched it.
+  std::string describe(std::int64_t rank) const;
+};
+
+enum class RankState : std::uint8_t { kRunning, kWaiting, kReturned, kFailed };
+
+// What is known of one rank.
+struct RankActivity {
+  RankState state = RankState::kRunning;
+  std::shared_ptr<const Meeting> waits_for;  // while it waits
+  std::string failure;                       // why it failed
+};
+
+// No threads and no blocking in here, so that every order of events can be tried.
+//
+// Thread rule: none; the caller locks.
+//
+// Invariants: (1) a meeting is open until all its participants came, and is then forgotten here;
+// (2) open meetings of a group have consecutive sequence numbers; (3) a receive is open only while
+// no open message fits it.
+class POLYRANK_API MatchBoard {
+ public:
+  explicit MatchBoard(std::int64_t world_size);
+
+  std::int64_t world_size() const noexcept { return static_cast<std::int64_t>(ranks_.size()); }
+
+  // The group of that name. Each member names it; the first one makes it.
+  // Throws: UsageError if a member is no rank of the world, or repeated; CollectiveMismatchError if
+  //         the group was made with other members.
+  std::shared_ptr<const MeetingGroup> join_group(const std::string& name,
+                                                 const std::vector<std::int64_t>& members);
+
+  // `rank` comes to the group's next collective.
+  // Ensures: (1) the k-th call of each member comes to the same meeting
+  // Throws: UsageError if the rank is no member.
+  std::shared_ptr<Meeting> arrive(std::int64_t rank,
+                                  const std::shared_ptr<const MeetingGroup>& group, Launch launch,
+                                  std::shared_ptr<void> payload);
+
+  // `rank` sends to, or receives from, the global rank `peer`; receives from any with kAnyRank.
+  // Ensures: (1) messages of one sender with one tag are received in the order of sending
+  // Throws: UsageError if either is no member of the group.
+  std::shared_ptr<Meeting> send(std::int64_t rank, std::int64_t peer, std::int64_t tag,
+                                const std::shared_ptr<const MeetingGroup>& group, Launch launch,
+                                std::shared_ptr<void> payload);
+  std::shared_ptr<Meeting> receive(std::int64_t rank, std::int64_t peer, std::int64_t tag,
+                                   const std::shared_ptr<const MeetingGroup>& group, Launch launch,
+                                   std::shared_ptr<void> payload);
+
+  // What the ranks do. A rank is running at the start.
+  void set_running(std::int64_t rank);
+  void set_waiting(std::int64_t rank, std::shared_ptr<const Meeting> meeting);
+  void set_returned(std::int64_t rank);
+  void set_failed(std::int64_t rank, std::string failure);
+  const RankActivity& activity(std::int64_t rank) const {
+    return ranks_[static_cast<std::size_t>(rank)];
+  }
+  // Whether no rank runs and some wait: nothing can happen any more.
+  bool is_stuck() const noexcept { return num_running_ == 0 && num_waiting_ > 0; }
+
+  // Collectives that some members came to and others did not, and messages without a receive, in
+  // an order that does not depend on who came first.
+  std::vector<std::shared_ptr<const Meeting>> open_meetings() const;
+
+ private:
+  struct GroupState {
+    std::shared_ptr<const MeetingGroup> group;
+    std::map<std::int64_t, std::int64_t> member_of_rank;
+    std::vector<std::int64_t> num_launched;     // by member
+    std::deque<std::shared_ptr<Meeting>> open;  // by sequence number, from first_open
+    std::int64_t first_open = 0;
+  };
+  // Sends and receives that wait for each other's like, in the order of launching.
+  struct Mailbox {
+    std::deque<std::shared_ptr<Meeting>> sent;
+    std::deque<std::shared_ptr<Meeting>> wanted;
+  };
+  using MailboxKey = std::tuple<std::string, std::int64_t, std::int64_t>;  // group, receiver, tag
+
+  GroupState& state_of(const MeetingGroup& group);
+  std::int64_t member_index(const GroupState& state, std::int64_t rank) const;
+  void set_state(std::int64_t rank, RankState state);
+
+  std::vector<RankActivity> ranks_;
+  std::int64_t num_running_;
+  std::int64_t num_waiting_ = 0;
+  std::map<std::string, GroupState> groups_;
+  std::map<MailboxKey, Mailbox> mailboxes_;
+};
+
+}  // namespace polyrank

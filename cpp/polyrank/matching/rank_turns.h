@@ -1,0 +1,144 @@
+// The threads of a world, one running at a time.
+#pragma once
+
+#include <polyrank/core/export.h>
+#include <polyrank/matching/match_board.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace polyrank {
+
+// NOTE [One rank at a time]
+// Each rank is a thread, and one of them has the *turn*; it keeps it until it waits for something
+// that has not happened, and hands it to the next rank that can go on. Three things follow. A run
+// is the same each time: who runs after whom does not depend on the machine. No threads fight for
+// the interpreter's lock; what can use several cores are the kernels of the rank that runs. And
+// that nothing can happen any more is seen the moment it is so: when the rank with the turn has to
+// wait and no other can go on. A rank that sleeps, or waits for something outside of this process,
+// pauses: it gives the turn away and is never counted as waiting.
+
+enum class TurnOrder : std::uint8_t {
+  kFirstReady,  // who could go on first
+  kRandom       // any of those who could, drawn from the seed
+};
+
+struct TurnOptions {
+  TurnOrder order = TurnOrder::kFirstReady;
+  std::uint64_t seed = 0;
+};
+
+// What a launch came to.
+struct Arrival {
+  std::shared_ptr<Meeting> meeting;
+  bool is_last = false;  // then the caller carries the meeting out and calls finish()
+};
+
+// Thread rule: each function is called by the thread of the rank that it names, which has the turn
+// (begin() and resume(): which wants it); stop() by any thread. No lock of the caller's may be held
+// in begin(), wait(), yield() and resume().
+//
+// Invariants: (1) at most one rank has the turn; (2) if nobody has it, all ranks have ended, or
+// some are paused.
+class POLYRANK_API RankTurns {
+ public:
+  // Rank 0 has the first turn, the others follow in order.
+  explicit RankTurns(std::int64_t world_size, TurnOptions options = {});
+
+  std::int64_t world_size() const noexcept { return static_cast<std::int64_t>(places_.size()); }
+
+  // Waits for the rank's first turn.
+  // Throws: what stop() was given, if it came first.
+  void begin(std::int64_t rank);
+  // The rank's program is over: it returned, or it failed. Then the others are woken with an error
+  // that names the failure, unless a failure came before.
+  void end(std::int64_t rank);
+  void end_failed(std::int64_t rank, const std::string& failure);
+
+  // As MatchBoard's functions of these names.
+  // Throws: what MatchBoard throws; CollectiveMismatchError if the launch completes a meeting whose
+  //         launches do not belong together; once the run has failed, what the others are told.
+  std::shared_ptr<const MeetingGroup> join_group(const std::string& name,
+                                                 const std::vector<std::int64_t>& members);
+  Arrival arrive(std::int64_t rank, const std::shared_ptr<const MeetingGroup>& group, Launch launch,
+                 std::shared_ptr<void> payload);
+  Arrival send(std::int64_t rank, std::int64_t peer, std::int64_t tag,
+               const std::shared_ptr<const MeetingGroup>& group, Launch launch,
+               std::shared_ptr<void> payload);
+  Arrival receive(std::int64_t rank, std::int64_t peer, std::int64_t tag,
+                  const std::shared_ptr<const MeetingGroup>& group, Launch launch,
+                  std::shared_ptr<void> payload);
+
+  // The meeting was carried out, or failed with `error`: who waits for it can go on.
+  void finish(const std::shared_ptr<Meeting>& meeting, std::exception_ptr error = nullptr);
+
+  // Gives the turn away until the meeting is done.
+  // Throws: the meeting's error; DeadlockError or CollectiveMismatchError if no rank can go on;
+  //         CollectiveError if another rank has failed.
+  void wait(std::int64_t rank, const std::shared_ptr<Meeting>& meeting);
+  bool is_done(const Meeting& meeting) const;
+
+  // Lets the other ranks that can go on run first. For ranks that ask again and again.
+  void yield(std::int64_t rank);
+
+  // Gives the turn away while the rank waits for something outside; resume() takes it back.
+  void pause(std::int64_t rank);
+  void resume(std::int64_t rank);
+
+  // Ends the run: every rank gets `error` from whatever it does next here.
+  void stop(std::exception_ptr error);
+
+  // Messages that nobody received and collectives that some members never came to, as lines of
+  // text; empty if all went well. To be asked when all ranks have ended.
+  std::string leftovers() const;
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+  // Where a thread waits for its turn.
+  struct Place {
+    std::condition_variable turn_came;
+    bool has_turn = false;
+  };
+
+  Place& place(std::int64_t rank) { return places_[static_cast<std::size_t>(rank)]; }
+  Arrival settle(std::shared_ptr<Meeting> meeting);
+  void finish_locked(Meeting* meeting, std::exception_ptr error);
+  void give_turn_away(std::int64_t rank);
+  void give_turn_to_next();
+  void await_turn(std::int64_t rank, Lock* lock);
+  void fail_all(const std::exception_ptr& error);
+  void check_not_failed() const;
+
+  mutable std::mutex mutex_;
+  MatchBoard board_;
+  std::deque<Place> places_;
+  std::deque<std::int64_t> ready_;  // who can go on and does not have the turn
+  bool is_turn_taken_ = true;
+  TurnOptions options_;
+  std::mt19937_64 random_;
+  std::exception_ptr failure_;  // what ranks are told once the run has failed
+};
+
+// Pauses a rank for as long as the guard lives.
+class POLYRANK_API PauseGuard {
+ public:
+  PauseGuard(RankTurns& turns, std::int64_t rank) : turns_(turns), rank_(rank) {
+    turns_.pause(rank_);
+  }
+  ~PauseGuard() { turns_.resume(rank_); }
+  PauseGuard(const PauseGuard&) = delete;
+  PauseGuard& operator=(const PauseGuard&) = delete;
+
+ private:
+  RankTurns& turns_;
+  std::int64_t rank_;
+};
+
+}  // namespace polyrank

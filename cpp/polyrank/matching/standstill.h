@@ -1,0 +1,23 @@
+// Why no rank can proceed.
+#pragma once
+
+#include <polyrank/core/export.h>
+#include <polyrank/matching/match_board.h>
+
+#include <exception>
+
+namespace polyrank {
+
+// What every waiting rank is told when nothing can happen any more: which ranks wait where for
+// whom, and the cycle or the rank at its end that is the cause. A CollectiveMismatchError where
+// members who came to one meeting launched different things, since that is the likely cause of
+// whatever else waits; else a DeadlockError. Requires: board.is_stuck() Ensures: (1) the same state
+// gives the same text.
+POLYRANK_API std::exception_ptr explain_standstill(const MatchBoard& board);
+
+// What a collective whose members' launches do not belong together is told.
+// Requires: some participants have come
+// Ensures: (1) null if those who came agree so far.
+POLYRANK_API std::exception_ptr explain_mismatch(const Meeting& meeting);
+
+}  // namespace polyrank
