@@ -1,7 +1,7 @@
 """Runs clang-tidy on the C++ files of a build folder, all of them or the changed ones.
 
-The compile commands are the compiler's, less the precompiled headers: so clang-tidy also sees
-whether a file includes what it uses.
+The compile commands are the compiler's, less the precompiled headers, so that clang-tidy also sees
+whether a file includes what it uses, and with leave to name g++'s own warnings.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def changed_files() -> set[Path]:
     return {ROOT / name for name in names if name.endswith(SUFFIXES)}
 
 
-def without_pch(arguments: list[str]) -> Iterator[str]:
+def for_clang(arguments: list[str]) -> Iterator[str]:
     """Drops the launcher before the compiler and the options that name precompiled headers."""
     start = next(i for i, word in enumerate(arguments) if "++" in Path(word).name)
     words = iter(arguments[start:])
@@ -47,16 +47,17 @@ def without_pch(arguments: list[str]) -> Iterator[str]:
             next(words)
         elif word != "-Winvalid-pch":
             yield word
+    yield "-Wno-unknown-warning-option"
 
 
-def commands_without_pch(build: Path) -> list[dict[str, object]]:
+def commands_for_clang(build: Path) -> list[dict[str, object]]:
     """Returns the compile commands of the project's own files."""
     entries = json.loads((build / "compile_commands.json").read_text())
     return [
         {
             "directory": entry["directory"],
             "file": entry["file"],
-            "arguments": list(without_pch(shlex.split(entry["command"]))),
+            "arguments": list(for_clang(shlex.split(entry["command"]))),
         }
         for entry in entries
         if not Path(entry["file"]).is_relative_to(build)
@@ -80,7 +81,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
 
-    commands = commands_without_pch(options.build.resolve())
+    commands = commands_for_clang(options.build.resolve())
     folder = options.build / "clang-tidy"
     folder.mkdir(exist_ok=True)
     (folder / "compile_commands.json").write_text(json.dumps(commands))

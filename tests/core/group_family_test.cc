@@ -13,7 +13,6 @@
 namespace polyrank {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
@@ -231,6 +230,7 @@ TEST(GroupFamily, ThreadsInternTheSameFamilies) {
   std::vector<std::vector<GroupFamily>> made(kThreads);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(kThreads);
     for (std::size_t i = 0; i < kThreads; ++i) {
       threads.emplace_back([&families = made[i]] {
         for (std::int64_t world_size = 64; world_size < 96; world_size += 2) {

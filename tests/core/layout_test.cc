@@ -128,8 +128,8 @@ TEST(Layout, OneOffsetIsALayoutWithoutDimensions) {
   ASSERT_TRUE(layout.has_value());
   EXPECT_THAT(layout->dims(), IsEmpty());
   EXPECT_EQ(layout->size(), 1);
-  EXPECT_THAT(layout->complement(8)->dims(), ElementsAre(LayoutDim{8, 1}));
-  EXPECT_THAT(layout->complement(1)->dims(), IsEmpty());
+  EXPECT_THAT(layout->complement(8).value().dims(), ElementsAre(LayoutDim{8, 1}));
+  EXPECT_THAT(layout->complement(1).value().dims(), IsEmpty());
 }
 
 TEST(Layout, NoOffsetIsNoLayout) { EXPECT_FALSE(Layout::from_offsets({}).has_value()); }
@@ -139,7 +139,7 @@ TEST(Layout, AMillionRanks) {
   const auto layout = Layout::from_offsets(RankSet::first(kWorldSize).to_vector());
   ASSERT_TRUE(layout.has_value());
   EXPECT_THAT(layout->dims(), ElementsAre(LayoutDim{kWorldSize, 1}));
-  EXPECT_THAT(layout->complement(kWorldSize)->dims(), IsEmpty());
+  EXPECT_THAT(layout->complement(kWorldSize).value().dims(), IsEmpty());
 }
 
 }  // namespace

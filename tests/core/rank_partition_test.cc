@@ -116,6 +116,7 @@ RankSet subset_of(const RankSet& ranks, unsigned bits) {
 
 std::vector<RankSet> cohorts_of(const RankPartition& partition) {
   std::vector<RankSet> cohorts;
+  cohorts.reserve(static_cast<std::size_t>(partition.num_cohorts()));
   for (std::int32_t cohort = 0; cohort < partition.num_cohorts(); ++cohort) {
     cohorts.push_back(partition.cohort(cohort));
   }
@@ -288,6 +289,7 @@ TEST(RankPartition, ThreadsInternAndMeetTheSame) {
   std::vector<std::vector<RankPartition>> made(kThreads);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(kThreads);
     for (std::size_t i = 0; i < kThreads; ++i) {
       threads.emplace_back([&ranks, &kept = made[i]] {
         for (int round = 0; round < 20; ++round) {

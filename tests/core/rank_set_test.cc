@@ -152,10 +152,9 @@ TEST(RankSet, EqualSetsHashEqualHoweverMade) {
 
 TEST(RankSet, EqualIdsMeanEqualSets) {
   const RankSet set = RankSet::first(3);
-  const RankSet& same = set;
-  const RankSet copy = same;
-  EXPECT_EQ(copy.id(), set.id());
-  EXPECT_EQ(copy, set);
+  const std::vector<RankSet> copies(2, set);
+  EXPECT_EQ(copies.back().id(), set.id());
+  EXPECT_EQ(copies.back(), set);
   EXPECT_NE(RankSet::first(4).id(), set.id());
 }
 

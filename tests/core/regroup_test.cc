@@ -23,7 +23,8 @@ struct Origin {
 
 Origin origin_of(std::int64_t rank, const RankPartition& partition, const GroupFamily& family,
                  OutputKind kind, std::int32_t root) {
-  const Origin kept{false, {}, 0, partition.cohort_of(rank)};
+  Origin kept;
+  kept.kept = partition.cohort_of(rank);
   Origin origin;
   if (family.group_of(rank) < 0 ||
       (kind == OutputKind::kRootOnly && family.position_of(rank) != root)) {
@@ -114,6 +115,7 @@ std::vector<GroupFamily> all_families(const RankSet& ranks) {
     add_families(ranks.to_vector(), static_cast<std::size_t>(size), {}, &families);
   }
   std::vector<GroupFamily> result;
+  result.reserve(families.size());
   for (const Groups& groups : families) {
     result.push_back(GroupFamily::explicit_groups(groups));
   }
@@ -227,6 +229,7 @@ TEST(Regroup, ThreadsRegroupTheSame) {
   std::vector<std::vector<RankPartition>> made(kThreads);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(kThreads);
     for (std::size_t i = 0; i < kThreads; ++i) {
       threads.emplace_back([&results = made[i]] {
         Random random(59);

@@ -20,15 +20,16 @@ using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
 constexpr std::int32_t kNumCohorts = 64;
+constexpr std::int64_t kMicrosecond = 1'000;
 
 class CohortThreads : public ::testing::Test {
  protected:
-  CohortThreads() {
+  void SetUp() override {
     at::set_num_threads(1);
     set_num_cohort_threads(4);
     slow_.note(/*on_threads=*/false, 1, 1'000'000);  // so that threads are tried
   }
-  ~CohortThreads() override { set_num_cohort_threads(before_); }
+  void TearDown() override { set_num_cohort_threads(before_); }
 
   int before_ = num_cohort_threads();
   CohortTimes slow_;
@@ -98,7 +99,7 @@ TEST_F(CohortThreads, OnlyWhileKernelsHaveOneThread) {
 TEST(CohortTimes, TryThreadsWhereTheyMayPay) {
   CohortTimes times;
   EXPECT_FALSE(times.choose_threads(8));  // nothing is known yet
-  times.note(false, 8, 8 * 1000);
+  times.note(false, 8, 8 * kMicrosecond);
   EXPECT_FALSE(times.choose_threads(8));  // 8 us in all: not worth waking anyone
   EXPECT_TRUE(times.choose_threads(512));
   EXPECT_FALSE(times.choose_threads(1));
@@ -114,19 +115,19 @@ int threads_chosen(CohortTimes* times, int num_calls) {
 
 TEST(CohortTimes, KeepTheFasterWayAndTryTheOther) {
   CohortTimes slower_on_threads;
-  slower_on_threads.note(false, 64, 64 * 10'000);
-  slower_on_threads.note(true, 64, 64 * 20'000);
+  slower_on_threads.note(false, 64, 64 * (10 * kMicrosecond));
+  slower_on_threads.note(true, 64, 64 * (20 * kMicrosecond));
   EXPECT_LE(threads_chosen(&slower_on_threads, 640), 16);
   EXPECT_GE(threads_chosen(&slower_on_threads, 640), 5);
 
   CohortTimes faster_on_threads;
-  faster_on_threads.note(false, 64, 64 * 10'000);
-  faster_on_threads.note(true, 64, 64 * 6'000);
+  faster_on_threads.note(false, 64, 64 * (10 * kMicrosecond));
+  faster_on_threads.note(true, 64, 64 * (6 * kMicrosecond));
   EXPECT_GE(threads_chosen(&faster_on_threads, 640), 620);
-  faster_on_threads.note(true, 64, 64 * 600'000);  // one interrupted call
+  faster_on_threads.note(true, 64, 64 * (600 * kMicrosecond));  // one interrupted call
   EXPECT_LE(threads_chosen(&faster_on_threads, 640), 16);
   for (int call = 0; call < 3; ++call) {
-    faster_on_threads.note(true, 64, 64 * 6'000);
+    faster_on_threads.note(true, 64, 64 * (6 * kMicrosecond));
   }
   EXPECT_GE(threads_chosen(&faster_on_threads, 640), 620);
 }

@@ -1,3 +1,4 @@
+#include <core/sample_partitions.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <polyrank/core/errors.h>
@@ -6,7 +7,6 @@
 #include <array>
 #include <functional>
 #include <optional>
-#include <random>
 #include <vector>
 
 namespace polyrank {
@@ -57,14 +57,14 @@ void check_binary(BinaryOp op, const std::vector<Int>& a, const std::vector<Int>
 }
 
 TEST(LocalNumberOps, ComputeWhatEachRankWould) {
-  std::mt19937 random(7);
+  Random random(7);
   for (int round = 0; round < 200; ++round) {
-    const std::size_t world_size = 1 + random() % 6;
+    const Int world_size = random.between(1, 6);
     std::vector<Int> a;
     std::vector<Int> b;
-    for (std::size_t rank = 0; rank < world_size; ++rank) {
-      a.push_back(static_cast<Int>(random() % 9) - 4);
-      b.push_back(static_cast<Int>(random() % 3) + 1);
+    for (Int rank = 0; rank < world_size; ++rank) {
+      a.push_back(random.between(-4, 4));
+      b.push_back(random.between(1, 3));
     }
     check_binary(BinaryOp::kAdd, a, b, [](Int x, Int y) { return x + y; });
     check_binary(BinaryOp::kSub, a, b, [](Int x, Int y) { return x - y; });

@@ -48,6 +48,7 @@ TEST(CollectiveReport, CountsLaunchesOfAllThreads) {
   constexpr int kThreads = 4;
   constexpr int kLaunches = 500;
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&report] {
       for (int j = 0; j < kLaunches; ++j) {

@@ -63,8 +63,7 @@ TEST(RankOperand, DoesNotMergeARankThatWasHandedOut) {
   const at::Tensor rank2 = take_rank(tensor, 2);
   write(tensor, {.partition = RankPartition::uniform(kFour), .tensors = {at::tensor({7.0F})}});
   EXPECT_THAT(values(rank2), ElementsAre(7));
-  at::Tensor handed_out = rank2;
-  handed_out.fill_(1);
+  rank2.fill_(1);
   EXPECT_THAT(values_on_rank(tensor, 2), ElementsAre(1));
   EXPECT_THAT(values_on_rank(tensor, 3), ElementsAre(7));
 }
@@ -73,7 +72,7 @@ TEST(RankOperand, OldMemoryServesOneCohortOnly) {
   const at::Tensor tensor = local_tensor({{0}, {1}, {2}, {3}});
   const at::Tensor root = on_rank(tensor, 1);
   const RankOperand operand(tensor, kFour);
-  const at::Tensor own = operand.on_rank(1);
+  const at::Tensor& own = operand.on_rank(1);
   write(tensor, {.partition = halves(), .tensors = {own, own}, .are_new = false});
   EXPECT_EQ(num_cohorts(tensor), 2U);
   take_rank(tensor, 0).fill_(9);

@@ -87,6 +87,7 @@ TEST_F(TreeOrder, AddsNeighboursFirst) {
 TEST_F(TreeOrder, LetsALastOneWaitAndLeavesTheMembersAlone) {
   for (std::int64_t size = 1; size <= 9; ++size) {
     std::vector<at::Tensor> members;
+    members.reserve(static_cast<std::size_t>(size));
     for (std::int64_t rank = 0; rank < size; ++rank) {
       members.push_back(at::full({3}, rank + 1));
     }

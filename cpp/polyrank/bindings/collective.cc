@@ -125,7 +125,7 @@ py::object call_with_rank_dependent(const py::function& function, const py::obje
 void set_reduction_order_by_name(const std::string& name) {
   if (name != "rank" && name != "tree") {
     throw UsageError("there is no reduction order \"" + name +
-                     "\"; there are \"rank\" and \"tree\".");
+                     R"("; there are "rank" and "tree".)");
   }
   set_reduction_order(name == "tree" ? ReductionOrder::kTree : ReductionOrder::kRank);
 }
@@ -179,7 +179,7 @@ void init_collective(py::module_& module) {
              py::arg("input_split_sizes") = std::vector<c10::SymInt>{},
              "Calls a function that launches a collective, with arguments that ranks differ in.");
   module.def("set_reduction_order", &set_reduction_order_by_name, py::arg("name"),
-             "How reductions fold: \"rank\" or \"tree\".");
+             R"(How reductions fold: "rank" or "tree".)");
   module.def("reduction_order", &reduction_order_name, "How reductions fold.");
   module.def("group_family", &family, py::arg("name"), py::arg("world_size"),
              "All groups that act when the program names this one.");

@@ -5,6 +5,7 @@
 #include <torch/csrc/Exceptions.h>
 
 #include <exception>
+#include <utility>
 
 namespace polyrank {
 
@@ -53,7 +54,7 @@ void init_errors(py::module_&) {
   // Not local to this module: PyTorch's own bindings call methods of our SymNodes.
   py::register_exception_translator([](std::exception_ptr exception) {
     try {
-      if (exception) std::rethrow_exception(exception);
+      if (exception) std::rethrow_exception(std::move(exception));
     } catch (const Error& error) {
       set_python_error(error);
     } catch (python_error& error) {

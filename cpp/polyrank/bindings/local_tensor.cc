@@ -102,6 +102,7 @@ std::vector<RankSet> common_cohorts(const py::list& values, const RankSet& ranks
     }
   }
   std::vector<RankSet> cohorts;
+  cohorts.reserve(static_cast<std::size_t>(partition.num_cohorts()));
   for (std::int32_t cohort = 0; cohort < partition.num_cohorts(); ++cohort) {
     cohorts.push_back(partition.cohort(cohort));
   }

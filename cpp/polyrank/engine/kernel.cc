@@ -56,20 +56,27 @@ class LocalKernel final : public c10::OperatorKernel {
                 torch::jit::Stack* stack) {
     const OperatorInfo& info = this->info(op);
     const OperandScan scan = scan_operands(torch::jit::last(*stack, info.num_arguments));
-    LockstepMode* mode = modes.lockstep;
-    const bool in_mode = mode != nullptr && mode->is_enabled() && !BelowLockstepGuard::is_active();
-    const bool is_factory = !scan.has_plain && info.returns_tensor;
     if (scan.has_foreign) {
       python_fallback().callBoxed(op, keys, stack);
-    } else if (scan.has_local && modes.is_traced) {
+      return;
+    }
+    if (scan.has_local && modes.is_traced) {
       throw UnsupportedOpError(str_cat(
           c10::toString(op.operator_name()),
           ": LocalTensors can't be traced (make_fx, torch.func.linearize): the graph would hold "
           "each rank's values as constants. Trace the program of one rank outside of the mode."));
-    } else if (info.handler != nullptr && (scan.has_local || in_mode)) {
+    }
+    LockstepMode* mode = modes.lockstep;
+    const bool in_mode = mode != nullptr && mode->is_enabled() && !BelowLockstepGuard::is_active();
+    const bool is_factory = !scan.has_plain && info.returns_tensor;
+    if (info.handler != nullptr && (scan.has_local || in_mode)) {
       info.handler(op, stack);
     } else if (scan.has_local || (in_mode && (is_factory || info.is_random || info.lifts_plain))) {
-      (info.is_foreach ? run_foreach : run_operator)(op, info, mode, stack);
+      if (info.is_foreach) {
+        run_foreach(op, info, mode, stack);
+      } else {
+        run_operator(op, info, mode, stack);
+      }
     } else if (mode != nullptr) {
       run_below(op, stack);
     } else {
@@ -79,7 +86,7 @@ class LocalKernel final : public c10::OperatorKernel {
 
   const OperatorInfo& info(const c10::OperatorHandle& op) {
     std::call_once(info_made_, [&] { info_.emplace(op); });
-    return *info_;
+    return info_.value();
   }
 
   std::once_flag info_made_;
@@ -91,7 +98,7 @@ class LocalKernel final : public c10::OperatorKernel {
 class Coverage final {
  public:
   static Coverage& instance() {
-    static Coverage* coverage = new Coverage();  // lives as long as the dispatcher
+    static auto* coverage = new Coverage();  // lives as long as the dispatcher
     return *coverage;
   }
 

@@ -27,7 +27,7 @@ c10::Storage clone_storage(const c10::Storage& storage) {
 
 bool holds_bytes(const c10::Storage& storage) {
   return storage.device_type() != c10::DeviceType::Meta &&
-         !(storage.sym_nbytes().is_heap_allocated()) &&
+         !storage.sym_nbytes().is_heap_allocated() &&
          (storage.nbytes() == 0 || storage.data() != nullptr);
 }
 

@@ -72,7 +72,7 @@ at::Tensor read_only(const at::Tensor& tensor) {
   // The view keeps the memory alive through a reference to the storage that owns it.
   auto* owner = new c10::Storage(storage);
   c10::DataPtr bytes(
-      const_cast<void*>(storage.data()), owner,
+      storage.data_ptr().get(), owner,
       [](void* context) { delete static_cast<c10::Storage*>(context); }, storage.device());
   auto impl = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(),
                                                     storage.nbytes(), std::move(bytes),
@@ -138,6 +138,7 @@ at::Tensor make_local_tensor(const std::vector<std::pair<std::int64_t, at::Tenso
   }
   const RankPartition partition = RankPartition::from_labels(all, labels);
   std::vector<at::Tensor> cohort_tensors;
+  cohort_tensors.reserve(static_cast<std::size_t>(partition.num_cohorts()));
   for (std::int32_t cohort = 0; cohort < partition.num_cohorts(); ++cohort) {
     cohort_tensors.push_back(*by_rank.at(partition.lowest_rank(cohort)));
   }
@@ -160,7 +161,7 @@ at::Tensor on_rank(const at::Tensor& tensor, std::int64_t rank) {
 }
 
 at::Tensor take_rank(const at::Tensor& tensor, std::int64_t rank) {
-  LocalTensorImpl& impl = impl_on_rank(tensor, rank);
+  const LocalTensorImpl& impl = impl_on_rank(tensor, rank);
   impl.local_storage().pin(RankSet::range(rank, rank + 1));
   const at::Tensor& own = impl.cohort_tensors().on_rank(rank);
   return own.key_set().has(c10::DispatchKey::Python) ? own : alias_on(own, own.storage());

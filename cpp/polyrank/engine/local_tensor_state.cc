@@ -19,6 +19,7 @@ LocalTensorImpl& impl_of(const at::Tensor& tensor) {
 
 std::vector<std::vector<std::int64_t>> ranks_by_cohort(const RankPartition& partition) {
   std::vector<std::vector<std::int64_t>> ranks;
+  ranks.reserve(static_cast<std::size_t>(partition.num_cohorts()));
   for (std::int32_t cohort = 0; cohort < partition.num_cohorts(); ++cohort) {
     ranks.push_back(partition.cohort(cohort).to_vector());
   }
@@ -108,7 +109,7 @@ void put_rank(const at::Tensor& tensor, std::int64_t rank, const at::Tensor& val
                              c10::str(tensor.device()), " but was given ",
                              c10::toString(value.scalar_type()), " on ", c10::str(value.device())));
   }
-  at::Tensor own = take_rank(tensor, rank);
+  const at::Tensor own = take_rank(tensor, rank);
   if (own.sizes() == value.sizes()) {
     own.copy_(value);
     return;

@@ -125,7 +125,7 @@ struct BelowLockstepGuard::SavedStack {
   TorchDispatchModeTLS modes;
 };
 
-BelowLockstepGuard::BelowLockstepGuard() : was_active_(below_lockstep), has_modes_below_(false) {
+BelowLockstepGuard::BelowLockstepGuard() : was_active_(below_lockstep) {
   below_lockstep = true;
   std::int64_t length = TorchDispatchModeTLS::stack_len();
   if (length == 0) {

@@ -85,7 +85,7 @@ class POLYRANK_API BelowLockstepGuard {
   struct SavedStack;
   std::unique_ptr<SavedStack> saved_;
   bool was_active_;
-  bool has_modes_below_;
+  bool has_modes_below_ = false;
 };
 
 // Runs the rest of the scope in lockstep over `world_size` ranks, without an interpreter.

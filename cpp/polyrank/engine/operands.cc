@@ -36,7 +36,7 @@ c10::Scalar number_on_cohort(const c10::Scalar& number, std::int32_t cohort) {
   if (number.isSymFloat()) {
     return as_local_float(number.toSymFloat())->value(cohort);
   }
-  return static_cast<bool>(as_local_bool(number.toSymBool())->value(cohort));
+  return as_local_bool(number.toSymBool())->value(cohort);
 }
 
 bool is_symbolic_number(const c10::IValue& value) {
@@ -203,7 +203,14 @@ const RankPartition& Operands::Element::partition() const {
   if (impl != nullptr) {
     return impl->partition();
   }
-  return storage != nullptr ? storage->partition() : *partition_of(number);
+  if (storage != nullptr) {
+    return storage->partition();
+  }
+  const RankPartition* partition = partition_of(number);
+  if (partition == nullptr) {
+    throw InternalError("a number that is the same on all ranks was taken for one that varies");
+  }
+  return *partition;
 }
 
 RankPartition Operands::meet_all(const RankPartition& start) const {
@@ -266,7 +273,7 @@ c10::IValue Operands::list_on_cohort(const Varying& varying, std::int32_t cohort
   }
   c10::impl::GenericList list(type);
   list.reserve(entries.size());
-  auto element = varying.elements.begin();
+  const auto* element = varying.elements.begin();
   for (std::size_t position = 0; position < entries.size(); ++position) {
     if (element != varying.elements.end() && element->position == position) {
       list.push_back(element->on_cohort(cohort));
@@ -279,7 +286,7 @@ c10::IValue Operands::list_on_cohort(const Varying& varying, std::int32_t cohort
 }
 
 void Operands::fill(std::int32_t cohort, torch::jit::Stack* stack) const {
-  auto varying = varying_.begin();
+  const auto* varying = varying_.begin();
   for (std::size_t i = 0; i < arguments_.size(); ++i) {
     if (varying == varying_.end() || varying->argument != i) {
       stack->push_back(arguments_[i]);

@@ -1,6 +1,8 @@
 #include <polyrank/engine/operator_info.h>
 
+#include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -34,12 +36,9 @@ constexpr std::array kUndeclaredWrites = {
 };
 
 bool is_undeclared_write(std::string_view op, std::string_view argument) {
-  for (const UndeclaredWrite& entry : kUndeclaredWrites) {
-    if (entry.op == op && entry.argument == argument) {
-      return true;
-    }
-  }
-  return false;
+  return std::ranges::any_of(kUndeclaredWrites, [&](const UndeclaredWrite& entry) {
+    return entry.op == op && entry.argument == argument;
+  });
 }
 
 // In-place operators that read nothing of what they write, so that ranks which held different
@@ -52,26 +51,13 @@ constexpr std::array<std::string_view, 6> kChangesMetadata = {
     "aten::resize_",  "aten::resize_as_",      "aten::set_",
     "aten::set_data", "aten::_resize_output_", "aten::as_strided_"};
 
-template <class List>
-bool contains(const List& names, std::string_view name) {
-  for (const auto& entry : names) {
-    if (entry == name) {
-      return true;
-    }
-  }
-  return false;
+bool contains(std::span<const std::string_view> names, std::string_view name) {
+  return std::ranges::find(names, name) != names.end();
 }
 
 bool holds_tensor(const c10::TypePtr& type) {
-  if (type->kind() == c10::TypeKind::TensorType) {
-    return true;
-  }
-  for (const auto& contained : type->containedTypes()) {
-    if (holds_tensor(contained)) {
-      return true;
-    }
-  }
-  return false;
+  return type->kind() == c10::TypeKind::TensorType ||
+         std::ranges::any_of(type->containedTypes(), holds_tensor);
 }
 
 bool is_generator(const c10::TypePtr& type) {

@@ -34,7 +34,7 @@ RandomStreams::RandomStreams(const OperatorInfo& info, LockstepMode* mode, const
   if (device.is_meta()) {
     return;  // no values, no draws
   }
-  if (device.has_index() == false && !device.is_cpu()) {
+  if (!device.has_index() && !device.is_cpu()) {
     device = at::globalContext().defaultGenerator(device).device();
   }
   default_ = at::globalContext().defaultGenerator(device);
@@ -66,7 +66,7 @@ void RandomStreams::before_call(std::int32_t cohort, torch::jit::Stack* stack) {
   if (!is_active()) {
     return;
   }
-  at::Generator& generator = drawn_[static_cast<std::size_t>(cohort)];
+  const at::Generator& generator = drawn_[static_cast<std::size_t>(cohort)];
   if (argument_) {
     (*stack)[*argument_] = generator;
   } else {

@@ -41,7 +41,7 @@ void seed_ranks(LockstepMode& mode, const c10::SymInt& seed) {
     seeds.push_back(seed.guard_int(__FILE__, __LINE__));
   }
   mode.generators(c10::kCPU).seed(partition, seeds);
-  if (at::globalContext().hasCUDA()) {
+  if (at::hasCUDA()) {
     mode.generators(generator_device(c10::kCUDA)).seed(partition, seeds);
   }
 }
@@ -49,6 +49,7 @@ void seed_ranks(LockstepMode& mode, const c10::SymInt& seed) {
 c10::SymInt initial_seeds(LockstepMode& mode) {
   const RankGenerators& generators = mode.generators(c10::kCPU);
   std::vector<std::int64_t> seeds;
+  seeds.reserve(static_cast<std::size_t>(generators.partition().num_cohorts()));
   for (std::int32_t cohort = 0; cohort < generators.partition().num_cohorts(); ++cohort) {
     seeds.push_back(static_cast<std::int64_t>(generators.generator(cohort).current_seed()));
   }

@@ -4,7 +4,7 @@
 #include <polyrank/engine/results.h>
 
 #include <algorithm>
-#include <cstring>
+#include <bit>
 #include <sstream>
 #include <utility>
 
@@ -14,9 +14,7 @@ namespace {
 
 bool same_value(const c10::IValue& a, const c10::IValue& b) {
   if (a.isDouble() && b.isDouble()) {  // by bits, so that NaN agrees with itself
-    const double x = a.toDouble();
-    const double y = b.toDouble();
-    return std::memcmp(&x, &y, sizeof(x)) == 0;
+    return std::bit_cast<std::uint64_t>(a.toDouble()) == std::bit_cast<std::uint64_t>(b.toDouble());
   }
   return a.tagKind() == b.tagKind() && a == b;
 }

@@ -29,9 +29,8 @@ std::vector<Positions> group_positions(c10::ArrayRef<c10::IValue> arguments, std
     for (std::size_t i = 0; i < length; ++i) {
       if (const LocalTensorImpl* impl = LocalTensorImpl::from(entries[i].toTensor())) {
         const RankPartition& own = impl->partition();
-        partitions[i] = partitions[i] && partitions[i]->ranks() == own.ranks()
-                            ? meet(*partitions[i], own)
-                            : own;
+        std::optional<RankPartition>& common = partitions[i];
+        common = common && common->ranks() == own.ranks() ? meet(*common, own) : own;
       }
     }
   }
@@ -86,7 +85,7 @@ void run_foreach(const c10::OperatorHandle& op, const OperatorInfo& info, Lockst
     for (const c10::IValue& value : column) {
       list.push_back(value);
     }
-    stack->push_back(list);
+    stack->emplace_back(std::move(list));
   }
 }
 

@@ -33,7 +33,7 @@ const DispatchKeySet kAbovePython =
         .remove(DispatchKey::Negative)
         .remove(DispatchKey::ZeroTensor);
 
-const RankSet& ranks_of_call(const Operands& operands, LockstepMode* mode) {
+const RankSet& ranks_of_call(const Operands& operands, const LockstepMode* mode) {
   if (operands.ranks() != nullptr) {
     return *operands.ranks();
   }

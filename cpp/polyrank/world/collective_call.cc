@@ -82,6 +82,7 @@ std::vector<CollectiveUnit> read_units(const CollectiveSpec& spec,
                                   outputs.size(), " outputs; it needs as many of both."));
   }
   std::vector<CollectiveUnit> units;
+  units.reserve(inputs.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     units.push_back({std::move(inputs[i]), outputs.empty() ? Tensors{} : std::move(outputs[i])});
   }

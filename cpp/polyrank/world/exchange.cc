@@ -44,6 +44,18 @@ Tensors flattened(const Tensors& tensors) {
   return flat;
 }
 
+// One after the other along dim 0; 0-dim tensors are stacked, and those that differ in shape lose
+// it.
+at::Tensor concatenated(const Tensors& tensors) {
+  const at::Tensor& first = tensors.front();
+  if (first.dim() == 0) {
+    return at::stack(tensors);
+  }
+  const bool same_shape = std::ranges::all_of(
+      tensors, [&](const at::Tensor& tensor) { return tensor.sizes() == first.sizes(); });
+  return at::cat(same_shape ? tensors : flattened(tensors));
+}
+
 // The tensor with a first dimension that counts as many equal pieces as there are members: pieces
 // of dim 0, or of the flattened tensor where that doesn't divide.
 at::Tensor cut_evenly(const CollectiveCall& call, const MemberInputs& inputs,
@@ -71,21 +83,14 @@ MemberOutputs all_gather(const CollectiveCall& call, const MemberInputs& inputs)
   const Tensors& members = inputs.tensors.front();
   const Packing outputs = call.spec->outputs.packing;
   if (outputs == Packing::kOnePerMember || outputs == Packing::kMemberByTensor) {
-    MemberOutputs result{.same_on_members = true, .are_new = false};
+    MemberOutputs result{.tensors = {}, .same_on_members = true, .are_new = false};
     for (const at::Tensor& tensor : members) {
       result.tensors.push_back({tensor});
     }
     return result;
   }
   check_equal_sizes(call, inputs, members);
-  bool same_shape = true;
-  for (const at::Tensor& tensor : members) {
-    same_shape = same_shape && tensor.sizes() == members.front().sizes();
-  }
-  at::Tensor gathered = members.front().dim() == 0 ? at::stack(members)
-                        : same_shape               ? at::cat(members)
-                                                   : at::cat(flattened(members));
-  return {.tensors = {{std::move(gathered)}}, .same_on_members = true};
+  return {.tensors = {{concatenated(members)}}, .same_on_members = true};
 }
 
 MemberOutputs reduce_scatter(const CollectiveCall& call, const MemberInputs& inputs) {
@@ -152,6 +157,7 @@ void check_expected(const MemberInputs& inputs, std::size_t from, std::size_t to
 
 MemberOutputs uneven_all_to_all(const CollectiveCall& call, const MemberInputs& inputs) {
   std::vector<Tensors> pieces;
+  pieces.reserve(inputs.group_size());
   for (std::size_t member = 0; member < inputs.group_size(); ++member) {
     pieces.push_back(uneven_pieces(call, inputs, member));
   }
@@ -188,7 +194,7 @@ MemberOutputs all_to_all(const CollectiveCall& call, const MemberInputs& inputs)
 
 // Lists: the i-th tensor of a member is for the i-th member.
 MemberOutputs all_to_all_list(const MemberInputs& inputs) {
-  MemberOutputs result{.are_new = false};
+  MemberOutputs result{.tensors = {}, .are_new = false};
   for (std::size_t from = 0; from < inputs.group_size(); ++from) {
     Tensors& received = result.tensors.emplace_back();
     for (std::size_t to = 0; to < inputs.group_size(); ++to) {
@@ -244,9 +250,11 @@ MemberOutputs exchange(const CollectiveCall& call, const MemberInputs& inputs) {
     case CollectiveKind::kScatter:
       return scatter(call, inputs);
     case CollectiveKind::kAllToAll:
-      return call.spec->inputs.packing == Packing::kPerMember ? all_to_all_list(inputs)
-             : call.spec->shard_dim == kAbsent                ? all_to_all(call, inputs)
-                                                              : shard_dim_all_to_all(call, inputs);
+      if (call.spec->inputs.packing == Packing::kPerMember) {
+        return all_to_all_list(inputs);
+      }
+      return call.spec->shard_dim == kAbsent ? all_to_all(call, inputs)
+                                             : shard_dim_all_to_all(call, inputs);
     default:
       throw InternalError(str_cat("exchange() was asked for ", to_string(call.spec->kind)));
   }
@@ -264,7 +272,7 @@ std::string describe_members(const std::vector<std::int64_t>& members, const Ten
   std::map<std::string, std::vector<std::int64_t>> ranks_by_shape;
   std::vector<std::string> shapes;  // in the order of the members
   for (std::size_t i = 0; i < members.size(); ++i) {
-    std::string shape = describe_tensor(tensors[i]);
+    const std::string shape = describe_tensor(tensors[i]);
     auto& ranks = ranks_by_shape[shape];
     if (ranks.empty()) {
       shapes.push_back(shape);

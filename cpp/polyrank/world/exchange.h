@@ -24,7 +24,7 @@ struct MemberInputs {
 
 // What they get: indexed by output, then by member, or one tensor where all members get the same.
 struct MemberOutputs {
-  std::vector<std::vector<at::Tensor>> tensors = {};
+  std::vector<std::vector<at::Tensor>> tensors;
   bool same_on_members = false;
   bool are_new = true;  // see RankResults
 };

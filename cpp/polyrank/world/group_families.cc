@@ -126,6 +126,7 @@ std::int64_t GroupFamilies::world_size() const {
 std::vector<std::string> GroupFamilies::names() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::string> names;
+  names.reserve(entries_.size());
   for (const auto& [name, entry] : entries_) {
     names.push_back(name);
   }

@@ -131,11 +131,13 @@ Values returned(const CollectiveCall& call, c10::ArrayRef<c10::IValue> arguments
   const CollectiveSpec& spec = *call.spec;
   Values values;
   if (spec.returns == Returns::kTensors || spec.returns == Returns::kTensorsAndWork) {
-    const TensorArgument& argument =
-        spec.destination == Destination::kOutputs ? spec.outputs : spec.inputs;
-    values.push_back(spec.destination == Destination::kResults
-                         ? packed(spec, std::move(results))
-                         : arguments[static_cast<std::size_t>(argument.position)]);
+    if (spec.destination == Destination::kResults) {
+      values.push_back(packed(spec, std::move(results)));
+    } else {
+      const TensorArgument& argument =
+          spec.destination == Destination::kOutputs ? spec.outputs : spec.inputs;
+      values.push_back(arguments[static_cast<std::size_t>(argument.position)]);
+    }
   }
   if (spec.returns == Returns::kWork || spec.returns == Returns::kTensorsAndWork) {
     values.emplace_back(work == nullptr ? CompletedWork::make(call.written()) : std::move(work));

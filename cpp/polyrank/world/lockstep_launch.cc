@@ -24,6 +24,7 @@ std::vector<RankOperand> operands(const std::vector<at::Tensor>& tensors, const 
 
 std::vector<std::int64_t> on_rank(const std::vector<c10::SymInt>& numbers, std::int64_t rank) {
   std::vector<std::int64_t> values;
+  values.reserve(numbers.size());
   for (const c10::SymInt& number : numbers) {
     values.push_back(number_on_rank(number, rank));
   }
@@ -84,6 +85,13 @@ void copy_results(std::vector<RankResults>* results) {
   }
 }
 
+OutputKind output_kind(CollectiveKind kind) {
+  if (gives_members_the_same(kind)) {
+    return OutputKind::kSharedByGroup;
+  }
+  return gives_the_root_alone(kind) ? OutputKind::kRootOnly : OutputKind::kOwnPerMember;
+}
+
 // Whether ranks whose group doesn't run can keep their input as the result.
 bool keeps_shape(const CollectiveSpec& spec) {
   return spec.kind == CollectiveKind::kAllReduce || spec.kind == CollectiveKind::kBroadcast;
@@ -104,10 +112,7 @@ LockstepLaunch::LockstepLaunch(const CollectiveCall& call, const KnownGroup& gro
 }
 
 LockstepLaunch::Plan LockstepLaunch::plan_groups(const RankPartition& cohorts) const {
-  const CollectiveKind kind = call_.spec->kind;
-  const OutputKind outputs = gives_members_the_same(kind) ? OutputKind::kSharedByGroup
-                             : gives_the_root_alone(kind) ? OutputKind::kRootOnly
-                                                          : OutputKind::kOwnPerMember;
+  const OutputKind outputs = output_kind(call_.spec->kind);
   const std::int64_t receiver = outputs == OutputKind::kRootOnly ? call_.root : 0;
   Plan plan;
   plan.regrouping = regroup(cohorts, group_.family, outputs, static_cast<std::int32_t>(receiver));
@@ -250,6 +255,7 @@ void LockstepLaunch::run(const CollectiveUnit& unit) {
   note(plan, inputs);
 
   std::vector<MemberOutputs> by_tuple;
+  by_tuple.reserve(plan.group_of_tuple.size());
   for (const std::int64_t group : plan.group_of_tuple) {
     by_tuple.push_back(exchange(call_, inputs_of_group(group, inputs)));
   }
@@ -284,6 +290,7 @@ void LockstepLaunch::note(const Plan& plan, const std::vector<RankOperand>& inpu
 
 std::vector<at::Tensor> LockstepLaunch::take_results() {
   std::vector<at::Tensor> tensors;
+  tensors.reserve(results_.size());
   for (RankResults& results : results_) {
     tensors.push_back(make_local_tensor(results.partition, std::move(results.tensors)));
   }

@@ -95,7 +95,7 @@ void accumulate_repeatedly(ReduceOp op, at::Tensor& total, const at::Tensor& mem
   const c10::ScalarType dtype = total.scalar_type();
   const bool has_kernel = total.is_cpu() && !total.key_set().has(c10::DispatchKey::Python) &&
                           (dtype == c10::kFloat || dtype == c10::kDouble);
-  if (count == 1 || !has_kernel || !(is_sum(op) || op == ReduceOp::kProduct)) {
+  if (count == 1 || !has_kernel || (!is_sum(op) && op != ReduceOp::kProduct)) {
     for (std::int64_t n = 0; n < count; ++n) {
       accumulate(op, total, member);
     }
