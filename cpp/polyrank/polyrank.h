@@ -4,7 +4,7 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/local_tensor.h>
-#include <polyrank/report/collective_report.h>
+#include <polyrank/report/collective_record.h>
 #include <polyrank/world/collectives.h>
 #include <polyrank/world/lockstep_world.h>
 #include <polyrank/world/rank_functions.h>

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <polyrank/core/errors.h>
-#include <polyrank/report/collective_report.h>
+#include <polyrank/report/collective_record.h>
 #include <polyrank/world/collectives.h>
 #include <world/local_tensors.h>
 
@@ -92,10 +92,10 @@ TEST_F(CollectivesTest, Messages) {
 }
 
 TEST_F(CollectivesTest, ABarrierIsCounted) {
-  collective_report().reset();
+  collective_record().reset();
   barrier();
-  ASSERT_EQ(collective_report().rows().size(), 1U);
-  EXPECT_EQ(collective_report().rows()[0].kind, CollectiveKind::kBarrier);
+  ASSERT_EQ(collective_record().totals().size(), 1U);
+  EXPECT_EQ(collective_record().totals()[0].kind, CollectiveKind::kBarrier);
 }
 
 }  // namespace

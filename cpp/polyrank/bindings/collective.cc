@@ -1,7 +1,7 @@
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/collective/collective_table.h>
 #include <polyrank/core/errors.h>
-#include <polyrank/report/collective_report.h>
+#include <polyrank/report/collective_record.h>
 #include <polyrank/world/collective_call.h>
 #include <polyrank/world/group_families.h>
 #include <polyrank/world/point_to_point.h>
@@ -60,12 +60,12 @@ py::list table() {
 
 py::list report() {
   py::list rows;
-  for (const CollectiveTotals& totals : collective_report().rows()) {
+  for (const CollectiveTotals& totals : collective_record().totals()) {
     py::dict row;
     row["kind"] = to_string(totals.kind);
-    row["group_name"] = totals.group_name;
-    row["group"] = totals.group_label;
-    row["group_size"] = totals.group_size;
+    row["group_name"] = totals.group->name;
+    row["group"] = totals.group->label;
+    row["group_size"] = totals.group->size;
     row["num_groups"] = totals.num_groups;
     row["count"] = totals.num_launches;
     row["bytes"] = totals.input_bytes;
@@ -137,18 +137,22 @@ const char* reduction_order_name() {
 void record_launch(const std::string& op_name, const std::string& group_name,
                    std::int64_t world_size, std::int64_t input_bytes) {
   const auto group = known_group(group_name, world_size);
-  collective_report().record({.kind = find_collective(op_name)->kind,
-                              .group_name = group->name,
-                              .group_label = group->label,
-                              .group_size = group->family.group_size(),
-                              .num_groups = group->family.num_groups(),
-                              .num_computed = group->family.num_groups(),
-                              .input_bytes = input_bytes});
+  const CollectiveSpec* spec = find_collective(op_name);
+  collective_record().launch(
+      {.kind = spec->kind,
+       .group = group->launch_group,
+       .num_groups = group->family.num_groups(),
+       .num_computed = group->family.num_groups(),
+       .input_bytes = input_bytes,
+       .op_name = spec->op_name,
+       .cohorts = RankPartition::uniform(RankSet::first(world_size)),
+       .inputs = {{.dtype = "uint8", .shape = {input_bytes}, .nbytes = input_bytes}}});
 }
 
 void forget_process_groups() {
   group_families().clear();
   mailbox().clear();
+  collective_record().restart_sequences();
 }
 
 }  // namespace
@@ -160,7 +164,7 @@ void init_collective(py::module_& module) {
   module.def("record_launch", &record_launch, py::arg("op_name"), py::arg("group_name"),
              py::arg("world_size"), py::arg("input_bytes"),
              "Counts what was launched without an operator: a collective of Python objects.");
-  module.def("reset_report", [] { collective_report().reset(); }, "Forgets all launches.");
+  module.def("reset_report", [] { collective_record().reset(); }, "Forgets all launches.");
   module.def(
       "register_process_group",
       [](const std::string& name, const std::vector<std::int64_t>& members, std::int64_t world_size,

@@ -32,6 +32,7 @@ struct CollectiveCall {
   at::Tensor premul_factor;  // of premul_sum: one element, which may differ between ranks
   std::vector<c10::SymInt> output_split_sizes;  // empty: even
   std::vector<c10::SymInt> input_split_sizes;
+  bool is_async = false;  // whether the program waits by itself, with a Work or wait_tensor
   std::int64_t gather_dim = 0;
   std::int64_t shard_dim = 0;
   // Of sends and receives, by unit.

@@ -6,11 +6,14 @@ namespace polyrank {
 
 CompletedWork::CompletedWork(std::vector<at::Tensor> results) : results_(std::move(results)) {}
 
-c10::intrusive_ptr<c10d::Work> CompletedWork::make(std::vector<at::Tensor> results) {
+c10::intrusive_ptr<CompletedWork> CompletedWork::make(std::vector<at::Tensor> results) {
   return c10::make_intrusive<CompletedWork>(std::move(results));
 }
 
-bool CompletedWork::wait(std::chrono::milliseconds /*timeout*/) { return true; }
+bool CompletedWork::wait(std::chrono::milliseconds /*timeout*/) {
+  note_wait();
+  return true;
+}
 
 c10::intrusive_ptr<c10::ivalue::Future> CompletedWork::getFuture() {
   auto future =

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <polyrank/core/export.h>
+#include <polyrank/world/recorded_work.h>
 
 #include <chrono>
 #include <torch/csrc/distributed/c10d/Work.hpp>
@@ -11,10 +12,10 @@ namespace polyrank {
 
 // In lockstep a collective has happened by the time that its launch returns, so there is nothing
 // to wait for, asked for asynchronously or not.
-class POLYRANK_API CompletedWork final : public c10d::Work {
+class POLYRANK_API CompletedWork final : public RecordedWork {
  public:
   // `results`: the tensors that the collective wrote, as Work::result() gives them.
-  static c10::intrusive_ptr<c10d::Work> make(std::vector<at::Tensor> results);
+  static c10::intrusive_ptr<CompletedWork> make(std::vector<at::Tensor> results);
 
   explicit CompletedWork(std::vector<at::Tensor> results);
 

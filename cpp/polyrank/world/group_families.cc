@@ -45,6 +45,17 @@ Members first_ranks(std::int64_t world_size) {
 
 }  // namespace
 
+KnownGroup::KnownGroup(const std::string& name, const std::string& label, const Members& members,
+                       const GroupFamily& family)
+    : name(name),
+      label(label),
+      family(family),
+      launch_group(std::make_shared<LaunchGroup>(LaunchGroup{.name = name,
+                                                             .label = label,
+                                                             .size = family.group_size(),
+                                                             .num_groups = family.num_groups(),
+                                                             .ranks = RankRuns::of(members)})) {}
+
 void GroupFamilies::add(const std::string& name, const Members& members, std::int64_t world_size,
                         const std::string& label) {
   check_members(members, world_size);
@@ -113,7 +124,8 @@ std::shared_ptr<const KnownGroup> GroupFamilies::find(const std::string& name) c
   Entry& entry = found->second;
   if (entry.resolved == nullptr || entry.generation != generation_) {
     entry.generation = generation_;
-    entry.resolved = std::make_shared<KnownGroup>(KnownGroup{name, entry.label, family_of(entry)});
+    entry.resolved =
+        std::make_shared<KnownGroup>(name, entry.label, entry.members, family_of(entry));
   }
   return entry.resolved;
 }
@@ -171,8 +183,8 @@ std::shared_ptr<const KnownGroup> resolve_group(const std::string& name, std::in
         ". Make it with `torch.distributed.new_group` or a DeviceMesh first."));
   }
   const bool is_world = static_cast<std::int64_t>(members.size()) == world_size;
-  return std::make_shared<KnownGroup>(KnownGroup{name, label_of(is_world ? "world" : "", members),
-                                                 GroupFamily::complete(members, world_size)});
+  return std::make_shared<KnownGroup>(name, label_of(is_world ? "world" : "", members), members,
+                                      GroupFamily::complete(members, world_size));
 }
 
 }  // namespace polyrank

@@ -3,6 +3,7 @@
 
 #include <polyrank/core/export.h>
 #include <polyrank/core/group_family.h>
+#include <polyrank/report/collective_launch.h>
 
 #include <cstdint>
 #include <map>
@@ -28,9 +29,14 @@ namespace polyrank {
 
 // A process group as the lockstep world knows it.
 struct KnownGroup {
+  // `members`: those of the group that bears the name, in its order.
+  KnownGroup(const std::string& name, const std::string& label,
+             const std::vector<std::int64_t>& members, const GroupFamily& family);
+
   std::string name;
   std::string label;  // what people call it: "world", "mesh_dp", "ranks 0-3"
   GroupFamily family;
+  std::shared_ptr<const LaunchGroup> launch_group;  // as the record of launches names it
 };
 
 // The process groups that the program made.

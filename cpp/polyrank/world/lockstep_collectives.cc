@@ -6,10 +6,11 @@
 #include <polyrank/engine/lockstep_mode.h>
 #include <polyrank/engine/operator_info.h>
 #include <polyrank/engine/run_operator.h>
-#include <polyrank/report/collective_report.h>
+#include <polyrank/report/collective_record.h>
 #include <polyrank/world/collective_call.h>
 #include <polyrank/world/collective_work.h>
 #include <polyrank/world/group_families.h>
+#include <polyrank/world/launch_details.h>
 #include <polyrank/world/lockstep_collectives.h>
 #include <polyrank/world/lockstep_launch.h>
 #include <polyrank/world/point_to_point.h>
@@ -67,8 +68,32 @@ bool has_python_cohorts(const CollectiveCall& call) {
   return false;
 }
 
-// Runs all collectives of a launch; gives the results of functional ones.
-std::vector<at::Tensor> launch(const CollectiveCall& call, const KnownGroup& group) {
+// What running a launch gave.
+struct Launched {
+  std::vector<at::Tensor> results;        // of functional operators
+  c10::intrusive_ptr<RecordedWork> work;  // to wait with
+};
+
+// Tells the record, and the work or the results which launch they are of.
+void record(const CollectiveCall& call, CollectiveLaunch launch, const Launched& launched) {
+  CollectiveRecord& record = collective_record();
+  if (record.is_tracing()) {
+    add_details(call, launched.results, &launch);
+  }
+  const LaunchId id = record.launch(std::move(launch));
+  if (call.spec->returns == Returns::kTensors) {
+    expect_tensor_waits(
+        call.spec->destination == Destination::kResults ? launched.results : call.written(), id);
+  } else if (call.is_async) {
+    launched.work->set_launch(id);
+  }
+}
+
+std::int64_t start_ns() { return collective_record().is_tracing() ? trace_clock_ns() : 0; }
+
+// Runs all collectives of a launch.
+Launched launch(const CollectiveCall& call, const KnownGroup& group) {
+  const std::int64_t start = start_ns();
   LockstepLaunch lockstep(call, group);
   {
     const BelowLockstepGuard below;
@@ -77,19 +102,21 @@ std::vector<at::Tensor> launch(const CollectiveCall& call, const KnownGroup& gro
       lockstep.run(unit);
     }
   }
-  collective_report().record(lockstep.record());
-  return lockstep.take_results();
+  Launched launched{lockstep.take_results(), CompletedWork::make(call.written())};
+  CollectiveLaunch launch = lockstep.record();
+  launch.start_ns = start;
+  record(call, std::move(launch), launched);
+  return launched;
 }
 
 // Sends and receives of one launch: the sends first, so that a batch finds its own messages.
-c10::intrusive_ptr<c10d::Work> exchange_messages(const CollectiveCall& call,
-                                                 const KnownGroup& group) {
-  c10::intrusive_ptr<c10d::Work> work = CompletedWork::make(call.tensors());
-  CollectiveLaunch record{.kind = call.spec->kind,
-                          .group_name = group.name,
-                          .group_label = group.label,
-                          .group_size = group.family.group_size(),
-                          .num_groups = group.family.num_groups()};
+Launched exchange_messages(const CollectiveCall& call, const KnownGroup& group) {
+  Launched launched{{}, CompletedWork::make(call.tensors())};
+  CollectiveLaunch launch{.kind = call.spec->kind,
+                          .group = group.launch_group,
+                          .num_groups = group.family.num_groups(),
+                          .cohorts = RankPartition::uniform(ranks_of_launch(call.tensors())),
+                          .start_ns = start_ns()};
   const BelowLockstepGuard below;
   const CohortKeysGuard keys(has_python_cohorts(call) || below.has_modes_below());
   for (const bool sends : {true, false}) {
@@ -98,20 +125,20 @@ c10::intrusive_ptr<c10d::Work> exchange_messages(const CollectiveCall& call,
         continue;
       }
       const PointToPoint message = read_point_to_point(call, unit, group);
-      record.input_bytes +=
+      launch.input_bytes +=
           RankOperand(message.tensor, ranks_of_launch({message.tensor})).largest_nbytes();
       if (sends) {
         mailbox().send(message);
       } else {
-        work = mailbox().receive(message);
+        launched.work = mailbox().receive(message);
       }
       if (!sends && call.spec->returns == Returns::kTensors) {
-        work->wait();  // a functional result is complete: there is no Work to wait with
+        launched.work->wait();  // a functional result is complete: there is no Work to wait with
       }
     }
   }
-  collective_report().record(record);
-  return work;
+  record(call, std::move(launch), launched);
+  return launched;
 }
 
 bool is_point_to_point(CollectiveKind kind) {
@@ -127,12 +154,12 @@ c10::IValue packed(const CollectiveSpec& spec, std::vector<at::Tensor> results) 
 }
 
 Values returned(const CollectiveCall& call, c10::ArrayRef<c10::IValue> arguments,
-                std::vector<at::Tensor> results, c10::intrusive_ptr<c10d::Work> work) {
+                Launched launched) {
   const CollectiveSpec& spec = *call.spec;
   Values values;
   if (spec.returns == Returns::kTensors || spec.returns == Returns::kTensorsAndWork) {
     if (spec.destination == Destination::kResults) {
-      values.push_back(packed(spec, std::move(results)));
+      values.push_back(packed(spec, std::move(launched.results)));
     } else {
       const TensorArgument& argument =
           spec.destination == Destination::kOutputs ? spec.outputs : spec.inputs;
@@ -140,7 +167,7 @@ Values returned(const CollectiveCall& call, c10::ArrayRef<c10::IValue> arguments
     }
   }
   if (spec.returns == Returns::kWork || spec.returns == Returns::kTensorsAndWork) {
-    values.emplace_back(work == nullptr ? CompletedWork::make(call.written()) : std::move(work));
+    values.emplace_back(c10::intrusive_ptr<c10d::Work>(std::move(launched.work)));
   }
   return values;
 }
@@ -175,19 +202,17 @@ void run_lockstep_collective(const c10::OperatorHandle& op, torch::jit::Stack* s
   const std::size_t num_arguments = op.schema().arguments().size();
   const auto arguments = torch::jit::last(*stack, num_arguments);
   const CollectiveCall call = read_call(*spec, arguments);
-  std::vector<at::Tensor> results;
-  c10::intrusive_ptr<c10d::Work> work;        // null: complete
-  if (spec->kind != CollectiveKind::kWait) {  // all launches are complete when they return
+  Launched launched;
+  if (spec->kind == CollectiveKind::kWait) {  // all launches are complete when they return
+    note_tensor_wait(call.units.front().inputs.front());
+  } else {
     const std::int64_t num_ranks = ranks_of_launch(call.tensors()).size();
     const auto group = resolve_group(call.group_name, call.process_group_size, num_ranks);
     check_group(call, *group);
-    if (is_point_to_point(spec->kind)) {
-      work = exchange_messages(call, *group);
-    } else {
-      results = launch(call, *group);
-    }
+    launched =
+        is_point_to_point(spec->kind) ? exchange_messages(call, *group) : launch(call, *group);
   }
-  Values values = returned(call, arguments, std::move(results), std::move(work));
+  Values values = returned(call, arguments, std::move(launched));
   torch::jit::drop(*stack, num_arguments);
   for (c10::IValue& value : values) {
     stack->push_back(std::move(value));

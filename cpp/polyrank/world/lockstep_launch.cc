@@ -102,11 +102,10 @@ bool keeps_shape(const CollectiveSpec& spec) {
 LockstepLaunch::LockstepLaunch(const CollectiveCall& call, const KnownGroup& group)
     : call_(call), group_(group), ranks_(ranks_of_launch(call.tensors())) {
   record_.kind = call.spec->kind;
-  record_.group_name = group.name;
-  record_.group_label = group.label;
-  record_.group_size = group.family.group_size();
+  record_.group = group.launch_group;
+  record_.cohorts = RankPartition::uniform(ranks_);
   if (call.units.empty()) {  // a barrier: no tensors, and so nothing to compute
-    note(plan_groups(RankPartition::uniform(ranks_)), {});
+    note(plan_groups(record_.cohorts), record_.cohorts, {});
     record_.num_computed = 0;
   }
 }
@@ -251,8 +250,9 @@ void LockstepLaunch::run(const CollectiveUnit& unit) {
   check_list_lengths(unit);
   const std::vector<RankOperand> inputs = operands(unit.inputs, ranks_);
   const std::vector<RankOperand> outputs = operands(unit.outputs, ranks_);
-  const Plan plan = plan_groups(cohorts_of_inputs(inputs));
-  note(plan, inputs);
+  const RankPartition cohorts = cohorts_of_inputs(inputs);
+  const Plan plan = plan_groups(cohorts);
+  note(plan, cohorts, inputs);
 
   std::vector<MemberOutputs> by_tuple;
   by_tuple.reserve(plan.group_of_tuple.size());
@@ -278,10 +278,12 @@ void LockstepLaunch::run(const CollectiveUnit& unit) {
   }
 }
 
-void LockstepLaunch::note(const Plan& plan, const std::vector<RankOperand>& inputs) {
+void LockstepLaunch::note(const Plan& plan, const RankPartition& cohorts,
+                          const std::vector<RankOperand>& inputs) {
   const std::int64_t receivers_per_group =
       gives_the_root_alone(record_.kind) ? 1 : group_.family.group_size();
   record_.num_groups = plan.receivers.size() / receivers_per_group;
+  record_.cohorts = meet(record_.cohorts, cohorts);
   record_.num_computed += static_cast<std::int64_t>(plan.group_of_tuple.size());
   for (const RankOperand& input : inputs) {
     record_.input_bytes += input.largest_nbytes();

@@ -5,7 +5,7 @@
 #include <polyrank/core/rank_partition.h>
 #include <polyrank/core/rank_set.h>
 #include <polyrank/core/regroup.h>
-#include <polyrank/report/collective_report.h>
+#include <polyrank/report/collective_launch.h>
 #include <polyrank/world/collective_call.h>
 #include <polyrank/world/exchange.h>
 #include <polyrank/world/group_families.h>
@@ -28,7 +28,7 @@ class LockstepLaunch {
   // Throws: CollectiveError, DivergenceError.
   void run(const CollectiveUnit& unit);
 
-  // What to note in the report.
+  // What to tell the record, beside the details that the call itself tells.
   const CollectiveLaunch& record() const noexcept { return record_; }
 
   // The results of functional collectives, as LocalTensors, in the order of the run() calls.
@@ -51,7 +51,7 @@ class LockstepLaunch {
                                   const std::vector<MemberOutputs>& by_tuple) const;
   void check_fits(const RankOperand& output, const RankResults& results) const;
   void keep_results(const RankOperand& input, RankResults results);
-  void note(const Plan& plan, const std::vector<RankOperand>& inputs);
+  void note(const Plan& plan, const RankPartition& cohorts, const std::vector<RankOperand>& inputs);
 
   const CollectiveCall& call_;
   const KnownGroup& group_;

@@ -52,7 +52,7 @@ PointToPoint read_point_to_point(const CollectiveCall& call, std::size_t unit,
 }
 
 // A receive, and the messages that have come for it.
-class Mailbox::Receive final : public c10d::Work {
+class Mailbox::Receive final : public RecordedWork {
  public:
   explicit Receive(PointToPoint message)
       : message_(std::move(message)),
@@ -88,6 +88,7 @@ class Mailbox::Receive final : public c10d::Work {
   c10::intrusive_ptr<c10::ivalue::Future> getFuture() override { return future_; }
 
   bool wait(std::chrono::milliseconds /*timeout*/) override {
+    note_wait();
     for (std::size_t i = 0; i < received_.size() && !is_written_; ++i) {
       if (!received_[i].defined()) {
         throw DeadlockError(str_cat(
@@ -157,7 +158,7 @@ void Mailbox::send(const PointToPoint& message) {
   deliver();
 }
 
-c10::intrusive_ptr<c10d::Work> Mailbox::receive(const PointToPoint& message) {
+c10::intrusive_ptr<RecordedWork> Mailbox::receive(const PointToPoint& message) {
   auto receive = c10::make_intrusive<Receive>(message);
   waiting_.push_back(receive);
   deliver();

@@ -7,13 +7,13 @@
 #include <polyrank/core/rank_set.h>
 #include <polyrank/world/collective_call.h>
 #include <polyrank/world/group_families.h>
+#include <polyrank/world/recorded_work.h>
 
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
 #include <string>
-#include <torch/csrc/distributed/c10d/Work.hpp>
 #include <tuple>
 #include <vector>
 
@@ -57,7 +57,7 @@ class POLYRANK_API Mailbox {
   void send(const PointToPoint& message);
 
   // The Work's wait() throws DeadlockError while a message is missing.
-  c10::intrusive_ptr<c10d::Work> receive(const PointToPoint& message);
+  c10::intrusive_ptr<RecordedWork> receive(const PointToPoint& message);
 
   // Forgets all messages and receives.
   void clear();
