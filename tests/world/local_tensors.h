@@ -13,6 +13,7 @@ namespace polyrank {
 // A LocalTensor of one float tensor per rank, from rank 0 on.
 inline at::Tensor local_tensor(const std::vector<std::vector<float>>& by_rank) {
   std::vector<std::pair<std::int64_t, at::Tensor>> tensors;
+  tensors.reserve(by_rank.size());
   for (std::size_t rank = 0; rank < by_rank.size(); ++rank) {
     tensors.emplace_back(static_cast<std::int64_t>(rank), at::tensor(by_rank[rank]));
   }

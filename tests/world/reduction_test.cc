@@ -70,8 +70,7 @@ TEST(FoldMembers, AveragesIntegersTowardsZero) {
 
 class TreeOrder : public ::testing::Test {
  protected:
-  void SetUp() override { set_reduction_order(ReductionOrder::kTree); }
-  void TearDown() override { set_reduction_order(ReductionOrder::kRank); }
+  ReductionOrderGuard tree_{ReductionOrder::kTree};
 };
 
 TEST_F(TreeOrder, AddsNeighboursFirst) {
@@ -87,6 +86,7 @@ TEST_F(TreeOrder, AddsNeighboursFirst) {
 TEST_F(TreeOrder, LetsALastOneWaitAndLeavesTheMembersAlone) {
   for (std::int64_t size = 1; size <= 9; ++size) {
     std::vector<at::Tensor> members;
+    members.reserve(static_cast<std::size_t>(size));
     for (std::int64_t rank = 0; rank < size; ++rank) {
       members.push_back(at::full({3}, rank + 1));
     }
@@ -100,6 +100,14 @@ TEST_F(TreeOrder, LetsALastOneWaitAndLeavesTheMembersAlone) {
 TEST_F(TreeOrder, AddsAValueOnceForEachMemberThatHoldsIt) {
   const std::vector<at::Tensor> members(1'000'003, at::tensor({1}));
   EXPECT_EQ(folded(ReduceOp::kSum, members).item<int>(), 1'000'003);
+}
+
+TEST(ReductionOrderGuard, PutsTheOrderBack) {
+  {
+    const ReductionOrderGuard tree(ReductionOrder::kTree);
+    EXPECT_EQ(reduction_order(), ReductionOrder::kTree);
+  }
+  EXPECT_EQ(reduction_order(), ReductionOrder::kRank);
 }
 
 TEST(FoldMembers, TakesMembersOfOneSizeWhateverTheirShape) {
