@@ -6,6 +6,9 @@
 #include <polyrank/engine/local_tensor.h>
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/collectives.h>
+#include <polyrank/world/device_mesh.h>
+#include <polyrank/world/functional_collectives.h>
 #include <polyrank/world/lockstep_world.h>
+#include <polyrank/world/messages.h>
 #include <polyrank/world/rank_functions.h>
 #include <polyrank/world/reduction.h>

@@ -41,7 +41,7 @@ struct EnterTensorParallel : torch::autograd::Function<EnterTensorParallel> {
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     const Tensor grad = grads[0].clone(torch::MemoryFormat::Contiguous);
     const auto group = context->saved_data["group"].toCustomClass<c10d::ProcessGroup>();
-    polyrank::all_reduce(grad, c10d::ReduceOp::SUM, group);
+    polyrank::all_reduce(grad, {.group = group});
     return {grad, Tensor()};
   }
 };
@@ -50,7 +50,7 @@ struct EnterTensorParallel : torch::autograd::Function<EnterTensorParallel> {
 struct LeaveTensorParallel : torch::autograd::Function<LeaveTensorParallel> {
   static Tensor forward(AutogradContext* /*context*/, const Tensor& x, const ProcessGroup& group) {
     Tensor total = x.clone(torch::MemoryFormat::Contiguous);
-    polyrank::all_reduce(total, c10d::ReduceOp::SUM, group);
+    polyrank::all_reduce(total, {.group = group});
     return total;
   }
   static variable_list backward(AutogradContext* /*context*/, const variable_list& grads) {
@@ -140,7 +140,7 @@ void average_gradients(const std::vector<Tensor>& parameters, const ProcessGroup
     sizes.push_back(parameter.numel());
   }
   Tensor bucket = torch::cat(flat);
-  polyrank::all_reduce(bucket, c10d::ReduceOp::SUM, group);
+  polyrank::all_reduce(bucket, {.group = group});
   bucket /= polyrank::get_world_size(group);
   const std::vector<Tensor> means = bucket.split_with_sizes(sizes);
   for (std::size_t i = 0; i < means.size(); ++i) {
@@ -150,7 +150,7 @@ void average_gradients(const std::vector<Tensor>& parameters, const ProcessGroup
 
 double mean_over(const Tensor& value, const ProcessGroup& group) {
   const Tensor total = value.detach().clone();
-  polyrank::all_reduce(total, c10d::ReduceOp::SUM, group);
+  polyrank::all_reduce(total, {.group = group});
   return total.item<double>() / static_cast<double>(polyrank::get_world_size(group));
 }
 
@@ -183,23 +183,12 @@ double accuracy(const Model& model, const Samples& samples, const ProcessGroup& 
   return static_cast<double>(num_right) / static_cast<double>(samples.labels.size(0));
 }
 
-// The groups of a mesh (kDataRanks, kTensorRanks) along one of its dimensions.
-ProcessGroup mesh_group(polyrank::LockstepWorld& world, std::int64_t num_groups,
-                        std::int64_t group_stride, std::int64_t size, std::int64_t stride) {
-  std::vector<std::vector<std::int64_t>> groups(static_cast<std::size_t>(num_groups));
-  for (std::size_t group = 0; group < groups.size(); ++group) {
-    for (std::int64_t member = 0; member < size; ++member) {
-      groups[group].push_back(static_cast<std::int64_t>(group) * group_stride + member * stride);
-    }
-  }
-  return world.new_subgroups_by_enumeration(groups);
-}
-
 void train(const std::string& path, int epochs, const std::string& losses_path) {
   torch::manual_seed(0);
   polyrank::LockstepWorld world(kDataRanks * kTensorRanks);
-  const auto data_group = mesh_group(world, kTensorRanks, 1, kDataRanks, kTensorRanks);
-  const auto tensor_group = mesh_group(world, kDataRanks, kTensorRanks, kTensorRanks, 1);
+  polyrank::DeviceMesh mesh(world, {{"dp", kDataRanks}, {"tp", kTensorRanks}});
+  const ProcessGroup& data_group = mesh.get_group("dp");
+  const ProcessGroup& tensor_group = mesh.get_group("tp");
   const Samples all = load_samples(path);
   const Tensor shuffled = torch::randperm(all.labels.size(0), torch::kInt64);
   const Samples test_samples = pick(all, shuffled.slice(0, 0, kTestSamples));

@@ -15,26 +15,38 @@ BUILD = ROOT / "build" / "dev"
 SWEEP = os.environ.get("POLYRANK_SWEEP") == "1"
 
 
-def run(*command: str | Path) -> str:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def run(*command: str | Path, **variables: str) -> str:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
+def build_against_an_installed_copy(source: Path, folder: Path) -> Path:
+    """The folder of the built programs. Nearly all of the time goes into PyTorch's headers.
+
+    ccache answers where neither the source nor a header that it includes has changed: with paths
+    relative to `folder`, which is another one in each run.
+    """
+    prefix, build = folder / "prefix", folder / "build"
+    run("cmake", "--install", BUILD, "--component", "cpp", "--prefix", prefix)
+    shutil.copytree(source, folder / "source")
+    run(
+        "cmake",
+        *("-S", folder / "source", "-B", build, "-G", "Ninja"),
+        f"-DCMAKE_PREFIX_PATH={prefix}",
+        f"-DLibtorch_ROOT={Path(torch.__file__).parent}",
+        f"-DCMAKE_CXX_COMPILER_LAUNCHER={shutil.which('ccache') or ''}",
+    )
+    sloppiness = "include_file_mtime,include_file_ctime"  # the copies are new, their content is not
+    run("cmake", "--build", build, CCACHE_BASEDIR=str(folder), CCACHE_SLOPPINESS=sloppiness)
+    return build
+
+
 @pytest.mark.skipif(not (BUILD / "libpolyrank.so").exists(), reason="needs `make build`")
 def test_cpp_alone_gives_the_losses_of_the_python_example_bit_for_bit(tmp_path: Path) -> None:
     epochs = "20" if SWEEP else "1"
-    prefix, build = tmp_path / "prefix", tmp_path / "build"
-    run("cmake", "--install", BUILD, "--component", "cpp", "--prefix", prefix)
-    shutil.copytree(ROOT / "examples" / "cpp", tmp_path / "source")
-    run(
-        "cmake",
-        *("-S", tmp_path / "source", "-B", build, "-G", "Ninja"),
-        f"-DCMAKE_PREFIX_PATH={prefix}",
-        f"-DLibtorch_ROOT={Path(torch.__file__).parent}",
-    )
-    run("cmake", "--build", build)
+    build = build_against_an_installed_copy(ROOT / "examples" / "cpp", tmp_path)
     digits = tmp_path / "digits.bin"
     run(sys.executable, ROOT / "examples" / "cpp" / "write_digits.py", digits)
     text = run(build / "train_digits", digits, epochs, tmp_path / "cpp.txt")

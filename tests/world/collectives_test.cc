@@ -26,9 +26,9 @@ class CollectivesTest : public ::testing::Test {
 
 TEST_F(CollectivesTest, Reduce) {
   const at::Tensor y = x_.clone();
-  all_reduce(x_, c10d::ReduceOp::MAX);
+  all_reduce(x_, {.op = c10d::ReduceOp::MAX});
   EXPECT_THAT(values_on_rank(x_, 0), ElementsAre(10, 20));
-  all_reduce(x_, c10d::makePreMulSum(0.5));
+  all_reduce(x_, {.op = c10d::makePreMulSum(0.5)});
   EXPECT_THAT(values_on_rank(x_, 1), ElementsAre(10, 20));
   reduce(y, /*root=*/1);
   EXPECT_THAT(values_on_rank(y, 0), ElementsAre(1, 2));
@@ -38,7 +38,7 @@ TEST_F(CollectivesTest, Reduce) {
 TEST_F(CollectivesTest, ReduceScatter) {
   reduce_scatter_tensor(row_, x_);
   EXPECT_THAT(values_on_rank(row_, 1), ElementsAre(22));
-  reduce_scatter(row_, {x_.narrow(0, 1, 1), x_.narrow(0, 0, 1)}, c10d::ReduceOp::PRODUCT);
+  reduce_scatter(row_, {x_.narrow(0, 1, 1), x_.narrow(0, 0, 1)}, {.op = c10d::ReduceOp::PRODUCT});
   EXPECT_THAT(values_on_rank(row_, 0), ElementsAre(40));
 }
 
@@ -74,28 +74,93 @@ TEST_F(CollectivesTest, AllToAll) {
 TEST_F(CollectivesTest, SplitSizesDifferBetweenRanks) {
   // Rank 0 keeps its two rows and gets one; rank 1 keeps one.
   const c10::SymInt rank = get_rank();
-  all_to_all_single(uneven_, x_, {2 - rank * 2, 1}, {2 - rank, rank});
+  all_to_all_single(
+      uneven_, x_,
+      {.output_split_sizes = {2 - rank * 2, 1}, .input_split_sizes = {2 - rank, rank}});
   EXPECT_THAT(values_on_rank(uneven_, 0), ElementsAre(1, 2, 10));
   EXPECT_THAT(values_on_rank(uneven_, 1), ElementsAre(20));
 }
 
-TEST_F(CollectivesTest, Messages) {
-  const c10::SymInt peer = 1 - get_rank();
-  const at::Tensor y = at::zeros({2});
-  const auto work = irecv(y, peer);
-  EXPECT_FALSE(work->isCompleted());
-  send(x_, peer);
-  EXPECT_TRUE(work->wait());
-  EXPECT_THAT(values_on_rank(y, 0), ElementsAre(10, 20));
-  EXPECT_THAT([&] { recv(y, peer, {}, /*tag=*/3); },
-              ThrowsMessage<DeadlockError>(HasSubstr("tag=3")));
+TEST_F(CollectivesTest, ListsHoldTensorsOfDifferentSizes) {
+  // Rank 0 has three rows and rank 1 one.
+  const Tensors gathered{at::zeros({3}), at::zeros({1})};
+  all_gather(gathered, uneven_ + 7);
+  EXPECT_THAT(values_on_rank(gathered[0], 1), ElementsAre(7, 7, 7));
+  EXPECT_THAT(values_on_rank(gathered[1], 0), ElementsAre(7));
+  reduce_scatter(uneven_, {at::full({3}, 2.0), at::full({1}, 5.0)});
+  EXPECT_THAT(values_on_rank(uneven_, 0), ElementsAre(4, 4, 4));
+  EXPECT_THAT(values_on_rank(uneven_, 1), ElementsAre(10));
+  const Tensors on_root{at::zeros({3}), at::zeros({1})};
+  gather(uneven_, on_root, /*root=*/0);
+  EXPECT_THAT(values_on_rank(on_root[1], 0), ElementsAre(10));
+  scatter(uneven_, {at::full({3}, 1.0), at::full({1}, 2.0)}, /*root=*/0);
+  EXPECT_THAT(values_on_rank(uneven_, 1), ElementsAre(2));
 }
 
-TEST_F(CollectivesTest, ABarrierIsCounted) {
+TEST_F(CollectivesTest, FactorsOfPremulSumMayDifferBetweenRanks) {
+  const at::Tensor factor = at::full({1}, 0.5) + get_rank() * 1.5;
+  all_reduce(x_, {.op = c10d::makePreMulSum(factor)});
+  EXPECT_THAT(values_on_rank(x_, 0), ElementsAre(20.5, 41));
+}
+
+TEST_F(CollectivesTest, CoalescedOnesAreOneLaunch) {
+  const Tensors reduced{x_.clone(), x_ * 2};
+  collective_record().reset();
+  all_reduce_coalesced(reduced, {.op = c10d::ReduceOp::MAX});
+  EXPECT_THAT(values_on_rank(reduced[1], 0), ElementsAre(20, 40));
+  EXPECT_EQ(collective_record().totals()[0].num_launches, 1);
+  const std::vector<Tensors> lists{{at::zeros({2}), at::zeros({1})},
+                                   {at::zeros({2}), at::zeros({1})}};
+  all_gather_coalesced(lists, {x_, row_ + 3});
+  EXPECT_THAT(values_on_rank(lists[1][0], 0), ElementsAre(10, 20));
+  EXPECT_THAT(values_on_rank(lists[0][1], 1), ElementsAre(3));
+  const Tensors joined{at::zeros({4}), at::zeros({2})};
+  all_gather_into_tensor_coalesced(joined, {x_, row_ + 3});
+  EXPECT_THAT(values_on_rank(joined[0], 1), ElementsAre(1, 2, 10, 20));
+  EXPECT_THAT(values_on_rank(joined[1], 1), ElementsAre(3, 3));
+  const Tensors pieces{at::zeros({1}), at::zeros({2})};
+  reduce_scatter_tensor_coalesced(pieces, {x_, joined[0]}, {.op = c10d::ReduceOp::AVG});
+  EXPECT_THAT(values_on_rank(pieces[0], 1), ElementsAre(11));
+  EXPECT_THAT(values_on_rank(pieces[1], 1), ElementsAre(10, 20));
+}
+
+TEST_F(CollectivesTest, LaunchesGiveAWorkWithItsFutures) {
+  const Tensors list{at::zeros({1}), at::zeros({1})};
+  for (const Work& work :
+       {all_reduce(x_.clone()), reduce(x_.clone(), /*root=*/0), broadcast(x_.clone(), /*root=*/0),
+        all_gather_into_tensor(at::zeros({4}), x_), reduce_scatter_tensor(at::zeros({1}), x_),
+        gather(at::ones({1}), list, /*root=*/0), scatter(at::ones({1}), list, /*root=*/0),
+        all_to_all(list, list), all_to_all_single(at::zeros({2}), x_), barrier(),
+        all_reduce_coalesced(list)}) {
+    EXPECT_TRUE(work->isCompleted() && work->isSuccess() && work->wait());
+  }
+  const Work work = all_reduce(x_);
+  const auto halved = work->getFuture()->then(
+      [](c10::ivalue::Future& future) {
+        return c10::IValue(future.value().toTensorVector().front() / 2);
+      },
+      c10::TensorType::get());
+  EXPECT_THAT(values_on_rank(halved->value().toTensor(), 1), ElementsAre(5.5, 11));
+}
+
+TEST_F(CollectivesTest, ErrorsNameGroupAndSizes) {
+  EXPECT_THAT([&] { all_gather_into_tensor(at::zeros({3}), x_); },
+              ThrowsMessage<CollectiveError>(HasSubstr("Allocate the output with that size")));
+  EXPECT_THAT([&] { all_gather({at::zeros({2})}, x_); },
+              ThrowsMessage<CollectiveError>(HasSubstr("a list of 1 output tensors")));
+  EXPECT_THAT([&] { broadcast(x_, /*root=*/2); },
+              ThrowsMessage<CollectiveError>(HasSubstr("it has no group rank 2; valid: 0..1")));
+  EXPECT_THAT([&] { all_reduce(x_, {.op = c10d::ReduceOp::BAND}); },
+              ThrowsMessage<CollectiveError>(HasSubstr("works on the bits of integers")));
+}
+
+TEST_F(CollectivesTest, BarriersAreCounted) {
   collective_record().reset();
   barrier();
+  monitored_barrier();
   ASSERT_EQ(collective_record().totals().size(), 1U);
   EXPECT_EQ(collective_record().totals()[0].kind, CollectiveKind::kBarrier);
+  EXPECT_EQ(collective_record().totals()[0].num_launches, 2);
 }
 
 }  // namespace

@@ -32,11 +32,11 @@ TEST(LockstepWorld, ADeclaredFamilyRunsTogetherAndANewGroupAlone) {
   LockstepWorld world(4);
   const ProcessGroup pairs = world.new_subgroups_by_enumeration({{0, 2}, {3, 1}});
   const at::Tensor x = ranks_as_floats();
-  all_reduce(x, c10d::ReduceOp::SUM, pairs);
+  all_reduce(x, {.group = pairs});
   EXPECT_THAT(values_on_rank(x, 2), ElementsAre(2));
   EXPECT_THAT(values_on_rank(x, 1), ElementsAre(4));
   const at::Tensor y = ranks_as_floats();
-  all_reduce(y, c10d::ReduceOp::SUM, world.new_group({0, 1}));
+  all_reduce(y, {.group = world.new_group({0, 1})});
   EXPECT_THAT(values_on_rank(y, 0), ElementsAre(1));
   EXPECT_THAT(values_on_rank(y, 3), ElementsAre(3));
 }

@@ -36,7 +36,20 @@ TEST(RankFunctions, TensorMapCopiesWhatItReturnsAndDropsRanks) {
   EXPECT_THAT(values_on_rank(x, 2), ElementsAre(2, 2));
 }
 
+TEST(RankFunctions, OneRanksTensorsAreMadeInADisabledWorld) {
+  const LockstepWorld world(2);
+  {
+    const DisableLockstepGuard one_rank;
+    EXPECT_EQ(ranks_of(rank_map(&filled)), RankSet::first(2));  // disables once more
+    const at::Tensor plain = at::ones({1});
+    EXPECT_THAT([&] { ranks_of(plain); }, ThrowsMessage<UsageError>(HasSubstr("LocalTensor")));
+  }
+  EXPECT_EQ(ranks_of(at::ones({1})), RankSet::first(2));
+}
+
 TEST(RankFunctions, NeedAWorld) {
+  EXPECT_THAT([] { const DisableLockstepGuard guard; },
+              ThrowsMessage<UsageError>(HasSubstr("runs no ranks")));
   EXPECT_THAT([] { rank_map(&filled); }, ThrowsMessage<UsageError>(HasSubstr("runs no ranks")));
 }
 

@@ -70,8 +70,7 @@ TEST(FoldMembers, AveragesIntegersTowardsZero) {
 
 class TreeOrder : public ::testing::Test {
  protected:
-  void SetUp() override { set_reduction_order(ReductionOrder::kTree); }
-  void TearDown() override { set_reduction_order(ReductionOrder::kRank); }
+  ReductionOrderGuard tree_{ReductionOrder::kTree};
 };
 
 TEST_F(TreeOrder, AddsNeighboursFirst) {
@@ -101,6 +100,14 @@ TEST_F(TreeOrder, LetsALastOneWaitAndLeavesTheMembersAlone) {
 TEST_F(TreeOrder, AddsAValueOnceForEachMemberThatHoldsIt) {
   const std::vector<at::Tensor> members(1'000'003, at::tensor({1}));
   EXPECT_EQ(folded(ReduceOp::kSum, members).item<int>(), 1'000'003);
+}
+
+TEST(ReductionOrderGuard, PutsTheOrderBack) {
+  {
+    const ReductionOrderGuard tree(ReductionOrder::kTree);
+    EXPECT_EQ(reduction_order(), ReductionOrder::kTree);
+  }
+  EXPECT_EQ(reduction_order(), ReductionOrder::kRank);
 }
 
 TEST(FoldMembers, TakesMembersOfOneSizeWhateverTheirShape) {

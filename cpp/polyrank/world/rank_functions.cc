@@ -10,21 +10,6 @@ namespace polyrank {
 
 namespace {
 
-// Code in the scope acts for one rank.
-class DisabledGuard {
- public:
-  explicit DisabledGuard(LockstepMode& mode) : mode_(mode), was_enabled_(mode.is_enabled()) {
-    mode_.set_enabled(false);
-  }
-  ~DisabledGuard() { mode_.set_enabled(was_enabled_); }
-  DisabledGuard(const DisabledGuard&) = delete;
-  DisabledGuard& operator=(const DisabledGuard&) = delete;
-
- private:
-  LockstepMode& mode_;
-  bool was_enabled_;
-};
-
 LockstepMode& mode_here() {
   LockstepMode* mode = current_modes().lockstep;
   if (mode == nullptr) {
@@ -35,9 +20,16 @@ LockstepMode& mode_here() {
 
 }  // namespace
 
+DisableLockstepGuard::DisableLockstepGuard()
+    : mode_(mode_here()), was_enabled_(mode_.is_enabled()) {
+  mode_.set_enabled(false);
+}
+
+DisableLockstepGuard::~DisableLockstepGuard() { mode_.set_enabled(was_enabled_); }
+
 at::Tensor rank_map(const std::function<at::Tensor(std::int64_t)>& function) {
   LockstepMode& mode = mode_here();
-  const DisabledGuard disabled(mode);
+  const DisableLockstepGuard disabled;
   std::vector<std::pair<std::int64_t, at::Tensor>> tensors;
   for (const std::int64_t rank : mode.ranks()) {
     tensors.emplace_back(rank, function(rank));
@@ -49,7 +41,7 @@ at::Tensor tensor_map(
     const at::Tensor& tensor,
     const std::function<std::optional<at::Tensor>(std::int64_t, const at::Tensor&)>& function) {
   LockstepMode& mode = mode_here();
-  const DisabledGuard disabled(mode);
+  const DisableLockstepGuard disabled;
   std::vector<std::pair<std::int64_t, at::Tensor>> tensors;
   for (const std::int64_t rank : ranks_of(tensor).intersect(mode.ranks())) {
     const at::Tensor own = on_rank(tensor, rank);

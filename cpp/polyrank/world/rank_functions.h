@@ -10,6 +10,22 @@
 
 namespace polyrank {
 
+class LockstepMode;
+
+// Code in the scope acts for one rank: factories make plain tensors.
+// Throws: UsageError if there is no LockstepWorld.
+class POLYRANK_API DisableLockstepGuard {
+ public:
+  DisableLockstepGuard();
+  ~DisableLockstepGuard();
+  DisableLockstepGuard(const DisableLockstepGuard&) = delete;
+  DisableLockstepGuard& operator=(const DisableLockstepGuard&) = delete;
+
+ private:
+  LockstepMode& mode_;
+  bool was_enabled_;
+};
+
 // A LocalTensor of `function(rank)` for each rank of the world, called in the order of ranks with
 // the world switched off.
 // Throws: UsageError if there is no LockstepWorld, and as make_local_tensor().

@@ -169,6 +169,13 @@ ReductionOrder reduction_order() noexcept { return order_of_process; }
 
 void set_reduction_order(ReductionOrder order) noexcept { order_of_process = order; }
 
+ReductionOrderGuard::ReductionOrderGuard(ReductionOrder order) noexcept
+    : before_(reduction_order()) {
+  set_reduction_order(order);
+}
+
+ReductionOrderGuard::~ReductionOrderGuard() { set_reduction_order(before_); }
+
 at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
   check_applies(op, members.front());
   at::Tensor total = reduction_order() == ReductionOrder::kTree ? fold_as_tree(op, members)

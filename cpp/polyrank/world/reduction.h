@@ -24,6 +24,18 @@ enum class ReductionOrder : std::uint8_t { kRank, kTree };
 POLYRANK_API ReductionOrder reduction_order() noexcept;
 POLYRANK_API void set_reduction_order(ReductionOrder order) noexcept;
 
+// Reductions fold in `order` during the scope.
+class POLYRANK_API ReductionOrderGuard {
+ public:
+  explicit ReductionOrderGuard(ReductionOrder order) noexcept;
+  ~ReductionOrderGuard();
+  ReductionOrderGuard(const ReductionOrderGuard&) = delete;
+  ReductionOrderGuard& operator=(const ReductionOrderGuard&) = delete;
+
+ private:
+  ReductionOrder before_;
+};
+
 // The fold of `members` in order. The result is contiguous memory of its own, in the shape of the
 // first member; `kAvg` divides the sum by the number of members (integers: towards zero).
 // Requires: members is not empty; all have one dtype, device and number of elements; for
