@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <polyrank/core/errors.h>
-#include <polyrank/report/collective_report.h>
+#include <polyrank/report/collective_record.h>
 #include <polyrank/world/collectives.h>
 #include <polyrank/world/device_mesh.h>
 #include <polyrank/world/rank_functions.h>
@@ -55,10 +55,10 @@ TEST(DeviceMesh, RanksKnowTheirCoordinates) {
 TEST(DeviceMesh, ReportsNameTheDimension) {
   LockstepWorld world(4);
   DeviceMesh mesh(world, {{"dp", 2}, {"tp", 2}});
-  collective_report().reset();
+  collective_record().reset();
   all_reduce(at::ones({2}), {.group = mesh.get_group("dp")});
-  ASSERT_EQ(collective_report().rows().size(), 1U);
-  EXPECT_EQ(collective_report().rows()[0].group_label, "mesh_dp");
+  ASSERT_EQ(collective_record().totals().size(), 1U);
+  EXPECT_EQ(collective_record().totals()[0].group->label, "mesh_dp");
 }
 
 TEST(DeviceMesh, RefusesWhatDoesNotFit) {

@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <polyrank/core/errors.h>
-#include <polyrank/report/collective_report.h>
+#include <polyrank/report/collective_record.h>
 #include <polyrank/world/functional_collectives.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <world/local_tensors.h>
@@ -41,10 +41,10 @@ TEST_F(FunctionalCollectivesTest, ShardAnotherDimension) {
 }
 
 TEST_F(FunctionalCollectivesTest, CoalescedOnesAreOneLaunch) {
-  collective_report().reset();
+  collective_record().reset();
   const Tensors sums = functional::all_reduce_coalesced({x_, x_ * 2});
   EXPECT_THAT(values_on_rank(sums[1], 0), ElementsAre(22, 44));
-  EXPECT_EQ(collective_report().rows()[0].num_launches, 1);
+  EXPECT_EQ(collective_record().totals()[0].num_launches, 1);
   EXPECT_THAT(values_on_rank(functional::all_gather_into_tensor_coalesced({x_, x_ * 2})[1], 0),
               ElementsAre(2, 4, 20, 40));
   EXPECT_THAT(values_on_rank(functional::reduce_scatter_tensor_coalesced({x_, x_ * 2})[1], 0),
