@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from polyrank.install import names
-from polyrank.install.fully_shard import ADAPTED
+from polyrank.install import data_parallel, fully_shard, names
 
+_ADAPTED = (*fully_shard.ADAPTED, *data_parallel.ADAPTED)
 _ABSENT = object()  # the module did not have the name
 
 
@@ -37,7 +37,7 @@ class PlacedNames:
             *self._place_in(names.MODULE, names.OURS, names.OLDER),
             *self._place_in(names.C10D_MODULE, names.C10D_OURS, {}),
         ]
-        for owner, name, make in ADAPTED:
+        for owner, name, make in _ADAPTED:
             original = vars(owner)[name]
             if isinstance(owner, ModuleType):
                 self._replace_everywhere({id(original): (original, make(original))})

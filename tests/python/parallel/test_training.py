@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Iterator
 
@@ -11,12 +12,16 @@ import torch
 from parallel.training_programs import (
     ALL,
     BFLOAT16,
+    HALVES,
     PROGRAMS,
     Training,
+    batches_of_ranks,
     make_batches,
     make_model,
     mesh_of,
     shard_fully,
+    tensor_parallel,
+    train,
     train_in_lockstep,
     train_on_one_device,
     whole,
@@ -28,6 +33,7 @@ from torch.distributed.tensor.parallel import (
     loss_parallel,
     parallelize_module,
 )
+from torch.distributed.tensor.parallel.ddp import _reconstruct_dtensor
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +89,18 @@ def test_each_rank_holds_its_own_shard(world4: None) -> None:
     assert isinstance(weight, DTensor)
     for rank in range(4):
         assert torch.equal(weight.to_local().detach().on_rank(rank), before.chunk(4)[rank])
+
+
+def test_data_parallel_over_tensor_parallel(world4: None) -> None:
+    mesh = mesh_of(2, 2)
+    model = tensor_parallel(make_model(), mesh["tp"])
+    wrapped = nn.parallel.DistributedDataParallel(model, device_mesh=mesh["dp"])
+    losses = train(wrapped, HALVES, batches_of_ranks(HALVES))
+    _reconstruct_dtensor(wrapped.module, None)
+    # They are parameters of the module no longer.
+    names = [name for name, _ in make_model().named_parameters()]
+    weights = {name: whole(operator.attrgetter(name)(model)) for name in names}
+    compare((losses, weights), HALVES, 1e-5)
 
 
 def test_loss_parallel(world4: None) -> None:
