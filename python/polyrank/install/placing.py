@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from polyrank.fake.entry import ADAPTED as FAKE_WORLD
 from polyrank.install import names
 from polyrank.install.fully_shard import ADAPTED
 
@@ -36,13 +37,16 @@ class PlacedNames:
         missing = [
             *self._place_in(names.MODULE, names.OURS, names.OLDER),
             *self._place_in(names.C10D_MODULE, names.C10D_OURS, {}),
+            *self._place_in(names.FAKE_MODULE, names.FAKE_OURS, {}),
         ]
-        for owner, name, make in ADAPTED:
+        held_by_modules: dict[int, tuple[Any, Any]] = {}
+        for owner, name, make in (*ADAPTED, *FAKE_WORLD):
             original = vars(owner)[name]
             if isinstance(owner, ModuleType):
-                self._replace_everywhere({id(original): (original, make(original))})
+                held_by_modules[id(original)] = original, make(original)
             else:
                 self._replace(owner, name, original, make(original))
+        self._replace_everywhere(held_by_modules)
         self._warn(missing)
 
     def restore(self) -> None:
