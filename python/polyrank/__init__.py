@@ -11,6 +11,7 @@ from polyrank.errors import (
     UnsupportedOpError,
     UsageError,
 )
+from polyrank.fake import fake_world
 from polyrank.install import install, uninstall
 from polyrank.local_int_node import LocalIntNode
 from polyrank.local_tensor import LocalTensor
@@ -46,6 +47,7 @@ __all__ = [
     "UnsupportedOpError",
     "UsageError",
     "enabled_local_tensor_mode",
+    "fake_world",
     "install",
     "local_tensor_mode",
     "lockstep",

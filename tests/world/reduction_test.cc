@@ -129,5 +129,33 @@ TEST(FoldMembers, RefusesWhatBackendsRefuse) {
               ThrowsMessage<UnsupportedOpError>(HasSubstr("names no operation")));
 }
 
+TEST(FoldEqualMembers, GivesTheFoldInOnePass) {
+  const at::Tensor x = at::arange(8, at::kFloat) - 3;
+  for (const std::int64_t num_members : {1, 2, 3, 7}) {
+    const std::vector<at::Tensor> members(static_cast<std::size_t>(num_members), x);
+    for (const ReduceOp op : {ReduceOp::kSum, ReduceOp::kAvg, ReduceOp::kProduct, ReduceOp::kMin,
+                              ReduceOp::kMax, ReduceOp::kPremulSum}) {
+      EXPECT_TRUE(at::equal(fold_equal_members(op, x, num_members), fold_members(op, members)))
+          << to_string(op) << num_members;
+    }
+    for (const c10::ScalarType dtype : {at::kInt, at::kChar, at::kByte, at::kBool}) {
+      const at::Tensor ints = at::arange(8, at::kInt).to(dtype);
+      const std::vector<at::Tensor> int_members(static_cast<std::size_t>(num_members), ints);
+      for (const ReduceOp op :
+           {ReduceOp::kSum, ReduceOp::kProduct, ReduceOp::kBand, ReduceOp::kBor, ReduceOp::kBxor}) {
+        EXPECT_TRUE(
+            at::equal(fold_equal_members(op, ints, num_members), fold_members(op, int_members)))
+            << to_string(op) << num_members << dtype;
+      }
+    }
+  }
+}
+
+TEST(FoldEqualMembers, AMillionMembersAreOneMultiplication) {
+  const at::Tensor sum = fold_equal_members(ReduceOp::kSum, at::full({1}, 100, at::kChar), 1000003);
+  EXPECT_EQ(sum.item<std::int64_t>(), static_cast<std::int8_t>(100 * 1000003));
+  EXPECT_THROW(fold_equal_members(ReduceOp::kSum, at::ones({1}), 0), UsageError);
+}
+
 }  // namespace
 }  // namespace polyrank

@@ -4,7 +4,8 @@
 
 namespace polyrank {
 
-CompletedWork::CompletedWork(std::vector<at::Tensor> results) : results_(std::move(results)) {}
+CompletedWork::CompletedWork(std::vector<at::Tensor> results, int group_rank, c10d::OpType op_type)
+    : RecordedWork(group_rank, op_type), results_(std::move(results)) {}
 
 c10::intrusive_ptr<CompletedWork> CompletedWork::make(std::vector<at::Tensor> results) {
   return c10::make_intrusive<CompletedWork>(std::move(results));

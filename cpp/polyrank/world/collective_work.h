@@ -12,12 +12,13 @@ namespace polyrank {
 
 // In lockstep a collective has happened by the time that its launch returns, so there is nothing
 // to wait for, asked for asynchronously or not.
-class POLYRANK_API CompletedWork final : public RecordedWork {
+class POLYRANK_API CompletedWork : public RecordedWork {
  public:
   // `results`: the tensors that the collective wrote, as Work::result() gives them.
   static c10::intrusive_ptr<CompletedWork> make(std::vector<at::Tensor> results);
 
-  explicit CompletedWork(std::vector<at::Tensor> results);
+  explicit CompletedWork(std::vector<at::Tensor> results, int group_rank = -1,
+                         c10d::OpType op_type = c10d::OpType::UNKNOWN);
 
   bool isCompleted() override { return true; }
   bool isSuccess() const override { return true; }

@@ -191,4 +191,23 @@ at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
   return total;
 }
 
+at::Tensor fold_equal_members(ReduceOp op, const at::Tensor& member, std::int64_t num_members) {
+  if (num_members <= 0) {
+    throw UsageError(str_cat("a reduction needs 1 or more members; got ", num_members, "."));
+  }
+  check_applies(op, member);
+  const bool is_bool = member.scalar_type() == c10::kBool;  // adds as "or", multiplies as "and"
+  const bool is_plain_sum = op == ReduceOp::kSum || op == ReduceOp::kPremulSum;
+  if (is_plain_sum && !is_bool) {
+    return at::mul(member, num_members);
+  }
+  if (op == ReduceOp::kProduct && !is_bool) {
+    return at::pow(member, num_members);
+  }
+  if (op == ReduceOp::kBxor && num_members % 2 == 0) {
+    return at::zeros_like(member);
+  }
+  return member.clone();
+}
+
 }  // namespace polyrank

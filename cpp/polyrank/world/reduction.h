@@ -45,4 +45,12 @@ class POLYRANK_API ReductionOrderGuard {
 //       distinct ones.
 POLYRANK_API at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members);
 
+// fold_members() of `num_members` members that all hold `member`, whatever their number: sum gives
+// num_members * member, rounded once (a fold step by step may round otherwise), avg and those that
+// are idempotent give `member`.
+// Throws: as fold_members(), and UsageError if `num_members` is not positive.
+// Cost: one pass over the data.
+POLYRANK_API at::Tensor fold_equal_members(ReduceOp op, const at::Tensor& member,
+                                           std::int64_t num_members);
+
 }  // namespace polyrank

@@ -29,6 +29,7 @@ class World(StrEnum):
     """How ranks are run."""
 
     lockstep = "lockstep"
+    fake = "fake"
 
 
 class Device(StrEnum):
@@ -56,10 +57,18 @@ def run(
     script: Annotated[str, typer.Argument(help="The script, or with -m a module's name.")],
     arguments: Annotated[list[str] | None, typer.Argument(help="What the script gets.")] = None,
     world: Annotated[
-        World, typer.Option(help="**lockstep**: all ranks at the same line, one process.")
+        World,
+        typer.Option(
+            help="**lockstep**: all ranks at the same line, one process. **fake**: one rank alone; "
+            "what the others would send is what it sends."
+        ),
     ] = World.lockstep,
     ranks: Annotated[
         int | None, typer.Option(parser=_count, metavar="N", help="The world size.")
+    ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="R", help="The rank that runs in the fake world; default 0."),
     ] = None,
     nproc_per_node: Annotated[
         int | None,
@@ -91,6 +100,8 @@ def run(
 ) -> None:
     """Run a torch.distributed script on N ranks in this process, every rank's values exact.
 
+    With --world fake, run it as one of N ranks, with nobody to talk to.
+
     The script is an ordinary one: it calls init_process_group with any backend, get_rank(),
     DeviceMesh, collectives. get_rank() gives an int that differs between ranks; slicing and
     arithmetic take it as it is. A branch on it (if rank == 0:) can't go both ways at once and is
@@ -103,6 +114,7 @@ def run(
 
     - `polyrank run --world lockstep --ranks 64 train.py --epochs 2`
     - `polyrank run --nproc-per-node 8 --nnodes 4 -m my_package.train`
+    - `polyrank run --world fake --ranks 4096 --rank 17 train.py`
 
     **Exit codes** (else the script's own, from sys.exit)
 
@@ -117,14 +129,23 @@ def run(
     world_size = _world_size(ranks, nproc_per_node, nnodes)
     if not module and not Path(script).is_file():
         raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
+    if rank is not None and (world != World.fake or rank >= world_size):
+        raise typer.BadParameter(
+            f"a world of {world_size} ranks has no rank {rank}"
+            if world == World.fake
+            else f"all ranks run in the world {world.value}; --rank is for --world fake",
+            param_hint="--rank",
+        )
     options = RunOptions(
         script=script,
         arguments=tuple(arguments or ()),
         is_module=module,
+        world=world.value,
         world_size=world_size,
         local_world_size=nproc_per_node or world_size // nnodes,
         device=None if device is None else device.value,
         json_file=None if json_file is None else _writable(json_file),
+        rank=(rank or 0) if world == World.fake else None,
     )
     raise typer.Exit(run_program(options))
 

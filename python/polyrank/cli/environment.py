@@ -33,8 +33,14 @@ class _Environment(os._Environ):  # type: ignore[type-arg]
 
 
 @contextlib.contextmanager
-def torchrun_environment(world_size: int, local_world_size: int) -> Iterator[None]:
-    """Set what torchrun sets, threads included; put all back afterwards."""
+def torchrun_environment(
+    world_size: int, local_world_size: int, rank: int | None = None
+) -> Iterator[None]:
+    """Set what torchrun sets, threads included; put all back afterwards.
+
+    Without a rank the process is all of them: reading a variable that each has its own of is an
+    error.
+    """
     variables = {
         "WORLD_SIZE": str(world_size),
         "LOCAL_WORLD_SIZE": str(local_world_size),
@@ -46,13 +52,17 @@ def torchrun_environment(world_size: int, local_world_size: int) -> Iterator[Non
         # its work over another number of threads adds up in another order.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
+    if rank is not None:
+        of_rank = (rank, rank % local_world_size, rank // local_world_size, rank)
+        variables.update(zip(RANK_DEPENDENT, map(str, of_rank), strict=True))
     before = {name: os.environ.get(name) for name in variables}
     num_threads = torch.get_num_threads()
     if before["OMP_NUM_THREADS"] is None:
         torch.set_num_threads(1)  # torch read the variable when it was imported
     plain_class = os.environ.__class__
     os.environ.update(variables)
-    os.environ.__class__ = _Environment
+    if rank is None:
+        os.environ.__class__ = _Environment
     try:
         yield
     finally:

@@ -21,7 +21,7 @@ def json_document(
     """The content of the file: what was run, how it ended, and the counts of `report`."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "world": "lockstep",
+        "world": options.world,
         "script": options.script,
         "arguments": list(options.arguments),
         "is_module": options.is_module,

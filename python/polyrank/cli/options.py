@@ -13,7 +13,9 @@ class RunOptions:
     script: str  # a file, or with is_module a module's name
     arguments: tuple[str, ...]
     is_module: bool
+    world: str  # "lockstep" or "fake"
     world_size: int
     local_world_size: int  # ranks a node
     device: str | None  # "cpu", "cuda" or None: decide by what the machine has
     json_file: Path | None  # where to write the report; absolute
+    rank: int | None = None  # the one that runs, in the fake world

@@ -1,16 +1,18 @@
-"""init_process_group as a script in the lockstep world sees it."""
+"""init_process_group as a script that polyrank runs sees it."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
 
+from polyrank._C import FakeStore
 from polyrank.errors import UsageError
+from polyrank.fake import current_fake_world
 from polyrank.lockstep import init_lockstep_group
 
 
@@ -24,6 +26,38 @@ def lockstep_process_group(world_size: int, local_world_size: int) -> Iterator[N
         UsageError: the script asks for another world size than there are ranks.
     """
 
+    def get_node_local_rank(fallback_rank: int | None = None) -> int | torch.SymInt:
+        return dist.get_rank() % local_world_size
+
+    with _placed(
+        (_init_for(world_size, lambda: init_lockstep_group(world_size)), dist, distributed_c10d),
+        (get_node_local_rank, dist, distributed_c10d),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def fake_process_group(world_size: int, rank: int) -> Iterator[None]:
+    """Let `init_process_group`, with whatever arguments, make the group of a fake world.
+
+    Requires: `polyrank.install()` was called.
+
+    Raises (from the script's call):
+        UsageError: the script asks for another world size than there are ranks.
+    """
+    init_fake_group = dist.init_process_group
+
+    def make_group() -> None:
+        init_fake_group("fake", rank=rank, world_size=world_size, store=FakeStore())
+        world = current_fake_world()
+        assert world is not None
+        world.takes_any_backend = True
+
+    with _placed((_init_for(world_size, make_group), dist, distributed_c10d)):
+        yield
+
+
+def _init_for(number_of_ranks: int, make_group: Callable[[], None]) -> Callable[..., None]:
     def init_process_group(
         backend: str | None = None,
         init_method: str | None = None,
@@ -46,21 +80,21 @@ def lockstep_process_group(world_size: int, local_world_size: int) -> Iterator[N
                 f"the script says that it is rank {rank}, but the run has ranks "
                 f"0..{number_of_ranks - 1}"
             )
-        init_lockstep_group(number_of_ranks)
+        make_group()
 
-    def get_node_local_rank(fallback_rank: int | None = None) -> int | torch.SymInt:
-        return dist.get_rank() % local_world_size
+    return init_process_group
 
-    number_of_ranks = world_size
-    replacements: list[tuple[Any, Any]] = [
-        *((owner, init_process_group) for owner in (dist, distributed_c10d, device_mesh)),
-        *((owner, get_node_local_rank) for owner in (dist, distributed_c10d)),
-    ]
+
+@contextlib.contextmanager
+def _placed(*replacements: tuple[Any, ...]) -> Iterator[None]:
+    """Functions, each followed by the modules that it is placed in, until the run is over."""
     with contextlib.ExitStack() as stack:
-        for owner, function in replacements:
+        for function, *owners in replacements:
             name = function.__name__
-            stack.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, function)
+            for owner in (*owners, device_mesh):
+                if hasattr(owner, name):
+                    stack.callback(setattr, owner, name, getattr(owner, name))
+                    setattr(owner, name, function)
         try:
             yield
         finally:

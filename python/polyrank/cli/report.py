@@ -30,6 +30,7 @@ class RunReport:
     """The counts of one run."""
 
     world_size: int
+    rank: int | None  # the one that ran, in the fake world; None: all
     collectives: list[CollectiveRow]
     cohort_calls: int  # operator calls that were made
     rank_calls: int  # operator calls that one per rank would have been
@@ -42,6 +43,7 @@ class RunMeter:
     """Counts from its making on; read() gives what came since."""
 
     world_size: int
+    rank: int | None = None
     started: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
@@ -64,6 +66,7 @@ class RunMeter:
         ]
         return RunReport(
             world_size=self.world_size,
+            rank=self.rank,
             collectives=rows,
             cohort_calls=cohort_calls,
             rank_calls=rank_calls,
@@ -90,13 +93,21 @@ def print_report(report: RunReport) -> None:
                 f"{row.input_bytes:,}",
             )
         console.print(table)
+    _print_summary(console, report)
+
+
+def _print_summary(console: Console, report: RunReport) -> None:
     saved = 1 - report.cohort_calls / report.rank_calls if report.rank_calls else 0.0
-    summary = Table(title=f"{report.world_size:,} ranks in one process", show_header=False)
+    title = f"{report.world_size:,} ranks in one process"
+    if report.rank is not None:
+        title = f"rank {report.rank:,} of {report.world_size:,}, alone"
+    summary = Table(title=title, show_header=False)
     summary.add_column("what")
     summary.add_column("value", justify="right")
-    summary.add_row("operator calls, one per rank", f"{report.rank_calls:,}")
-    summary.add_row("operator calls, one per cohort", f"{report.cohort_calls:,}")
-    summary.add_row("saved", f"{saved:.1%}")
+    if report.rank is None:
+        summary.add_row("operator calls, one per rank", f"{report.rank_calls:,}")
+        summary.add_row("operator calls, one per cohort", f"{report.cohort_calls:,}")
+        summary.add_row("saved", f"{saved:.1%}")
     summary.add_row("seconds", f"{report.seconds:.1f}")
     summary.add_row("peak memory", f"{report.peak_memory_bytes / 2**20:,.0f} MiB")
     console.print(summary)

@@ -1,4 +1,4 @@
-"""Runs one program in the lockstep world."""
+"""Runs one program in the lockstep or the fake world."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polyrank.cli.device import cuda_on_cpu
 from polyrank.cli.environment import torchrun_environment
 from polyrank.cli.json_report import json_document, write_json
 from polyrank.cli.options import RunOptions
-from polyrank.cli.process_group import lockstep_process_group
+from polyrank.cli.process_group import fake_process_group, lockstep_process_group
 from polyrank.cli.report import RunMeter, print_report
 from polyrank.errors import CollectiveError, DivergenceError, UnsupportedOpError
 from polyrank.install import install, uninstall
@@ -36,8 +36,8 @@ _EXIT_NO_REPORT = 6
 
 
 def run_program(options: RunOptions) -> int:
-    """Run the program on all ranks, report what it did, and return the exit code."""
-    meter = RunMeter(options.world_size)
+    """Run the program, report what it did, and return the exit code."""
+    meter = RunMeter(options.world_size, options.rank)
     exit_code = 0
     error: BaseException | None = None
     try:
@@ -66,13 +66,28 @@ def _world(options: RunOptions) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         install()
         stack.callback(uninstall)
-        stack.enter_context(torchrun_environment(options.world_size, options.local_world_size))
-        stack.enter_context(known_process_groups())
-        stack.enter_context(lockstep_process_group(options.world_size, options.local_world_size))
+        stack.enter_context(
+            torchrun_environment(options.world_size, options.local_world_size, options.rank)
+        )
+        stack.enter_context(_process_group(options))
         if use_cpu:
             stack.enter_context(cuda_on_cpu(options.local_world_size))
-        stack.enter_context(LocalTensorMode(options.world_size))
+        if options.rank is None:
+            stack.enter_context(LocalTensorMode(options.world_size))
         yield
+
+
+@contextlib.contextmanager
+def _process_group(options: RunOptions) -> Iterator[None]:
+    if options.rank is not None:
+        with fake_process_group(options.world_size, options.rank):
+            yield
+    else:
+        with (
+            known_process_groups(),
+            lockstep_process_group(options.world_size, options.local_world_size),
+        ):
+            yield
 
 
 def _mentions_cuda(options: RunOptions) -> bool:
@@ -100,7 +115,8 @@ def _progress(options: RunOptions) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    with console.status(f"{options.script} on {options.world_size:,} ranks"):
+    which = "" if options.rank is None else f"rank {options.rank:,} of "
+    with console.status(f"{options.script} on {which}{options.world_size:,} ranks"):
         yield
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from polyrank import rank_functions
+from polyrank import fake, rank_functions
 from polyrank.install import collectives, rank_functions_of_torch, rank_states
 from polyrank.install.device_mesh import LocalDeviceMesh
 from polyrank.install.mode import LocalTensorMode
@@ -24,6 +24,7 @@ from polyrank.local_tensor_mode import (
 KNOWN_TORCH = "2.13.0"
 MODULE = "torch.distributed._local_tensor"
 C10D_MODULE = "torch.distributed._local_tensor._c10d"
+FAKE_MODULE = "torch.testing._internal.distributed.fake_pg"
 
 # --- Ours ---------------------------------------------------------------------------------------
 
@@ -56,6 +57,13 @@ OLDER: dict[str, Any] = {
 }
 
 C10D_OURS: dict[str, Any] = collectives.LOCAL_COLLECTIVES
+
+# Its backend "fake" looks FakeProcessGroup up when it makes a group.
+FAKE_OURS: dict[str, Any] = {
+    "FakeProcessGroup": fake.FakeProcessGroup,
+    "FakeStore": fake.FakeStore,
+    "_create_fake_pg": fake._create_fake_pg,
+}
 
 # --- PyTorch's, which work on our classes as they are -------------------------------------------
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from polyrank.fake import entry as fake_world
 from polyrank.install import data_parallel, fully_shard, names
 
-_ADAPTED = (*fully_shard.ADAPTED, *data_parallel.ADAPTED)
+_ADAPTED = (*fully_shard.ADAPTED, *data_parallel.ADAPTED, *fake_world.ADAPTED)
 _ABSENT = object()  # the module did not have the name
 
 
@@ -36,13 +37,16 @@ class PlacedNames:
         missing = [
             *self._place_in(names.MODULE, names.OURS, names.OLDER),
             *self._place_in(names.C10D_MODULE, names.C10D_OURS, {}),
+            *self._place_in(names.FAKE_MODULE, names.FAKE_OURS, {}),
         ]
+        held_by_modules: dict[int, tuple[Any, Any]] = {}
         for owner, name, make in _ADAPTED:
             original = vars(owner)[name]
             if isinstance(owner, ModuleType):
-                self._replace_everywhere({id(original): (original, make(original))})
+                held_by_modules[id(original)] = original, make(original)
             else:
                 self._replace(owner, name, original, make(original))
+        self._replace_everywhere(held_by_modules)
         self._warn(missing)
 
     def restore(self) -> None:

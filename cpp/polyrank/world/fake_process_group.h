@@ -1,0 +1,154 @@
+// The process group of a rank that has nobody to talk to.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <polyrank/core/export.h>
+#include <polyrank/report/collective_record.h>
+#include <polyrank/world/collective_call.h>
+#include <polyrank/world/fake_checks.h>
+#include <polyrank/world/fake_member.h>
+#include <polyrank/world/fake_options.h>
+#include <polyrank/world/fake_work.h>
+#include <polyrank/world/sent_messages.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <torch/csrc/distributed/c10d/Backend.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <vector>
+
+namespace polyrank {
+
+// Runs each collective and point-to-point of c10d::Backend for one rank alone: checks the
+// arguments as a real group would, counts the launch, fills the outputs as the options say, and
+// gives a Work that is complete.
+//
+// Thread rule: as c10d's backends: launches of one group come from one thread at a time.
+//
+// Invariants: (1) every output that a rank gets is written before its Work's wait() returns, unless
+// the values are kPyTorch; (2) sequence numbers count collectives, from 0.
+class POLYRANK_API FakeProcessGroup final : public c10d::Backend {
+ public:
+  using Tensors = std::vector<at::Tensor>;
+  using Work = c10::intrusive_ptr<c10d::Work>;
+  using Options = c10::intrusive_ptr<FakeOptions>;
+
+  // A group of the ranks 0..size-1.
+  // Throws: UsageError if `rank` is not one of them. `options`: null for PyTorch's defaults and
+  // ours.
+  static c10::intrusive_ptr<FakeProcessGroup> create(
+      int rank, int size, const c10::intrusive_ptr<c10d::Backend::Options>& options = {});
+
+  // A group of a world that can become another rank.
+  // Throws: UsageError if its rank is not in it, or the options are another backend's.
+  static c10::intrusive_ptr<FakeProcessGroup> of_member(
+      FakeMember member, const c10::intrusive_ptr<c10d::Backend::Options>& options = {});
+
+  FakeProcessGroup(FakeMember member, Options options);
+
+  const FakeMember& member() const noexcept { return member_; }
+  const Options& options() const noexcept { return options_; }
+
+  const std::string getBackendName() const override { return "fake"; }
+  c10::intrusive_ptr<c10d::Backend::Options> getBackendOptions() override { return options_; }
+
+  // What a receive of that tag, dtype and size gets, until this rank sends such a message itself.
+  void expect_message(const at::Tensor& message, std::int64_t tag) { sent_->add(tag, message); }
+
+  bool supportsCoalescing() const override { return true; }
+  bool supportsSplitting() const override { return true; }
+  void startCoalescing() override;
+  Work endCoalescing() override;
+
+  Work broadcast(Tensors& tensors, const c10d::BroadcastOptions& options) override;
+  Work allreduce(Tensors& tensors, const c10d::AllreduceOptions& options) override;
+  Work allreduce_sparse(Tensors& tensors, const c10d::AllreduceOptions& options) override;
+  Work allreduce_coalesced(Tensors& tensors,
+                           const c10d::AllreduceCoalescedOptions& options) override;
+  Work reduce(Tensors& tensors, const c10d::ReduceOptions& options) override;
+  Work allgather(std::vector<Tensors>& outputs, Tensors& inputs,
+                 const c10d::AllgatherOptions& options) override;
+  Work _allgather_base(at::Tensor& output, at::Tensor& input,
+                       const c10d::AllgatherOptions& options) override;
+  Work allgather_coalesced(std::vector<Tensors>& outputs, Tensors& inputs,
+                           const c10d::AllgatherOptions& options) override;
+  Work allgather_into_tensor_coalesced(Tensors& outputs, Tensors& inputs,
+                                       const c10d::AllgatherOptions& options) override;
+  Work gather(std::vector<Tensors>& outputs, Tensors& inputs,
+              const c10d::GatherOptions& options) override;
+  Work scatter(Tensors& outputs, std::vector<Tensors>& inputs,
+               const c10d::ScatterOptions& options) override;
+  Work reduce_scatter(Tensors& outputs, std::vector<Tensors>& inputs,
+                      const c10d::ReduceScatterOptions& options) override;
+  Work _reduce_scatter_base(at::Tensor& output, at::Tensor& input,
+                            const c10d::ReduceScatterOptions& options) override;
+  Work reduce_scatter_tensor_coalesced(Tensors& outputs, Tensors& inputs,
+                                       const c10d::ReduceScatterOptions& options) override;
+  Work alltoall_base(at::Tensor& output, at::Tensor& input,
+                     std::vector<std::int64_t>& output_split_sizes,
+                     std::vector<std::int64_t>& input_split_sizes,
+                     const c10d::AllToAllOptions& options) override;
+  Work alltoall(Tensors& outputs, Tensors& inputs, const c10d::AllToAllOptions& options) override;
+  Work send(Tensors& tensors, int peer, int tag) override;
+  Work recv(Tensors& tensors, int peer, int tag) override;
+  Work recvAnysource(Tensors& tensors, int tag) override;
+  Work barrier(const c10d::BarrierOptions& options) override;
+  void monitoredBarrier(const c10d::BarrierOptions& options, bool wait_all_ranks) override;
+
+  void setSequenceNumberForGroup() override {}
+  std::uint64_t getSequenceNumberForGroup() override { return sequence_number_; }
+  void setTimeout(std::chrono::milliseconds timeout) override { options_->timeout = timeout; }
+  c10d::ErrorType getError() override { return c10d::ErrorType::SUCCESS; }
+  void enableCollectivesTiming() override {}
+  void waitForPendingWorks() override {}
+
+  // A group of these group ranks, in this order. Null if this rank is not among them.
+  // Throws: UsageError if one is not of this group, or repeated.
+  c10::intrusive_ptr<c10d::Backend> split(
+      const c10::intrusive_ptr<c10d::Store>& store, const std::vector<int>& ranks,
+      const c10::intrusive_ptr<c10d::Backend::Options>& options) override;
+  // A group of `size` ranks in which this one is `rank`: who the others are, nobody says.
+  c10::intrusive_ptr<c10d::Backend> merge(const c10::intrusive_ptr<c10d::Store>& store,
+                                          const c10::intrusive_ptr<c10d::Backend::Options>& options,
+                                          const int& rank, const int& size) override;
+
+  // After either, a launch is an error.
+  void abort() override { is_shut_down_ = true; }
+  void shutdown() override { is_shut_down_ = true; }
+
+ private:
+  Work launch(CollectiveCall call, c10d::OpType op_type);
+  Work launch_message(CollectiveCall call, c10d::OpType op_type);
+  void check(const CollectiveCall& call) const;
+  LaunchId record(const CollectiveCall& call, std::int64_t start_ns);
+  const std::shared_ptr<const LaunchGroup>& launch_group();
+  FakeWorkState new_work(const CollectiveCall& call, c10d::OpType op_type) const;
+  Work finish(const CollectiveCall& call, FakeWorkState state, std::int64_t start_ns);
+  FakeCaller caller() const;
+
+  FakeMember member_;
+  std::shared_ptr<const LaunchGroup> launch_group_;  // as of launch_group_rank_
+  std::int64_t launch_group_rank_ = -1;
+  Options options_;
+  std::shared_ptr<SentMessages> sent_ = std::make_shared<SentMessages>();
+  std::atomic<std::uint64_t> sequence_number_ = 0;
+  std::atomic<bool> is_shut_down_ = false;
+  std::vector<FakeWorkState> coalesced_;
+  int num_coalescing_ = 0;  // started and not ended
+};
+
+// A process group of c10d whose rank is the one that runs at the moment.
+class POLYRANK_API FakeGroup final : public c10d::ProcessGroup {
+ public:
+  FakeGroup(c10::intrusive_ptr<c10d::Store> store,
+            const c10::intrusive_ptr<FakeProcessGroup>& backend,
+            const std::vector<c10::DeviceType>& devices);
+  int getRank() const override { return static_cast<int>(backend_->member().group_rank()); }
+
+ private:
+  c10::intrusive_ptr<FakeProcessGroup> backend_;
+};
+
+}  // namespace polyrank

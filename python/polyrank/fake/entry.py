@@ -1,0 +1,99 @@
+"""Into the fake world and out again."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, Literal
+
+import torch.distributed as dist
+from torch.distributed import distributed_c10d
+from torch.distributed.device_mesh import DeviceMesh
+
+from polyrank._C import FakeProcessGroup, FakeStore
+from polyrank.errors import UsageError
+from polyrank.fake.functions import FUNCTIONS, is_on
+from polyrank.fake.mesh import METHODS
+from polyrank.fake.objects import OBJECT_FUNCTIONS
+from polyrank.fake.world import FakeWorld, current_fake_world
+
+__all__ = ["ADAPTED", "fake_world"]
+
+# Owner, name, and what makes ours of the original: what a fake world replaces in torch.
+ADAPTED: list[tuple[Any, str, Callable[..., Any]]] = [
+    *((distributed_c10d, name, make) for name, make in FUNCTIONS.items()),
+    *((distributed_c10d, name, make) for name, make in OBJECT_FUNCTIONS.items()),
+    *((DeviceMesh, name, make) for name, make in METHODS.items()),
+]
+
+
+@contextlib.contextmanager
+def fake_world(
+    world_size: int,
+    rank: int = 0,
+    *,
+    values: Literal["mirror", "pytorch", "refuse"] = "mirror",
+    checks: bool = True,
+) -> Iterator[FakeWorld]:
+    """Run the block as one rank of `world_size`, with nobody to talk to.
+
+    Sets up torch.distributed's default process group, and takes it down afterwards. Meshes and
+    groups cost the same at any world size. `values`: what the tensors hold that other ranks would
+    have sent; `checks`: whether what a real group would refuse is an error. docs/worlds.md tells.
+
+    Raises:
+        UsageError: a default process group exists.
+        CollectiveError: the world has no such rank.
+
+    Example:
+        with polyrank.fake_world(world_size=1_048_576, rank=17):
+            mesh = init_device_mesh("cpu", (131_072, 8), mesh_dim_names=("dp", "tp"))
+    """
+    if dist.is_initialized():
+        raise UsageError(
+            "torch.distributed is initialized already; call destroy_process_group() before "
+            "polyrank.fake_world()"
+        )
+    excepthook = sys.excepthook
+    with fake_functions():
+        distributed_c10d.init_process_group(
+            "fake",
+            rank=rank,
+            world_size=world_size,
+            store=FakeStore(),
+            pg_options=FakeProcessGroup.Options(values=values, checks=checks),
+        )
+        try:
+            world = current_fake_world()
+            assert world is not None
+            yield world
+        finally:
+            sys.excepthook = excepthook  # init_process_group() puts one above it each time
+            if dist.is_initialized():
+                dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def fake_functions() -> Iterator[None]:
+    """Within this context, "fake" groups are ours, in whatever module holds torch's functions."""
+    if is_on():
+        yield
+        return
+    ours: dict[int, tuple[Any, Any]] = {}  # by id of the original, which modules hold
+    with contextlib.ExitStack() as stack:
+        for owner, name, make in ADAPTED:
+            original = vars(owner)[name]
+            if isinstance(owner, ModuleType):
+                ours[id(original)] = original, make(original)
+            else:
+                stack.callback(setattr, owner, name, original)
+                setattr(owner, name, make(original))
+        for module in list(sys.modules.values()):
+            if isinstance(module, ModuleType) and not module.__name__.startswith("polyrank"):
+                for name, value in list(vars(module).items()):
+                    if id(value) in ours and ours[id(value)][0] is value:
+                        stack.callback(setattr, module, name, value)
+                        setattr(module, name, ours[id(value)][1])
+        yield

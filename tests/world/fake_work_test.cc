@@ -1,0 +1,52 @@
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/world/fake_work.h>
+#include <world/local_tensors.h>
+
+namespace polyrank {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+TEST(FakeWork, IsCompleteAndTellsWhatItWasMadeWith) {
+  const at::Tensor result = at::ones({2});
+  const auto work = c10::make_intrusive<FakeWork>(FakeWorkState{.results = {result},
+                                                                .group_rank = 3,
+                                                                .op_type = c10d::OpType::RECV,
+                                                                .sequence_number = 7,
+                                                                .source_rank = 2});
+  EXPECT_TRUE(work->isCompleted());
+  EXPECT_TRUE(work->wait(kNoTimeout));
+  EXPECT_EQ(work->sourceRank(), 2);
+  EXPECT_EQ(work->getSequencenumber(), 7U);
+  EXPECT_EQ(work->retrieveOpType(), c10d::OpType::RECV);
+  EXPECT_TRUE(work->getFuture()->value().toTensorVector().at(0).is_same(result));
+}
+
+TEST(FakeWork, LooksForMessagesOnceMoreWhenItIsWaitedFor) {
+  const auto sent = std::make_shared<SentMessages>();
+  const at::Tensor buffer = at::full({2}, 77.0F);
+  const auto work = c10::make_intrusive<FakeWork>(
+      FakeWorkState{.pending = {{.buffer = buffer, .tag = 1, .sent = sent}}, .refuses = true});
+  sent->add(1, at::ones({2}));
+  work->wait(kNoTimeout);
+  EXPECT_EQ(values(buffer), (std::vector<float>{1, 1}));
+}
+
+TEST(FakeWork, RefusesWhatIsUnknownOnlyWhereAskedTo) {
+  const auto sent = std::make_shared<SentMessages>();
+  const at::Tensor buffer = at::full({2}, 77.0F);
+  FakeWorkState state{.pending = {{.buffer = buffer, .tag = 1, .sent = sent}}};
+  c10::make_intrusive<FakeWork>(state)->wait(kNoTimeout);
+  EXPECT_EQ(values(buffer), (std::vector<float>{0, 0}));
+  state.refuses = true;
+  state.description = "group \"pp\" (ranks 0-3), rank 1: recv";
+  EXPECT_THAT([&] { c10::make_intrusive<FakeWork>(state)->wait(kNoTimeout); },
+              ThrowsMessage<CollectiveError>(HasSubstr("a message float32[2] with tag 1")));
+}
+
+}  // namespace
+}  // namespace polyrank
