@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from polyrank.install import data_parallel, fully_shard, names
+from polyrank.install import checkpoint, data_parallel, fully_shard, names
 
-_ADAPTED = (*fully_shard.ADAPTED, *data_parallel.ADAPTED)
+_ADAPTED = (*fully_shard.ADAPTED, *data_parallel.ADAPTED, *checkpoint.ADAPTED)
 _ABSENT = object()  # the module did not have the name
 
 
