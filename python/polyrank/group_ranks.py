@@ -18,6 +18,7 @@ import torch.distributed as dist
 from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
+from polyrank.one_rank import OneRank
 from polyrank.process_groups import group_rank_of_ranks, groups_of_family
 from polyrank.rank_dependent_numbers import rank_dependent_int
 
@@ -33,7 +34,10 @@ def _mode_for_caller(*ranks: object) -> LocalTensorMode | None:
         return None
     caller = sys._getframe(2).f_code.co_filename
     asks_about_all = any(isinstance(rank, torch.SymInt) for rank in ranks)
-    return mode if asks_about_all or not caller.startswith(_TORCH_FOLDER) else None
+    has_one_answer = isinstance(mode, OneRank)
+    if asks_about_all or has_one_answer or not caller.startswith(_TORCH_FOLDER):
+        return mode
+    return None
 
 
 def _own_group_rank(mode: LocalTensorMode, group: dist.ProcessGroup | None) -> int | torch.SymInt:

@@ -12,9 +12,14 @@ from typing import Any
 import torch
 
 from polyrank.fake import entry as fake_world
-from polyrank.install import data_parallel, fully_shard, names
+from polyrank.install import checkpoint, data_parallel, fully_shard, names
 
-_ADAPTED = (*fully_shard.ADAPTED, *data_parallel.ADAPTED, *fake_world.ADAPTED)
+_ADAPTED = (
+    *fully_shard.ADAPTED,
+    *data_parallel.ADAPTED,
+    *checkpoint.ADAPTED,
+    *fake_world.ADAPTED,
+)
 _ABSENT = object()  # the module did not have the name
 
 
