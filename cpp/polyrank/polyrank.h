@@ -1,4 +1,4 @@
-// All that a C++ program needs to run ranks in lockstep; see examples/cpp.
+// All that a C++ program needs to run ranks, in lockstep (see examples/cpp) or as threads.
 #pragma once
 
 #include <polyrank/core/errors.h>
@@ -12,3 +12,4 @@
 #include <polyrank/world/messages.h>
 #include <polyrank/world/rank_functions.h>
 #include <polyrank/world/reduction.h>
+#include <polyrank/world/run_ranks.h>

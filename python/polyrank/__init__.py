@@ -30,6 +30,7 @@ from polyrank.rank_functions import (
     reconcile_args,
     tensor_map,
 )
+from polyrank.rank_threads import RanksFailedError, run_ranks
 
 __all__ = [
     "Cohort",
@@ -43,6 +44,7 @@ __all__ = [
     "LocalTensor",
     "LocalTensorMode",
     "PerRank",
+    "RanksFailedError",
     "RankSet",
     "UnsupportedOpError",
     "UsageError",
@@ -58,6 +60,7 @@ __all__ = [
     "reconcile",
     "reconcile_args",
     "reduction_order",
+    "run_ranks",
     "set_num_cohort_threads",
     "tensor_map",
     "uninstall",

@@ -10,4 +10,5 @@ PYBIND11_MODULE(_C, module) {
   polyrank::init_lockstep_mode(module);
   polyrank::init_collective(module);
   polyrank::init_fake_world(module);
+  polyrank::init_threads_world(module);
 }

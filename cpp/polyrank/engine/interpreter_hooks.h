@@ -6,6 +6,7 @@
 #include <polyrank/core/export.h>
 
 #include <exception>
+#include <functional>
 #include <optional>
 
 namespace polyrank {
@@ -30,6 +31,10 @@ struct InterpreterHooks {
 
   // Whether the calling thread holds the interpreter's lock.
   bool (*holds_interpreter)() = nullptr;
+
+  // Runs `wait`, which waits for another thread, without the interpreter's lock, whether the
+  // calling thread holds it or not.
+  void (*without_interpreter)(const std::function<void()>& wait) = nullptr;
 
   // Rethrows a polyrank::Error as an exception that PyTorch's bindings raise with its own type.
   void (*rethrow)(const std::exception_ptr& error) = nullptr;

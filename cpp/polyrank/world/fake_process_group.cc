@@ -86,7 +86,7 @@ c10::intrusive_ptr<FakeProcessGroup> FakeProcessGroup::of_member(
 }
 
 FakeProcessGroup::FakeProcessGroup(FakeMember member, Options options)
-    : c10d::Backend(checked_group_rank(member), static_cast<int>(member.group_size())),
+    : TableBackend(checked_group_rank(member), static_cast<int>(member.group_size())),
       member_(std::move(member)),
       options_(std::move(options)) {}
 

@@ -10,6 +10,7 @@
 #include <polyrank/world/fake_options.h>
 #include <polyrank/world/fake_work.h>
 #include <polyrank/world/sent_messages.h>
+#include <polyrank/world/table_backend.h>
 
 #include <atomic>
 #include <cstdint>
@@ -29,10 +30,8 @@ namespace polyrank {
 //
 // Invariants: (1) every output that a rank gets is written before its Work's wait() returns, unless
 // the values are kPyTorch; (2) sequence numbers count collectives, from 0.
-class POLYRANK_API FakeProcessGroup final : public c10d::Backend {
+class POLYRANK_API FakeProcessGroup final : public TableBackend {
  public:
-  using Tensors = std::vector<at::Tensor>;
-  using Work = c10::intrusive_ptr<c10d::Work>;
   using Options = c10::intrusive_ptr<FakeOptions>;
 
   // A group of the ranks 0..size-1.
@@ -62,41 +61,6 @@ class POLYRANK_API FakeProcessGroup final : public c10d::Backend {
   void startCoalescing() override;
   Work endCoalescing() override;
 
-  Work broadcast(Tensors& tensors, const c10d::BroadcastOptions& options) override;
-  Work allreduce(Tensors& tensors, const c10d::AllreduceOptions& options) override;
-  Work allreduce_sparse(Tensors& tensors, const c10d::AllreduceOptions& options) override;
-  Work allreduce_coalesced(Tensors& tensors,
-                           const c10d::AllreduceCoalescedOptions& options) override;
-  Work reduce(Tensors& tensors, const c10d::ReduceOptions& options) override;
-  Work allgather(std::vector<Tensors>& outputs, Tensors& inputs,
-                 const c10d::AllgatherOptions& options) override;
-  Work _allgather_base(at::Tensor& output, at::Tensor& input,
-                       const c10d::AllgatherOptions& options) override;
-  Work allgather_coalesced(std::vector<Tensors>& outputs, Tensors& inputs,
-                           const c10d::AllgatherOptions& options) override;
-  Work allgather_into_tensor_coalesced(Tensors& outputs, Tensors& inputs,
-                                       const c10d::AllgatherOptions& options) override;
-  Work gather(std::vector<Tensors>& outputs, Tensors& inputs,
-              const c10d::GatherOptions& options) override;
-  Work scatter(Tensors& outputs, std::vector<Tensors>& inputs,
-               const c10d::ScatterOptions& options) override;
-  Work reduce_scatter(Tensors& outputs, std::vector<Tensors>& inputs,
-                      const c10d::ReduceScatterOptions& options) override;
-  Work _reduce_scatter_base(at::Tensor& output, at::Tensor& input,
-                            const c10d::ReduceScatterOptions& options) override;
-  Work reduce_scatter_tensor_coalesced(Tensors& outputs, Tensors& inputs,
-                                       const c10d::ReduceScatterOptions& options) override;
-  Work alltoall_base(at::Tensor& output, at::Tensor& input,
-                     std::vector<std::int64_t>& output_split_sizes,
-                     std::vector<std::int64_t>& input_split_sizes,
-                     const c10d::AllToAllOptions& options) override;
-  Work alltoall(Tensors& outputs, Tensors& inputs, const c10d::AllToAllOptions& options) override;
-  Work send(Tensors& tensors, int peer, int tag) override;
-  Work recv(Tensors& tensors, int peer, int tag) override;
-  Work recvAnysource(Tensors& tensors, int tag) override;
-  Work barrier(const c10d::BarrierOptions& options) override;
-  void monitoredBarrier(const c10d::BarrierOptions& options, bool wait_all_ranks) override;
-
   void setSequenceNumberForGroup() override {}
   std::uint64_t getSequenceNumberForGroup() override { return sequence_number_; }
   void setTimeout(std::chrono::milliseconds timeout) override { options_->timeout = timeout; }
@@ -119,8 +83,8 @@ class POLYRANK_API FakeProcessGroup final : public c10d::Backend {
   void shutdown() override { is_shut_down_ = true; }
 
  private:
-  Work launch(CollectiveCall call, c10d::OpType op_type);
-  Work launch_message(CollectiveCall call, c10d::OpType op_type);
+  Work launch(CollectiveCall call, c10d::OpType op_type) override;
+  Work launch_message(CollectiveCall call, c10d::OpType op_type) override;
   void check(const CollectiveCall& call) const;
   LaunchId record(const CollectiveCall& call, std::int64_t start_ns);
   const std::shared_ptr<const LaunchGroup>& launch_group();

@@ -102,7 +102,9 @@ def _layout_and_map(
         return layout, rank_map
     with torch.device("cpu"):
         ranks = torch.as_tensor(mesh, dtype=torch.int).cpu().contiguous()
-    return _MeshLayout.from_sizes_strides(tuple(ranks.size()), tuple(ranks.stride())), ranks.flatten()
+    return _MeshLayout.from_sizes_strides(
+        tuple(ranks.size()), tuple(ranks.stride())
+    ), ranks.flatten()
 
 
 def _make_init(original: Callable[..., None]) -> Callable[..., None]:
@@ -186,9 +188,7 @@ def _can_be_made(
 
 def _init_groups(mesh: DeviceMesh, backend_override: Any) -> None:
     override = ((None, None),) * len(mesh._layout) if backend_override is None else backend_override
-    names = mesh._init_process_groups(
-        mesh._layout, mesh._rank_map, mesh._mesh_dim_names, override
-    )
+    names = mesh._init_process_groups(mesh._layout, mesh._rank_map, mesh._mesh_dim_names, override)
     mesh._dim_group_names = names
     registry = mesh._get_root_mesh()._pg_registry
     for name in names:

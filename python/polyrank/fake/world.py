@@ -126,9 +126,7 @@ def backend_of(group: dist.ProcessGroup | None) -> _C.FakeProcessGroup:
 
 def pickled(objects: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
     """Objects as torch.distributed sends them: their sizes, and their bytes in a row."""
-    pairs = [
-        distributed_c10d._object_to_tensor(one, torch.device("cpu"), None) for one in objects
-    ]
+    pairs = [distributed_c10d._object_to_tensor(one, torch.device("cpu"), None) for one in objects]
     return torch.cat([size for _, size in pairs]), torch.cat([data for data, _ in pairs])
 
 

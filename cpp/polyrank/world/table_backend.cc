@@ -1,9 +1,8 @@
-// The overrides of c10d::Backend: each names the row of the table that its arguments belong to.
 #include <ATen/ScalarOps.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
-#include <polyrank/world/fake_process_group.h>
+#include <polyrank/world/table_backend.h>
 
 #include <utility>
 
@@ -76,8 +75,8 @@ std::vector<c10::SymInt> as_sym_ints(const std::vector<std::int64_t>& sizes) {
 
 }  // namespace
 
-FakeProcessGroup::Work FakeProcessGroup::broadcast(Tensors& tensors,
-                                                   const c10d::BroadcastOptions& options) {
+TableBackend::Work TableBackend::broadcast(Tensors& tensors,
+                                           const c10d::BroadcastOptions& options) {
   CollectiveCall call = call_of("c10d::broadcast_");
   call.root = options.rootRank;
   call.units = {{{only(call, tensors)}, tensors}};
@@ -85,8 +84,8 @@ FakeProcessGroup::Work FakeProcessGroup::broadcast(Tensors& tensors,
   return launch(std::move(call), OpType::BROADCAST);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::allreduce(Tensors& tensors,
-                                                   const c10d::AllreduceOptions& options) {
+TableBackend::Work TableBackend::allreduce(Tensors& tensors,
+                                           const c10d::AllreduceOptions& options) {
   CollectiveCall call = call_of("c10d::allreduce_");
   set_reduce_op(options.reduceOp, &call);
   call.units = {{{only(call, tensors)}, tensors}};
@@ -94,8 +93,8 @@ FakeProcessGroup::Work FakeProcessGroup::allreduce(Tensors& tensors,
   return launch(std::move(call), OpType::ALLREDUCE);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::allreduce_sparse(Tensors& tensors,
-                                                          const c10d::AllreduceOptions& options) {
+TableBackend::Work TableBackend::allreduce_sparse(Tensors& tensors,
+                                                  const c10d::AllreduceOptions& options) {
   CollectiveCall call = call_of("c10d::allreduce_");
   set_reduce_op(options.reduceOp, &call);
   if (call.reduce_op != ReduceOp::kSum) {
@@ -107,7 +106,7 @@ FakeProcessGroup::Work FakeProcessGroup::allreduce_sparse(Tensors& tensors,
   return launch(std::move(call), OpType::_ALLREDUCE_SPARSE);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::allreduce_coalesced(
+TableBackend::Work TableBackend::allreduce_coalesced(
     Tensors& tensors, const c10d::AllreduceCoalescedOptions& options) {
   CollectiveCall call = call_of("c10d::allreduce_coalesced_");
   set_reduce_op(options.reduceOp, &call);
@@ -116,8 +115,7 @@ FakeProcessGroup::Work FakeProcessGroup::allreduce_coalesced(
   return launch(std::move(call), OpType::ALLREDUCE_COALESCED);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::reduce(Tensors& tensors,
-                                                const c10d::ReduceOptions& options) {
+TableBackend::Work TableBackend::reduce(Tensors& tensors, const c10d::ReduceOptions& options) {
   CollectiveCall call = call_of("c10d::reduce_");
   set_reduce_op(options.reduceOp, &call);
   call.root = options.rootRank;
@@ -126,24 +124,24 @@ FakeProcessGroup::Work FakeProcessGroup::reduce(Tensors& tensors,
   return launch(std::move(call), OpType::REDUCE);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::allgather(std::vector<Tensors>& outputs, Tensors& inputs,
-                                                   const c10d::AllgatherOptions& options) {
+TableBackend::Work TableBackend::allgather(std::vector<Tensors>& outputs, Tensors& inputs,
+                                           const c10d::AllgatherOptions& options) {
   CollectiveCall call = call_of("c10d::allgather_");
   call.units = {{{only(call, inputs)}, only_list(call, outputs)}};
   call.is_async = options.asyncOp;
   return launch(std::move(call), OpType::ALLGATHER);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::_allgather_base(at::Tensor& output, at::Tensor& input,
-                                                         const c10d::AllgatherOptions& options) {
+TableBackend::Work TableBackend::_allgather_base(at::Tensor& output, at::Tensor& input,
+                                                 const c10d::AllgatherOptions& options) {
   CollectiveCall call = call_of("c10d::_allgather_base_");
   call.units = {{{input}, {output}}};
   call.is_async = options.asyncOp;
   return launch(std::move(call), OpType::_ALLGATHER_BASE);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::allgather_coalesced(
-    std::vector<Tensors>& outputs, Tensors& inputs, const c10d::AllgatherOptions& options) {
+TableBackend::Work TableBackend::allgather_coalesced(std::vector<Tensors>& outputs, Tensors& inputs,
+                                                     const c10d::AllgatherOptions& options) {
   CollectiveCall call = call_of("c10d::allgather_coalesced_");
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     CollectiveUnit unit{{inputs[i]}, {}};
@@ -160,7 +158,7 @@ FakeProcessGroup::Work FakeProcessGroup::allgather_coalesced(
   return launch(std::move(call), OpType::ALLGATHER_COALESCED);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::allgather_into_tensor_coalesced(
+TableBackend::Work TableBackend::allgather_into_tensor_coalesced(
     Tensors& outputs, Tensors& inputs, const c10d::AllgatherOptions& options) {
   CollectiveCall call = call_of("c10d::allgather_into_tensor_coalesced_");
   add_units(inputs, outputs, &call);
@@ -168,8 +166,8 @@ FakeProcessGroup::Work FakeProcessGroup::allgather_into_tensor_coalesced(
   return launch(std::move(call), OpType::COALESCED);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::gather(std::vector<Tensors>& outputs, Tensors& inputs,
-                                                const c10d::GatherOptions& options) {
+TableBackend::Work TableBackend::gather(std::vector<Tensors>& outputs, Tensors& inputs,
+                                        const c10d::GatherOptions& options) {
   CollectiveCall call = call_of("c10d::gather_");
   call.root = options.rootRank;
   call.units = {{{only(call, inputs)}, only_list(call, outputs)}};
@@ -177,8 +175,8 @@ FakeProcessGroup::Work FakeProcessGroup::gather(std::vector<Tensors>& outputs, T
   return launch(std::move(call), OpType::GATHER);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::scatter(Tensors& outputs, std::vector<Tensors>& inputs,
-                                                 const c10d::ScatterOptions& options) {
+TableBackend::Work TableBackend::scatter(Tensors& outputs, std::vector<Tensors>& inputs,
+                                         const c10d::ScatterOptions& options) {
   CollectiveCall call = call_of("c10d::scatter_");
   call.root = options.rootRank;
   call.units = {{only_list(call, inputs), {only(call, outputs)}}};
@@ -186,9 +184,8 @@ FakeProcessGroup::Work FakeProcessGroup::scatter(Tensors& outputs, std::vector<T
   return launch(std::move(call), OpType::SCATTER);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::reduce_scatter(Tensors& outputs,
-                                                        std::vector<Tensors>& inputs,
-                                                        const c10d::ReduceScatterOptions& options) {
+TableBackend::Work TableBackend::reduce_scatter(Tensors& outputs, std::vector<Tensors>& inputs,
+                                                const c10d::ReduceScatterOptions& options) {
   CollectiveCall call = call_of("c10d::reduce_scatter_");
   set_reduce_op(options.reduceOp, &call);
   call.units = {{only_list(call, inputs), {only(call, outputs)}}};
@@ -196,8 +193,8 @@ FakeProcessGroup::Work FakeProcessGroup::reduce_scatter(Tensors& outputs,
   return launch(std::move(call), OpType::REDUCE_SCATTER);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::_reduce_scatter_base(
-    at::Tensor& output, at::Tensor& input, const c10d::ReduceScatterOptions& options) {
+TableBackend::Work TableBackend::_reduce_scatter_base(at::Tensor& output, at::Tensor& input,
+                                                      const c10d::ReduceScatterOptions& options) {
   CollectiveCall call = call_of("c10d::_reduce_scatter_base_");
   set_reduce_op(options.reduceOp, &call);
   call.units = {{{input}, {output}}};
@@ -205,7 +202,7 @@ FakeProcessGroup::Work FakeProcessGroup::_reduce_scatter_base(
   return launch(std::move(call), OpType::_REDUCE_SCATTER_BASE);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::reduce_scatter_tensor_coalesced(
+TableBackend::Work TableBackend::reduce_scatter_tensor_coalesced(
     Tensors& outputs, Tensors& inputs, const c10d::ReduceScatterOptions& options) {
   CollectiveCall call = call_of("c10d::reduce_scatter_tensor_coalesced_");
   set_reduce_op(options.reduceOp, &call);
@@ -214,9 +211,10 @@ FakeProcessGroup::Work FakeProcessGroup::reduce_scatter_tensor_coalesced(
   return launch(std::move(call), OpType::COALESCED);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::alltoall_base(
-    at::Tensor& output, at::Tensor& input, std::vector<std::int64_t>& output_split_sizes,
-    std::vector<std::int64_t>& input_split_sizes, const c10d::AllToAllOptions& options) {
+TableBackend::Work TableBackend::alltoall_base(at::Tensor& output, at::Tensor& input,
+                                               std::vector<std::int64_t>& output_split_sizes,
+                                               std::vector<std::int64_t>& input_split_sizes,
+                                               const c10d::AllToAllOptions& options) {
   CollectiveCall call = call_of("c10d::alltoall_base_");
   call.output_split_sizes = as_sym_ints(output_split_sizes);
   call.input_split_sizes = as_sym_ints(input_split_sizes);
@@ -225,15 +223,15 @@ FakeProcessGroup::Work FakeProcessGroup::alltoall_base(
   return launch(std::move(call), OpType::ALLTOALL_BASE);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::alltoall(Tensors& outputs, Tensors& inputs,
-                                                  const c10d::AllToAllOptions& options) {
+TableBackend::Work TableBackend::alltoall(Tensors& outputs, Tensors& inputs,
+                                          const c10d::AllToAllOptions& options) {
   CollectiveCall call = call_of("c10d::alltoall_");
   call.units = {{inputs, outputs}};
   call.is_async = options.asyncOp;
   return launch(std::move(call), OpType::ALLTOALL);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::send(Tensors& tensors, int peer, int tag) {
+TableBackend::Work TableBackend::send(Tensors& tensors, int peer, int tag) {
   CollectiveCall call = call_of("c10d::send");
   call.units = {{{only(call, tensors)}, {}}};
   call.peers = {peer};
@@ -243,7 +241,7 @@ FakeProcessGroup::Work FakeProcessGroup::send(Tensors& tensors, int peer, int ta
   return launch_message(std::move(call), OpType::SEND);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::recv(Tensors& tensors, int peer, int tag) {
+TableBackend::Work TableBackend::recv(Tensors& tensors, int peer, int tag) {
   CollectiveCall call = call_of("c10d::recv_");
   call.units = {{{only(call, tensors)}, tensors}};
   call.peers = {peer};
@@ -253,7 +251,7 @@ FakeProcessGroup::Work FakeProcessGroup::recv(Tensors& tensors, int peer, int ta
   return launch_message(std::move(call), OpType::RECV);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::recvAnysource(Tensors& tensors, int tag) {
+TableBackend::Work TableBackend::recvAnysource(Tensors& tensors, int tag) {
   CollectiveCall call = call_of("c10d::recv_any_source_");
   call.units = {{{only(call, tensors)}, tensors}};
   call.tags = {tag};
@@ -262,15 +260,15 @@ FakeProcessGroup::Work FakeProcessGroup::recvAnysource(Tensors& tensors, int tag
   return launch_message(std::move(call), OpType::RECVANYSOURCE);
 }
 
-FakeProcessGroup::Work FakeProcessGroup::barrier(const c10d::BarrierOptions& options) {
+TableBackend::Work TableBackend::barrier(const c10d::BarrierOptions& options) {
   CollectiveCall call = call_of("c10d::barrier");
   call.is_async = options.asyncOp;
   return launch(std::move(call), OpType::BARRIER);
 }
 
-void FakeProcessGroup::monitoredBarrier(const c10d::BarrierOptions& /*options*/,
-                                        bool /*wait_all_ranks*/) {
-  launch(call_of("c10d::monitored_barrier_"), OpType::BARRIER);
+void TableBackend::monitoredBarrier(const c10d::BarrierOptions& /*options*/,
+                                    bool /*wait_all_ranks*/) {
+  launch(call_of("c10d::monitored_barrier_"), OpType::BARRIER)->wait();
 }
 
 }  // namespace polyrank

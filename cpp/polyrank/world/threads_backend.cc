@@ -1,0 +1,220 @@
+#include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/engine/interpreter_hooks.h>
+#include <polyrank/report/call_site.h>
+#include <polyrank/report/collective_record.h>
+#include <polyrank/world/launch_details.h>
+#include <polyrank/world/threads_backend.h>
+#include <polyrank/world/threads_exchange.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace polyrank {
+
+namespace {
+
+int place_of(std::int64_t rank, const std::string& name, const std::vector<std::int64_t>& members) {
+  const auto found = std::find(members.begin(), members.end(), rank);
+  if (found == members.end()) {
+    throw UsageError(
+        str_cat("rank ", rank, " is not in group \"", name, "\", so it can't make it"));
+  }
+  return static_cast<int>(found - members.begin());
+}
+
+std::string user_line() {
+  const auto find_line = call_site_finders().source_line;
+  const SourceLine line = find_line == nullptr ? SourceLine{} : find_line();
+  return line.file.empty() ? std::string() : str_cat(line.file, ":", line.line);
+}
+
+// Errors leave c10d's operators through PyTorch's bindings; see InterpreterHooks.
+template <class F>
+auto translating_errors(const F& f) {
+  try {
+    return f();
+  } catch (const Error&) {
+    if (interpreter_hooks().rethrow != nullptr) {
+      interpreter_hooks().rethrow(std::current_exception());
+    }
+    throw;
+  }
+}
+
+}  // namespace
+
+ThreadsBackend::ThreadsBackend(std::shared_ptr<RankThread> rank, const std::string& name,
+                               const std::vector<std::int64_t>& members)
+    : TableBackend(place_of(rank->rank(), name, members), static_cast<int>(members.size())),
+      rank_(std::move(rank)),
+      group_(rank_->turns().join_group(name, members)),
+      launch_group_(std::make_shared<const LaunchGroup>(
+          LaunchGroup{.name = name,
+                      .label = name,
+                      .size = static_cast<std::int64_t>(members.size()),
+                      .num_groups = 1,
+                      .ranks = RankRuns::of(members)})) {}
+
+std::int64_t ThreadsBackend::global_rank_of(std::int64_t group_rank) const {
+  if (group_rank < 0 || group_rank >= getSize()) {
+    throw CollectiveError(str_cat("group \"", group_->name, "\" has no group rank ", group_rank,
+                                  "; valid: 0..", getSize() - 1));
+  }
+  return group_->members[static_cast<std::size_t>(group_rank)];
+}
+
+void ThreadsBackend::check_open(const CollectiveCall& call) const {
+  if (is_shut_down_) {
+    throw CollectiveError(str_cat("group \"", group_->name, "\", rank ", rank_->rank(), ": ",
+                                  to_string(call.spec->kind),
+                                  " after the group was shut down. Make a new group."));
+  }
+  if (has_root(call.spec->kind)) {
+    global_rank_of(call.root);
+  }
+}
+
+LaunchId ThreadsBackend::record(const CollectiveCall& call) const {
+  CollectiveLaunch launch{
+      .kind = call.spec->kind, .group = launch_group_, .num_groups = 1, .num_computed = 1};
+  for (const CollectiveUnit& unit : call.units) {
+    for (const at::Tensor& input : unit.inputs) {
+      launch.input_bytes += static_cast<std::int64_t>(input.nbytes());
+    }
+  }
+  if (collective_record().is_tracing()) {
+    launch.cohorts = RankPartition::uniform(RankSet::range(rank_->rank(), rank_->rank() + 1));
+    add_details(call, {}, &launch);
+  }
+  return collective_record().launch(std::move(launch));
+}
+
+TableBackend::Work ThreadsBackend::settle(Arrival arrival, std::vector<at::Tensor> results,
+                                          c10d::OpType op_type, bool waits) {
+  if (arrival.is_last) {
+    std::exception_ptr error;
+    try {
+      carry_out(*arrival.meeting);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    rank_->turns().finish(arrival.meeting, error);
+  }
+  std::vector<std::shared_ptr<Meeting>> meetings;
+  if (waits) {
+    meetings.push_back(std::move(arrival.meeting));
+  }
+  auto work =
+      c10::make_intrusive<ThreadsWork>(rank_, std::move(meetings), std::move(results), op_type);
+  if (coalesced_) {
+    coalesced_->push_back(work);
+  }
+  return work;
+}
+
+TableBackend::Work ThreadsBackend::launch(CollectiveCall call, c10d::OpType op_type) {
+  return translating_errors([&]() -> Work {
+    check_open(call);
+    record(call);
+    ++sequence_number_;
+    Launch launch = launch_of(call, user_line());
+    std::vector<at::Tensor> results = call.written();
+    const auto payload = std::make_shared<RankCall>(RankCall{std::move(call)});
+    return settle(rank_->turns().arrive(rank_->rank(), group_, std::move(launch), payload),
+                  std::move(results), op_type, /*waits=*/true);
+  });
+}
+
+TableBackend::Work ThreadsBackend::launch_message(CollectiveCall call, c10d::OpType op_type) {
+  return translating_errors([&]() -> Work {
+    check_open(call);
+    record(call);
+    Launch launch = launch_of(call, user_line());
+    const bool is_send = call.is_send.front();
+    const std::int64_t peer =
+        call.peers.empty() ? Meeting::kAnyRank : global_rank_of(call.peers.front().expect_int());
+    const std::int64_t tag = call.tags.front();
+    std::vector<at::Tensor> results = call.written();
+    const auto payload = std::make_shared<RankCall>(RankCall{std::move(call)});
+    Arrival arrival =
+        is_send
+            ? rank_->turns().send(rank_->rank(), peer, tag, group_, std::move(launch), payload)
+            : rank_->turns().receive(rank_->rank(), peer, tag, group_, std::move(launch), payload);
+    if (is_send && !arrival.is_last) {  // the sender may go on and overwrite its tensor
+      at::Tensor& sent = payload->call.units.front().inputs.front();
+      sent = sent.detach().clone();
+    }
+    return settle(std::move(arrival), std::move(results), op_type, /*waits=*/!is_send);
+  });
+}
+
+TableBackend::Work ThreadsBackend::endCoalescing() {
+  std::vector<std::shared_ptr<Meeting>> meetings;
+  std::vector<at::Tensor> results;
+  for (const Work& work : coalesced_.value_or(std::vector<Work>{})) {
+    const auto& part = static_cast<ThreadsWork&>(*work);
+    meetings.insert(meetings.end(), part.meetings().begin(), part.meetings().end());
+    const auto written = work->result();
+    results.insert(results.end(), written.begin(), written.end());
+  }
+  coalesced_.reset();
+  return c10::make_intrusive<ThreadsWork>(rank_, std::move(meetings), std::move(results),
+                                          c10d::OpType::COALESCED);
+}
+
+ThreadsWork::ThreadsWork(std::shared_ptr<RankThread> rank,
+                         std::vector<std::shared_ptr<Meeting>> meetings,
+                         std::vector<at::Tensor> results, c10d::OpType op_type)
+    : RecordedWork(static_cast<int>(rank->rank()), op_type),
+      rank_(std::move(rank)),
+      meetings_(std::move(meetings)),
+      results_(std::move(results)) {}
+
+bool ThreadsWork::isCompleted() {
+  const auto is_done = [&](const auto& meeting) { return rank_->turns().is_done(*meeting); };
+  if (std::all_of(meetings_.begin(), meetings_.end(), is_done)) {
+    return true;
+  }
+  return translating_errors([&] {
+    rank_->yield();
+    return std::all_of(meetings_.begin(), meetings_.end(), is_done);
+  });
+}
+
+bool ThreadsWork::isSuccess() const {
+  return std::all_of(meetings_.begin(), meetings_.end(), [&](const auto& meeting) {
+    return rank_->turns().is_done(*meeting) && meeting->error == nullptr;
+  });
+}
+
+bool ThreadsWork::wait(std::chrono::milliseconds /*timeout*/) {
+  note_wait();
+  translating_errors([&] {
+    for (const auto& meeting : meetings_) {
+      rank_->wait(meeting);
+    }
+  });
+  return true;
+}
+
+int ThreadsWork::sourceRank() const {
+  for (const auto& meeting : meetings_) {
+    if (meeting->is_message) {
+      const auto& members = meeting->group->members;
+      const auto found = std::find(members.begin(), members.end(), meeting->participants.front());
+      return static_cast<int>(found - members.begin());
+    }
+  }
+  return -1;
+}
+
+c10::intrusive_ptr<c10::ivalue::Future> ThreadsWork::getFuture() {
+  wait(kNoTimeout);
+  auto future =
+      c10::make_intrusive<c10::ivalue::Future>(c10::ListType::create(c10::TensorType::get()));
+  future->markCompleted(c10::IValue(results_));
+  return future;
+}
+
+}  // namespace polyrank

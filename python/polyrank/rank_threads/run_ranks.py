@@ -1,0 +1,119 @@
+"""Runs a function once per rank, each in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from polyrank import _C
+from polyrank.errors import Error, UsageError
+from polyrank.rank_threads.torch_globals import RankGlobals, globals_by_thread, thread_globals
+
+__all__ = ["RanksFailedError", "run_ranks"]
+
+Result = TypeVar("Result")
+
+
+class RanksFailedError(Error, ExceptionGroup[Exception]):
+    """What ranks raised, the cause first; each error has a note that names its rank."""
+
+    def derive(self, excs: Sequence[Exception]) -> RanksFailedError:
+        """As ExceptionGroup's."""
+        return RanksFailedError(self.message, excs)
+
+
+class _Run:
+    """The threads of one run, and what became of them."""
+
+    def __init__(self, world_size: int, schedule: str, seed: int) -> None:
+        self.world_size = world_size
+        self.turns = _C.RankTurns(world_size, random=schedule == "random", seed=seed)
+        # All before the first one runs: each takes over the state of the process's generator.
+        self.rank_threads = [_C.RankThread(self.turns, rank) for rank in range(world_size)]
+        self.store = _C.RankStore()
+        self.results: list[Any] = [None] * world_size
+        self.errors: list[tuple[int, BaseException]] = []  # in the order in which ranks failed
+
+    def run_rank(self, rank: int, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        rank_thread = self.rank_threads[rank]
+        own = RankGlobals(rank_thread, self.world_size, self.store)
+        try:
+            rank_thread.begin()
+            with thread_globals(own), torch.autograd.set_multithreading_enabled(False):
+                dist.init_process_group()
+                own.is_default_group_claimed = False
+                self.results[rank] = function(*args)
+        except BaseException as error:  # noqa: BLE001 - SystemExit too ends the rank, not the run
+            self.errors.append((rank, error))
+            rank_thread.end_failed(f"{type(error).__name__}: {error}")
+        else:
+            rank_thread.end()
+
+    def error(self) -> BaseException | None:
+        """What to raise, if anything."""
+        if not self.errors:
+            return None
+        first_rank, first = self.errors[0]
+        for rank, error in self.errors:
+            error.add_note(f"raised on rank {rank}")
+        exceptions = [
+            error if isinstance(error, Exception) else RuntimeError(repr(error))
+            for _, error in self.errors
+        ]
+        message = (
+            f"{len(self.errors)} of {self.world_size} ranks failed; first rank {first_rank}: "
+            f"{type(first).__name__}: {first}"
+        )
+        return RanksFailedError(message, exceptions)
+
+
+def run_ranks(
+    function: Callable[..., Result],
+    world_size: int,
+    *args: Any,
+    schedule: str = "in_turn",
+    seed: int = 0,
+) -> list[Result]:
+    """Call `function(*args)` on each rank and return what each returned, by rank.
+
+    Each rank is a thread with process groups, generators and a `dist.get_rank()` of its own, so
+    that the function may branch on the rank. The default group is there, and
+    `init_process_group` may be called as in a process of its own, with any backend. One rank runs
+    at a time, until it has to wait; `schedule="random"` draws who is next from `seed`.
+
+    Raises:
+        UsageError: `world_size` is not positive, or there is no such schedule.
+        RanksFailedError: ranks raised. Where ranks launched collectives that do not match, that is a
+            CollectiveMismatchError on each; where none could proceed, a DeadlockError that names
+            who waits where for whom.
+    """
+    if not isinstance(world_size, int) or world_size < 1:
+        raise UsageError(f"world_size={world_size!r}; it must be a positive number of ranks")
+    if schedule not in ("in_turn", "random"):
+        raise UsageError(f"schedule={schedule!r}; there are 'in_turn' and 'random'")
+    run = _Run(world_size, schedule, seed)
+    threads = [
+        threading.Thread(
+            target=run.run_rank, args=(rank, function, args), name=f"rank {rank}", daemon=True
+        )
+        for rank in range(world_size)
+    ]
+    with globals_by_thread():
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        except BaseException:
+            run.turns.stop("the run was interrupted")
+            for thread in threads:
+                thread.join()
+            raise
+    error = run.error()
+    if error is not None:
+        raise error
+    return run.results

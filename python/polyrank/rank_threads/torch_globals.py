@@ -1,0 +1,204 @@
+"""What PyTorch keeps once a process and each rank needs for itself, while ranks are threads."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed import device_mesh, distributed_c10d
+
+from polyrank import _C
+from polyrank.errors import UsageError
+
+__all__ = ["BACKEND", "RankGlobals", "rank_globals", "thread_globals"]
+
+BACKEND = "threads"
+
+
+@dataclass
+class _Groups:
+    """The process groups of one rank, with the attributes of `distributed_c10d._World`.
+
+    PyTorch's own class keeps most of them in globals of its module.
+    """
+
+    default_pg: Any = None
+    pg_map: dict[Any, Any] = field(default_factory=dict)
+    pg_names: dict[Any, Any] = field(default_factory=dict)
+    pg_group_ranks: dict[Any, Any] = field(default_factory=dict)
+    pg_backend_config: dict[Any, Any] = field(default_factory=dict)
+    group_count: int = 0
+    tags_to_pg: dict[str, Any] = field(default_factory=dict)
+    pg_to_tag: dict[Any, Any] = field(default_factory=dict)
+    pg_coalesce_state: dict[Any, Any] = field(default_factory=dict)
+    comms: list[Any] = field(default_factory=list)
+    pg_config_info: list[dict[str, Any]] = field(default_factory=list)
+
+
+class RankGlobals:
+    """One rank's: its thread, its process groups, the store that it shares."""
+
+    def __init__(self, rank_thread: _C.RankThread, world_size: int, store: _C.RankStore) -> None:
+        self.rank_thread = rank_thread
+        self.world_size = world_size
+        self.store = store
+        self.groups = _Groups()
+        self.num_worlds = 0
+        self.is_default_group_claimed = False
+
+
+_of_thread = threading.local()
+
+
+def rank_globals() -> RankGlobals | None:
+    """Those of the rank that the calling thread runs, or None."""
+    return getattr(_of_thread, "globals", None)
+
+
+@contextlib.contextmanager
+def thread_globals(own: RankGlobals) -> Iterator[None]:
+    """Let the calling thread be a rank."""
+    _of_thread.globals = own
+    try:
+        yield
+    finally:
+        del _of_thread.globals
+
+
+class _GroupsOfThread:
+    """`distributed_c10d._world`, each rank's own; other threads have the process's."""
+
+    def __init__(self, of_process: Any) -> None:
+        object.__setattr__(self, "_of_process", of_process)
+
+    def _own(self) -> Any:
+        own = rank_globals()
+        return object.__getattribute__(self, "_of_process") if own is None else own.groups
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._own(), name, value)
+
+
+def _make_backend(options: Any, _: Any) -> Any:
+    """The backend of one group, as `Backend.register_backend` wants it made."""
+    own = rank_globals()
+    if own is None:
+        raise UsageError(
+            'backend "threads" belongs to ranks that are threads: call '
+            "init_process_group inside of polyrank.run_ranks"
+        )
+    listed = list(options.global_ranks_in_group)
+    name = options.group_id if listed else "world"
+    if own.num_worlds > 1:  # names start anew with the default group
+        name = f"{name} of world {own.num_worlds}"
+    return _C.ThreadsBackend(own.rank_thread, name, listed or list(range(own.world_size)))
+
+
+def _register_backend() -> None:
+    if BACKEND not in dist.Backend.backend_list:
+        dist.Backend.register_backend(
+            BACKEND, _make_backend, extended_api=True, devices=["cpu", "cuda"]
+        )
+
+
+def _wrap_init(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`init_process_group` with any backend: the ranks meet in memory."""
+
+    @functools.wraps(original)
+    def init_process_group(
+        backend: Any = None,
+        init_method: Any = None,
+        timeout: Any = None,
+        world_size: int = -1,
+        rank: int = -1,
+        *args: Any,
+        **options: Any,
+    ) -> None:
+        own = rank_globals()
+        if own is None:
+            original(backend, init_method, timeout, world_size, rank, *args, **options)
+            return
+        if world_size not in (-1, own.world_size):
+            raise UsageError(
+                f"the program asks for a world of {world_size} ranks, but {own.world_size} run"
+            )
+        if rank not in (-1, own.rank_thread.rank):
+            raise UsageError(
+                f"the program says that it is rank {rank}, but it runs as rank "
+                f"{own.rank_thread.rank}"
+            )
+        if dist.is_initialized() and not own.is_default_group_claimed:
+            own.is_default_group_claimed = True  # made before the program started
+            return
+        own.num_worlds += 1
+        store = dist.PrefixStore(str(own.num_worlds), own.store)
+        original(BACKEND, store=store, rank=own.rank_thread.rank, world_size=own.world_size)
+
+    return init_process_group
+
+
+def _wrap_helper(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`_new_process_group_helper`, which makes each group, whatever backend is asked for."""
+
+    @functools.wraps(original)
+    def new_process_group(
+        group_size: int, group_rank: int, members: list[int], backend: Any, *args: Any, **kw: Any
+    ) -> Any:
+        chosen = backend if rank_globals() is None else dist.Backend(BACKEND)
+        return original(group_size, group_rank, members, chosen, *args, **kw)
+
+    return new_process_group
+
+
+def _wrap_sleep(original: Callable[[float], None]) -> Callable[[float], None]:
+    """`time.sleep` that lets the other ranks run meanwhile."""
+
+    @functools.wraps(original)
+    def sleep(seconds: float, /) -> None:
+        own = rank_globals()
+        if own is None:
+            original(seconds)
+            return
+        own.rank_thread.pause()
+        try:
+            original(seconds)
+        finally:
+            own.rank_thread.resume()
+
+    return sleep
+
+
+@contextlib.contextmanager
+def globals_by_thread() -> Iterator[None]:
+    """Give each thread that is a rank its own process groups; put all back afterwards."""
+    _register_backend()
+    init = _wrap_init(distributed_c10d.init_process_group)
+    replacements: list[tuple[Any, str, Any]] = [
+        (distributed_c10d, "_world", _GroupsOfThread(distributed_c10d._world)),
+        (
+            distributed_c10d,
+            "_new_process_group_helper",
+            _wrap_helper(distributed_c10d._new_process_group_helper),
+        ),
+        *((owner, "init_process_group", init) for owner in (dist, distributed_c10d, device_mesh)),
+        (time, "sleep", _wrap_sleep(time.sleep)),
+        (sys, "excepthook", sys.excepthook),  # each rank's init_process_group puts its name before
+    ]
+    with contextlib.ExitStack() as stack:
+        for owner, name, replacement in replacements:
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, replacement)
+        torch._C._distributed_c10d._set_thread_isolation_mode(True)
+        stack.callback(torch._C._distributed_c10d._set_thread_isolation_mode, False)
+        yield
