@@ -33,7 +33,7 @@ def main() -> None:
     effort = Effort.quick() if args.quick else Effort.thorough()
     sections: dict[str, _Section] = {
         "operators": lambda: operator_figures(effort),
-        "collectives": lambda: collective_figures(effort),
+        "collectives": lambda: collective_figures(effort, _PROGRAMS / "polyrank_collective_loops"),
         "boxed": lambda: boxed_call_figures(effort, args.boxed_calls),
         "works": lambda: work_figures(effort, _PROGRAMS / "polyrank_work_loops"),
         "parallel": lambda: parallel_figures(3 if args.quick else 10),
