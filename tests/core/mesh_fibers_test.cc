@@ -72,7 +72,8 @@ TEST(MeshFibers, HoldTheirLawsInAnyOrderOfDims) {
     }
     do {
       for (std::size_t count = 0; count <= dims.size(); ++count) {
-        check_mesh_fibers(shape, Dims(dims.begin(), dims.begin() + static_cast<std::ptrdiff_t>(count)));
+        check_mesh_fibers(shape,
+                          Dims(dims.begin(), dims.begin() + static_cast<std::ptrdiff_t>(count)));
       }
     } while (std::next_permutation(dims.begin(), dims.end()));
   }
