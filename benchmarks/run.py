@@ -33,7 +33,7 @@ def main() -> None:
     effort = Effort.quick() if args.quick else Effort.thorough()
     sections: dict[str, _Section] = {
         "operators": lambda: operator_figures(effort),
-        "collectives": lambda: collective_figures(effort),
+        "collectives": lambda: collective_figures(effort, _PROGRAMS / "polyrank_collective_loops"),
         "boxed": lambda: boxed_call_figures(effort, args.boxed_calls),
         "works": lambda: work_figures(effort, _PROGRAMS / "polyrank_work_loops"),
         "parallel": lambda: parallel_figures(3 if args.quick else 10),
@@ -55,7 +55,7 @@ def main() -> None:
 
 def _parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer repeats, about a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, some minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--only", nargs="+", metavar="SECTION", help="measure these sections")
     parser.add_argument(
