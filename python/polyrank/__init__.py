@@ -30,6 +30,7 @@ from polyrank.rank_functions import (
     reconcile_args,
     tensor_map,
 )
+from polyrank.trace import Trace, trace
 
 __all__ = [
     "Cohort",
@@ -44,6 +45,7 @@ __all__ = [
     "LocalTensorMode",
     "PerRank",
     "RankSet",
+    "Trace",
     "UnsupportedOpError",
     "UsageError",
     "enabled_local_tensor_mode",
@@ -60,5 +62,6 @@ __all__ = [
     "reduction_order",
     "set_num_cohort_threads",
     "tensor_map",
+    "trace",
     "uninstall",
 ]

@@ -52,6 +52,31 @@ def test_dtensor_runs_in_an_ordinary_script(tmp_path: Path) -> None:
     assert "90.0" in result.stdout
 
 
+def test_a_trace_file_opens_in_viewers_and_has_the_record(tmp_path: Path) -> None:
+    file = tmp_path / "trace.json"
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import torch\nimport torch.distributed as dist\n"
+        "dist.init_process_group('nccl')\n"
+        "dist.all_reduce(torch.ones(2))\n"
+        "raise SystemExit(7)\n"
+    )
+    result = run("--ranks", "4", "--trace", str(file), str(script))
+    assert result.returncode == 7, result.stderr
+    document = json.loads(file.read_text())
+    (launch,) = document["polyrank"]["launches"]
+    assert launch["source"] == {"file": str(script), "line": 4}
+    assert [event["name"] for event in document["traceEvents"]] == ["thread_name", "all_reduce"]
+
+
+def test_a_trace_file_that_cant_be_written_is_refused_first(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("print('ran')\n")
+    result = run("--ranks", "2", "--trace", str(tmp_path / "no" / "t.json"), str(script))
+    assert result.returncode == 2 and "ran" not in result.stdout
+    assert "can't be written" in result.stderr
+
+
 INIT = """
 from torch.distributed.device_mesh import init_device_mesh
 all_reduce = torch.ops._c10d_functional.all_reduce
