@@ -16,9 +16,7 @@ def gloo_results(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("rank", range(WORLD_SIZE))
-def test_this_rank_gets_what_gloo_gives(
-    rank: int, name: str, gloo_results: list[Results]
-) -> None:
+def test_this_rank_gets_what_gloo_gives(rank: int, name: str, gloo_results: list[Results]) -> None:
     with polyrank.fake_world(WORLD_SIZE, rank, values="refuse"):
         got = PROGRAMS[name](lambda f: f(rank), make_groups())
     expected = gloo_results[rank][name]
