@@ -95,7 +95,9 @@ def test_the_tokens_of_a_mixture_of_experts_fill_their_places(world: Any) -> Non
 
 def test_what_a_real_group_refuses_is_refused(world: Any) -> None:
     one = torch.ones(2)
-    with pytest.raises(polyrank.CollectiveError, match='"world" .ranks 0-7., rank 3: all_gather'):
+    with pytest.raises(
+        polyrank.CollectiveError, match=r'"world" \(ranks 0-7\), rank 3: all_gather'
+    ):
         dist.all_gather_into_tensor(torch.ones(9), one)
     with pytest.raises(polyrank.CollectiveError, match="must have one dtype"):
         dist.all_gather_into_tensor(torch.ones(16, dtype=torch.float64), one)
@@ -103,7 +105,7 @@ def test_what_a_real_group_refuses_is_refused(world: Any) -> None:
         dist.all_reduce(torch.ones(2, 3).t())
     with pytest.raises(polyrank.CollectiveError, match="pieces of together"):
         dist.all_to_all_single(torch.ones(8), torch.ones(8), None, [2] * 8)
-    with pytest.raises(polyrank.CollectiveError, match="does not apply|works on the bits"):
+    with pytest.raises(polyrank.CollectiveError, match="works on the bits"):
         dist.all_reduce(one, dist.ReduceOp.BAND)
 
 
