@@ -136,6 +136,7 @@ def test_the_json_file_tells_what_ran(tmp_path: Path) -> None:
         "arguments": ["--epochs", "2"],
         "is_module": False,
         "world_size": 4,
+        "rank": None,
         "local_world_size": 4,
         "exit_code": 0,
         "error": None,
@@ -275,7 +276,7 @@ def test_the_rank_on_a_node(tmp_path: Path) -> None:
         (("x.py",), "--ranks"),
         (("--world", "moon", "--ranks", "2", "x.py"), "moon"),
         (("--world", "fake", "--ranks", "2", "--rank", "2", __file__), "no rank 2"),
-        (("--ranks", "2", "--rank", "1", __file__), "--rank is for --world fake"),
+        (("--ranks", "2", "--rank", "1", __file__), "all ranks run in the world"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments: tuple[str, ...], message: str) -> None:
