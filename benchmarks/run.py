@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from boxed_call_figures import boxed_call_figures
 from collective_figures import collective_figures
+from fake_figures import fake_figures
 from figure import Figure, Skipped
 from operator_figures import operator_figures
 from parallel_figures import parallel_figures
@@ -39,6 +40,7 @@ def main() -> None:
         "parallel": lambda: parallel_figures(3 if args.quick else 10),
         "training": lambda: training_figures(2 if args.quick else 10),
         "memory": memory_figures,
+        "fake": fake_figures,
         "loading": lambda: loading_figures(2 if args.quick else 7),
     }
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_A_FILE)
