@@ -20,6 +20,8 @@ class Figure:
     base_name: str | None = None
     # PyTorch's LocalTensorMode at the same work.
     peer_value: float | None = None
+    # JAX's forced host devices at the same work, on all cores.
+    jax_value: float | None = None
     # Upper limit of `ratio`, or of `value` where there is no base.
     budget: float | None = None
 

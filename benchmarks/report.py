@@ -25,7 +25,9 @@ _LOAD_PER_CORE_OF_A_QUIET_MACHINE = 0.5
 
 def print_table(results: Sequence[Figure | Skipped], console: Console) -> None:
     table = Table(title="polyrank beside PyTorch")
-    for heading in ("work", "ranks", "polyrank", "ratio", "budget", "LocalTensorMode", "ratio"):
+    has_jax = any(isinstance(r, Figure) and r.jax_value is not None for r in results)
+    headings = ["work", "ranks", "polyrank", "ratio", "budget", "LocalTensorMode", "ratio"]
+    for heading in [*headings, "JAX"] if has_jax else headings:
         table.add_column(heading, justify="left" if heading == "work" else "right", no_wrap=True)
     section = None
     for figure in results:
@@ -34,7 +36,7 @@ def print_table(results: Sequence[Figure | Skipped], console: Console) -> None:
         if figure.section not in (section, None):
             table.add_section()
         section = figure.section
-        table.add_row(*_cells(figure))
+        table.add_row(*_cells(figure), *([_jax_cell(figure)] if has_jax else []))
     console.print(table)
     for skipped in results:
         if isinstance(skipped, Skipped):
@@ -55,6 +57,10 @@ def _cells(figure: Figure) -> tuple[str, ...]:
         "" if figure.peer_value is None else _quantity(figure.peer_value, figure.unit),
         "" if figure.peer_ratio is None else _number(figure.peer_ratio),
     )
+
+
+def _jax_cell(figure: Figure) -> str:
+    return "" if figure.jax_value is None else _quantity(figure.jax_value, figure.unit)
 
 
 def _budget(figure: Figure) -> str:
@@ -103,6 +109,7 @@ def _json_figure(figure: Figure) -> dict[str, object]:
         "ratio": figure.ratio,
         "peer_value": figure.peer_value,
         "peer_ratio": figure.peer_ratio,
+        "jax_value": figure.jax_value,
         "budget": figure.budget,
         "is_within_budget": figure.is_within_budget,
     }

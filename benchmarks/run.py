@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from boxed_call_figures import boxed_call_figures
 from collective_figures import collective_figures
+from fake_figures import fake_figures
 from figure import Figure, Skipped
 from operator_figures import operator_figures
 from parallel_figures import parallel_figures
@@ -33,12 +34,13 @@ def main() -> None:
     effort = Effort.quick() if args.quick else Effort.thorough()
     sections: dict[str, _Section] = {
         "operators": lambda: operator_figures(effort),
-        "collectives": lambda: collective_figures(effort),
+        "collectives": lambda: collective_figures(effort, _PROGRAMS / "polyrank_collective_loops"),
         "boxed": lambda: boxed_call_figures(effort, args.boxed_calls),
         "works": lambda: work_figures(effort, _PROGRAMS / "polyrank_work_loops"),
         "parallel": lambda: parallel_figures(3 if args.quick else 10),
         "training": lambda: training_figures(2 if args.quick else 10),
         "memory": memory_figures,
+        "fake": fake_figures,
         "loading": lambda: loading_figures(2 if args.quick else 7),
     }
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_A_FILE)
@@ -55,7 +57,7 @@ def main() -> None:
 
 def _parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer repeats, about a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, some minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--only", nargs="+", metavar="SECTION", help="measure these sections")
     parser.add_argument(

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,8 @@ import polyrank
 import torch
 import torch.distributed as dist
 from figure import Figure, Skipped
+from jax_devices import jax_seconds, why_not
+from loops import run_loops
 from timing import Case, Effort, shortest_seconds
 from worlds import grouped_world, polyrank_lockstep, pytorch_lockstep
 
@@ -26,7 +26,7 @@ _NUM_LAYERS = 4
 # rows, inner, columns; ranks
 _WORKS = {
     "A": ((32, 64, 64), (2, 8, 32, 128, 512)),
-    "B": ((256, 512, 512), (2, 8, 32, 128)),
+    "B": ((256, 512, 512), (2, 8, 32, 128, 512)),
 }
 _ONE_THREAD_BUDGET = 1.15
 _THREADS_BUDGET = 0.6
@@ -37,9 +37,13 @@ def work_figures(effort: Effort, program: Path) -> Iterator[Figure | Skipped]:
     if not program.is_file():
         yield Skipped(_SECTION, f"{program} is not built; `make bench` builds it")
         return
+    if (reason := why_not()) is not None:
+        yield Skipped(_SECTION, reason)
     for work, (shape, rank_counts) in _WORKS.items():
-        loops = _loop_seconds(program, effort, shape, rank_counts)
+        rows = run_loops(program, effort, *shape, *rank_counts)
+        loops = {row["num_ranks"]: row["seconds"] for row in rows}
         for num_ranks in rank_counts:
+            on_jax = jax_seconds("work", num_ranks, *shape)
             cases = [_case(simulator, shape, num_ranks) for simulator in _SIMULATORS]
             by_threads = {}
             for num_threads in sorted({1, polyrank.num_cohort_threads()}):
@@ -56,6 +60,7 @@ def work_figures(effort: Effort, program: Path) -> Iterator[Figure | Skipped]:
                     base=loops[num_ranks],
                     base_name="C++ loop",
                     peer_value=seconds["pytorch"],
+                    jax_value=on_jax,
                     budget=_budget(work, one),
                 )
 
@@ -70,15 +75,6 @@ def _cohort_threads(num_threads: int) -> Iterator[None]:
     polyrank.set_num_cohort_threads(num_threads)
     yield
     polyrank.set_num_cohort_threads(before)
-
-
-def _loop_seconds(
-    program: Path, effort: Effort, shape: tuple[int, ...], rank_counts: tuple[int, ...]
-) -> dict[int, float]:
-    arguments = [str(n) for n in (effort.num_rounds, *shape, *rank_counts)]
-    result = subprocess.run([str(program), *arguments], capture_output=True, text=True, check=True)
-    rows = map(json.loads, result.stdout.splitlines())
-    return {row["num_ranks"]: row["seconds"] for row in rows}
 
 
 def _case(simulator: str, shape: tuple[int, ...], num_ranks: int) -> Case:

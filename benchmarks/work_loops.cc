@@ -1,21 +1,12 @@
 // Times what N ranks compute, as a loop over plain tensors on one thread: the floor for a program
 // that runs them in lockstep. Prints one JSON object a line, for work_figures.py.
 //
-// Usage: polyrank_work_loops NUM_ROUNDS ROWS INNER COLUMNS NUM_RANKS...
+// Usage: polyrank_work_loops NUM_ROUNDS MILLISECONDS ROWS INNER COLUMNS NUM_RANKS...
 // On each rank x (ROWS, INNER) goes four times through relu(x @ w), w (INNER, COLUMNS); then the
 // ranks' w are summed.
 #include <ATen/Functions.h>
-#include <ATen/Parallel.h>
 
-#include <algorithm>
-#include <chrono>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <exception>
-#include <limits>
-#include <span>
-#include <vector>
+#include "loop_timing.h"
 
 namespace {
 
@@ -26,8 +17,7 @@ struct Rank {
   at::Tensor w;
 };
 
-double seconds_of_loop(std::span<const Rank> ranks) {
-  const auto start = std::chrono::steady_clock::now();
+void loop(std::span<const Rank> ranks) {
   std::vector<at::Tensor> results;
   results.reserve(ranks.size());
   for (const Rank& rank : ranks) {
@@ -41,44 +31,23 @@ double seconds_of_loop(std::span<const Rank> ranks) {
   for (const Rank& rank : ranks.subspan(1)) {
     sum.add_(rank.w);
   }
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  return elapsed.count();
 }
 
-void run(std::span<const std::int64_t> numbers) {
-  at::set_num_threads(1);
-  const std::int64_t num_rounds = numbers[0];
-  for (const std::int64_t num_ranks : numbers.subspan(4)) {
+void run(const polyrank::Effort& effort, std::span<const std::int64_t> numbers) {
+  for (const std::int64_t num_ranks : numbers.subspan(3)) {
     std::vector<Rank> ranks;
     for (std::int64_t rank = 0; rank < num_ranks; ++rank) {
-      ranks.push_back({at::randn({numbers[1], numbers[2]}), at::randn({numbers[2], numbers[3]})});
+      ranks.push_back({at::randn({numbers[0], numbers[1]}), at::randn({numbers[1], numbers[2]})});
     }
-    double shortest = std::numeric_limits<double>::infinity();
-    for (std::int64_t round = 0; round < num_rounds; ++round) {
-      shortest = std::min(shortest, seconds_of_loop(ranks));
-    }
+    const double seconds = polyrank::shortest_seconds(effort, [&] { loop(ranks); });
     std::printf(R"({"num_ranks": %lld, "seconds": %.9g})"
                 "\n",
-                static_cast<long long>(num_ranks), shortest);
+                static_cast<long long>(num_ranks), seconds);
   }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::vector<std::int64_t> numbers;
-  for (const char* argument : std::span(argv, static_cast<std::size_t>(argc)).subspan(1)) {
-    numbers.push_back(std::max(1L, std::strtol(argument, nullptr, 10)));
-  }
-  if (numbers.size() < 5) {
-    std::fprintf(stderr, "usage: %s NUM_ROUNDS ROWS INNER COLUMNS NUM_RANKS...\n", argv[0]);
-    return 2;
-  }
-  try {
-    run(numbers);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
-  return 0;
+  return polyrank::run_loops(argc, argv, 4, "ROWS INNER COLUMNS NUM_RANKS...", run);
 }

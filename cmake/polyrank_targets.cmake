@@ -137,31 +137,39 @@ function(polyrank_add_python_module)
   endif()
 endfunction()
 
-# polyrank_add_layer_tests(LAYER)
-#
-# Makes `polyrank_LAYER_tests` of tests/LAYER/*_test.cc and the objects of the layer and those that
-# it uses. Objects, not libpolyrank.so: tests see hidden symbols, and tests of layers without PyTorch
-# link none of it. To ctest each program is one test: loading libtorch for each test case would cost
-# more than all cases do; --gtest_filter runs a single one.
+# Makes the test program `polyrank_NAME_tests` of the given sources, with GoogleTest's main. The target
+# `polyrank_tests` builds all of them. To ctest each program is one test: loading libtorch for each
+# test case would cost more than all cases do; --gtest_filter runs a single one.
+function(polyrank_add_test_program name)
+  set(tests polyrank_${name}_tests)
+  add_executable(${tests} ${ARGN})
+  polyrank_add_target(${tests})
+  target_include_directories(${tests} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
+  target_link_libraries(${tests} PRIVATE GTest::gtest_main GTest::gmock Threads::Threads)
+  add_test(NAME ${name} COMMAND ${tests})
+  if(NOT TARGET polyrank_tests)
+    add_custom_target(polyrank_tests)
+  endif()
+  add_dependencies(polyrank_tests ${tests})
+endfunction()
+
+# Makes the test program of tests/LAYER/*_test.cc and the objects of the layer and those that it uses.
+# Objects, not libpolyrank.so: tests see hidden symbols, and tests of layers without PyTorch link
+# none of it.
 function(polyrank_add_layer_tests layer)
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/${layer}/*_test.cc")
   if(NOT sources OR NOT TARGET polyrank_${layer})
     return()
   endif()
-  set(tests polyrank_${layer}_tests)
-  add_executable(${tests} ${sources})
-  polyrank_add_target(${tests})
-  target_include_directories(${tests} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
-  target_link_libraries(${tests} PRIVATE GTest::gtest_main GTest::gmock)
+  polyrank_add_test_program(${layer} ${sources})
   get_property(uses GLOBAL PROPERTY POLYRANK_LAYER_${layer}_USES)
   foreach(used IN LISTS layer uses)
     if(TARGET polyrank_${used})
-      target_link_libraries(${tests} PRIVATE polyrank_${used})
+      target_link_libraries(polyrank_${layer}_tests PRIVATE polyrank_${used})
     endif()
   endforeach()
   get_property(with_torch GLOBAL PROPERTY POLYRANK_LAYER_${layer}_TORCH)
   if(with_torch)
-    polyrank_use_torch_pch(${tests})
+    polyrank_use_torch_pch(polyrank_${layer}_tests)
   endif()
-  add_test(NAME ${layer} COMMAND ${tests})
 endfunction()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SUFFIXES = (".cc", ".h")
+UNKNOWN_WARNINGS = ("--extra-arg=-Wno-unknown-warning-option",)
 
 
 def git_lines(*arguments: str) -> list[str]:
@@ -90,8 +91,7 @@ def main() -> int:
     def tidy(file: str) -> bool:
         done = subprocess.run(
             # The compiler may know warnings that clang doesn't.
-            ["clang-tidy", "--quiet", "--extra-arg=-Wno-unknown-warning-option"]
-            + ["-p", str(folder), file],
+            ["clang-tidy", "--quiet", *UNKNOWN_WARNINGS, "-p", str(folder), file],  # noqa: S607
             capture_output=True,
             text=True,
             check=False,

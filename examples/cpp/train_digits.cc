@@ -178,7 +178,7 @@ double accuracy(const Model& model, const Samples& samples, const ProcessGroup& 
   const torch::NoGradGuard no_grad;
   const Tensor my_answers = model.forward(slice_of(samples.images, 0, data_group)).argmax(1);
   const Tensor answers = torch::empty_like(samples.labels);
-  polyrank::all_gather_into_tensor(answers, my_answers, data_group);
+  polyrank::all_gather_single(answers, my_answers, data_group);
   const auto num_right = (answers == samples.labels).sum().item<std::int64_t>();
   return static_cast<double>(num_right) / static_cast<double>(samples.labels.size(0));
 }

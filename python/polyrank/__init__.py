@@ -31,6 +31,7 @@ from polyrank.rank_functions import (
     tensor_map,
 )
 from polyrank.rank_threads import RanksFailedError, run_ranks
+from polyrank.trace import Trace, trace
 
 __all__ = [
     "Cohort",
@@ -46,6 +47,7 @@ __all__ = [
     "PerRank",
     "RanksFailedError",
     "RankSet",
+    "Trace",
     "UnsupportedOpError",
     "UsageError",
     "enabled_local_tensor_mode",
@@ -63,5 +65,6 @@ __all__ = [
     "run_ranks",
     "set_num_cohort_threads",
     "tensor_map",
+    "trace",
     "uninstall",
 ]

@@ -68,13 +68,14 @@ class LocalTensor(torch.Tensor):
 
     Args:
         local_tensors: a plain tensor for each global rank; the LocalTensor shares their memory, and
-            ranks given the same tensor object are one cohort.
+            ranks given the same tensor object are one cohort. Of a LocalTensor, a rank takes a copy
+            of what that rank holds: `rank_map(lambda rank: x.clone())` needs no plain `x`.
         requires_grad: whether autograd records operators on the LocalTensor.
 
     Raises:
         UsageError: no tensor is given, a rank is negative or outside of the active mode, or the
-            tensors require grad, are LocalTensors, or differ in dtype, layout, device or number of
-            dimensions.
+            tensors require grad, are LocalTensors that do not live on the rank, or differ in dtype,
+            layout, device or number of dimensions.
 
     Source: `torch.distributed._local_tensor.LocalTensor`, whose names and meanings it keeps.
     """
@@ -100,10 +101,7 @@ class LocalTensor(torch.Tensor):
                     "local_tensors maps a rank (int) to its tensor (torch.Tensor); got "
                     f"{rank!r}: {type(tensor).__name__}"
                 )
-        tensors = {
-            rank: tensor.wait() if isinstance(tensor, AsyncCollectiveTensor) else tensor
-            for rank, tensor in local_tensors.items()
-        }
+        tensors = {rank: _plain_on(rank, tensor) for rank, tensor in local_tensors.items()}
         result: LocalTensor = _C.make_local_tensor(tensors)
         return result.requires_grad_() if requires_grad else result  # type: ignore[return-value]
 
@@ -288,6 +286,14 @@ class LocalTensor(torch.Tensor):
         from polyrank.pickling import reduce_local_tensor
 
         return reduce_local_tensor(self)
+
+
+def _plain_on(rank: int, tensor: torch.Tensor) -> torch.Tensor:
+    if isinstance(tensor, AsyncCollectiveTensor):
+        tensor = tensor.wait()
+    if not isinstance(tensor, LocalTensor) or tensor.requires_grad:  # which is refused for all
+        return tensor
+    return tensor.on_rank(rank).clone()
 
 
 @functools.cache

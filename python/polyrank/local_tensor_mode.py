@@ -163,8 +163,7 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """
         with self.disable():
             results = {}
-            for rank in sorted(self.ranks & tensor._ranks):
-                own = tensor.on_rank(rank)
+            for rank, own in _read_only(tensor, self.ranks & tensor._ranks).items():
                 result = cb(rank, own)
                 if result is not None:
                     results[rank] = result.clone() if _share_memory(result, own) else result
@@ -186,6 +185,25 @@ def maybe_disable_local_tensor_mode() -> contextlib.AbstractContextManager[None]
     """A block in which the innermost mode, if there is one, is disabled."""
     mode = local_tensor_mode()
     return contextlib.nullcontext() if mode is None else mode.disable()
+
+
+def _read_only(tensor: LocalTensor, ranks: frozenset[int]) -> dict[int, torch.Tensor]:
+    """Each rank's tensor, in the order of ranks; none can be written, all can be cloned lazily.
+
+    `on_rank()` gives the bytes of the LocalTensor itself, which PyTorch does not clone lazily. So
+    here the ranks of a cohort look at one copy.
+    """
+    own = {}
+    for cohort in tensor.cohorts():
+        members = ranks & frozenset(cohort.ranks)
+        if type(cohort.tensor) is not torch.Tensor or cohort.tensor.layout != torch.strided:
+            own.update({rank: tensor.on_rank(rank) for rank in members})
+            continue
+        copy = cohort.tensor.clone()
+        for rank in members:
+            own[rank] = torch._lazy_clone(copy)
+            torch._C._set_throw_on_mutable_data_ptr(own[rank])
+    return {rank: own[rank] for rank in sorted(own)}
 
 
 def _share_memory(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -244,6 +244,7 @@ class RankDependentFunctions:
         """Put the rank-dependent functions in place."""
         # These modules need the mode, which needs this one.
         from polyrank.collective_functions import COLLECTIVE_FUNCTIONS, GROUP_METHODS
+        from polyrank.collectives_inside_torch import COLLECTIVES_INSIDE_TORCH
         from polyrank.group_ranks import RANK_FUNCTIONS, rank_of_group
         from polyrank.object_collectives import OBJECT_COLLECTIVES
 
@@ -260,6 +261,9 @@ class RankDependentFunctions:
         self._replace_all({**COLLECTIVE_FUNCTIONS, **OBJECT_COLLECTIVES})
         for name, make in GROUP_METHODS.items():
             self._replace(dist.ProcessGroup, name, make(getattr(dist.ProcessGroup, name)))
+        for owner, name, make in COLLECTIVES_INSIDE_TORCH:
+            made = make(getattr(owner, name))
+            self._replace(owner, name, staticmethod(made) if isinstance(owner, type) else made)
         if self.with_get_rank:
             self._replace(dist.ProcessGroup, "rank", rank_of_group(dist.ProcessGroup.rank))
             self._replace_all(RANK_FUNCTIONS)

@@ -1,7 +1,10 @@
-"""The pytest plugin that comes with polyrank: `@pytest.mark.ranks(8)` runs a test in lockstep.
+"""The pytest plugin that comes with polyrank.
+
+`@pytest.mark.ranks(8)` runs a test in lockstep; `pytest --polyrank-install` runs tests that were
+written for PyTorch's simulator on polyrank.
 
 A package of its own, because pytest imports its plugins in every run: this one imports torch only
-for a test that is marked.
+for a test that is marked, and for that option.
 """
 
 from __future__ import annotations
@@ -11,6 +14,16 @@ from collections.abc import Iterator
 import pytest
 
 _MARKER = "ranks"
+_INSTALL = "--polyrank-install"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option that puts polyrank in PyTorch's place."""
+    parser.getgroup("polyrank").addoption(
+        _INSTALL,
+        action="store_true",
+        help="call polyrank.install() first: torch.distributed._local_tensor means polyrank then",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -18,6 +31,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", f"{_MARKER}(world_size): run the test on that many ranks in lockstep"
     )
+    if config.getoption(_INSTALL):
+        import polyrank
+
+        # Before the test files are imported, which take the names.
+        polyrank.install()
+        config.add_cleanup(polyrank.uninstall)
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,10 @@
 #include <polyrank/core/mesh_fibers.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <set>
+#include <vector>
 
 namespace polyrank {
 namespace {
@@ -69,7 +72,8 @@ TEST(MeshFibers, HoldTheirLawsInAnyOrderOfDims) {
     }
     do {
       for (std::size_t count = 0; count <= dims.size(); ++count) {
-        check_mesh_fibers(shape, Dims(dims.begin(), dims.begin() + static_cast<long>(count)));
+        check_mesh_fibers(shape,
+                          Dims(dims.begin(), dims.begin() + static_cast<std::ptrdiff_t>(count)));
       }
     } while (std::next_permutation(dims.begin(), dims.end()));
   }

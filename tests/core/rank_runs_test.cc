@@ -52,6 +52,7 @@ TEST(RankRuns, OfOneRunCostsNothing) {
   const RankRuns runs = RankRuns::of_run({.first = 17, .count = 131072, .step = 8});
   EXPECT_EQ(runs.size(), 131072);
   EXPECT_EQ(runs.to_string(), "17-1048585 step 8");
+  EXPECT_EQ(RankRuns::of_run({.first = 0, .count = 2, .step = 2}).to_string(), "0,2");
   EXPECT_EQ(RankRuns::of_run({.first = 3, .count = 0}), RankRuns());
   EXPECT_EQ(RankRuns::of_run({.first = 3, .count = 1, .step = 9}), RankRuns::of(Ranks{3}));
 }

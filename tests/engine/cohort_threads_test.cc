@@ -1,3 +1,4 @@
+#include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
@@ -63,6 +64,19 @@ TEST_F(CohortThreads, HaveTheStateOfTheCaller) {
     num_wrong += is_right ? 0 : 1;
   });
   EXPECT_EQ(num_wrong, 0);
+}
+
+TEST_F(CohortThreads, GiveWhatTheirKernelsGiveOnOne) {
+  const at::Tensor shared = at::arange(64.0);
+  std::vector<at::Tensor> results(kNumCohorts);
+  for_each_cohort(kNumCohorts, &slow_, [&](std::int32_t cohort) {
+    pause();
+    results[static_cast<std::size_t>(cohort)] = at::mul(shared, cohort).add_(shared);
+  });
+  for (std::int32_t cohort = 0; cohort < kNumCohorts; ++cohort) {
+    const at::Tensor alone = at::mul(shared, cohort).add_(shared);
+    EXPECT_TRUE(results[static_cast<std::size_t>(cohort)].equal(alone)) << cohort;
+  }
 }
 
 TEST_F(CohortThreads, ReportTheLowestCohortThatFailed) {

@@ -88,6 +88,18 @@ def test_after_a_failure():
     assert "FAILED test_it.py::test_that_fails - polyrank.errors.DivergenceError" in output
 
 
+def test_tests_for_pytorchs_simulator_run_on_polyrank_with_one_option(tmp_path: Path) -> None:
+    tests = """
+from torch.distributed._local_tensor import LocalTensorMode
+
+def test_it():
+    with LocalTensorMode(3):
+        assert len(torch.ones(2).cohorts()) == 1
+"""
+    assert "1 failed" in run_tests(tmp_path, tests)
+    assert "1 passed" in run_tests(tmp_path, tests, "--polyrank-install")
+
+
 def test_bad_arguments_are_one_error_that_shows_how(tmp_path: Path) -> None:
     bad = ("", "0", "-3", "'many'", "True", "2, 3", "ranks=2", "4, world_size=4")
     marked = [f"@pytest.mark.ranks({a})\ndef test_bad{i}(): pass\n" for i, a in enumerate(bad)]

@@ -36,7 +36,7 @@ TEST_F(CollectivesTest, Reduce) {
 }
 
 TEST_F(CollectivesTest, ReduceScatter) {
-  reduce_scatter_tensor(row_, x_);
+  reduce_scatter_single(row_, x_);
   EXPECT_THAT(values_on_rank(row_, 1), ElementsAre(22));
   reduce_scatter(row_, {x_.narrow(0, 1, 1), x_.narrow(0, 0, 1)}, {.op = c10d::ReduceOp::PRODUCT});
   EXPECT_THAT(values_on_rank(row_, 0), ElementsAre(40));
@@ -44,7 +44,7 @@ TEST_F(CollectivesTest, ReduceScatter) {
 
 TEST_F(CollectivesTest, Gather) {
   const at::Tensor all = at::zeros({4});
-  all_gather_into_tensor(all, x_);
+  all_gather_single(all, x_);
   EXPECT_THAT(values_on_rank(all, 1), ElementsAre(1, 2, 10, 20));
   const Tensors list{at::zeros({2}), at::zeros({2})};
   all_gather(list, x_);
@@ -115,11 +115,11 @@ TEST_F(CollectivesTest, CoalescedOnesAreOneLaunch) {
   EXPECT_THAT(values_on_rank(lists[1][0], 0), ElementsAre(10, 20));
   EXPECT_THAT(values_on_rank(lists[0][1], 1), ElementsAre(3));
   const Tensors joined{at::zeros({4}), at::zeros({2})};
-  all_gather_into_tensor_coalesced(joined, {x_, row_ + 3});
+  all_gather_single_coalesced(joined, {x_, row_ + 3});
   EXPECT_THAT(values_on_rank(joined[0], 1), ElementsAre(1, 2, 10, 20));
   EXPECT_THAT(values_on_rank(joined[1], 1), ElementsAre(3, 3));
   const Tensors pieces{at::zeros({1}), at::zeros({2})};
-  reduce_scatter_tensor_coalesced(pieces, {x_, joined[0]}, {.op = c10d::ReduceOp::AVG});
+  reduce_scatter_single_coalesced(pieces, {x_, joined[0]}, {.op = c10d::ReduceOp::AVG});
   EXPECT_THAT(values_on_rank(pieces[0], 1), ElementsAre(11));
   EXPECT_THAT(values_on_rank(pieces[1], 1), ElementsAre(10, 20));
 }
@@ -128,7 +128,7 @@ TEST_F(CollectivesTest, LaunchesGiveAWorkWithItsFutures) {
   const Tensors list{at::zeros({1}), at::zeros({1})};
   for (const Work& work :
        {all_reduce(x_.clone()), reduce(x_.clone(), /*root=*/0), broadcast(x_.clone(), /*root=*/0),
-        all_gather_into_tensor(at::zeros({4}), x_), reduce_scatter_tensor(at::zeros({1}), x_),
+        all_gather_single(at::zeros({4}), x_), reduce_scatter_single(at::zeros({1}), x_),
         gather(at::ones({1}), list, /*root=*/0), scatter(at::ones({1}), list, /*root=*/0),
         all_to_all(list, list), all_to_all_single(at::zeros({2}), x_), barrier(),
         all_reduce_coalesced(list)}) {
@@ -144,7 +144,7 @@ TEST_F(CollectivesTest, LaunchesGiveAWorkWithItsFutures) {
 }
 
 TEST_F(CollectivesTest, ErrorsNameGroupAndSizes) {
-  EXPECT_THAT([&] { all_gather_into_tensor(at::zeros({3}), x_); },
+  EXPECT_THAT([&] { all_gather_single(at::zeros({3}), x_); },
               ThrowsMessage<CollectiveError>(HasSubstr("Allocate the output with that size")));
   EXPECT_THAT([&] { all_gather({at::zeros({2})}, x_); },
               ThrowsMessage<CollectiveError>(HasSubstr("a list of 1 output tensors")));

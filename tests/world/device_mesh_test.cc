@@ -19,7 +19,7 @@ at::Tensor gathered_ranks(const ProcessGroup& group) {
   const at::Tensor own =
       rank_map([](std::int64_t rank) { return at::full({1}, static_cast<double>(rank)); });
   const at::Tensor all = at::zeros({get_world_size(group)});
-  all_gather_into_tensor(all, own, group);
+  all_gather_single(all, own, group);
   return all;
 }
 

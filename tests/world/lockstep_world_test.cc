@@ -58,10 +58,10 @@ TEST(LockstepWorld, RanksKnowTheirPlaceInTheirGroup) {
 TEST(LockstepWorld, ThereIsOneAtATime) {
   EXPECT_THAT([] { group_or_world({}); },
               ThrowsMessage<UsageError>(HasSubstr("there is no world")));
-  EXPECT_THAT([] { LockstepWorld world(0); }, ThrowsMessage<UsageError>(HasSubstr("got 0")));
+  EXPECT_THAT([] { const LockstepWorld world(0); }, ThrowsMessage<UsageError>(HasSubstr("got 0")));
   {
     const LockstepWorld world(2);
-    EXPECT_THAT([] { LockstepWorld second(2); },
+    EXPECT_THAT([] { const LockstepWorld second(2); },
                 ThrowsMessage<UsageError>(HasSubstr("a world of 2 ranks in this process already")));
   }
   LockstepWorld after(3);

@@ -157,5 +157,13 @@ TEST(FoldEqualMembers, AMillionMembersAreOneMultiplication) {
   EXPECT_THROW(fold_equal_members(ReduceOp::kSum, at::ones({1}), 0), UsageError);
 }
 
+TEST(FoldMembers, SaysWherePyTorchHasNoKernel) {
+  for (const at::ScalarType dtype : {at::kFloat8_e4m3fn, at::kUInt16}) {
+    const at::Tensor member = at::ones({2}).to(dtype);
+    EXPECT_THAT([&] { folded(ReduceOp::kSum, {member, member}); },
+                ThrowsMessage<UnsupportedOpError>(HasSubstr("by sum: it has no kernel for that")));
+  }
+}
+
 }  // namespace
 }  // namespace polyrank

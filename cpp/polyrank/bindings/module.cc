@@ -11,4 +11,6 @@ PYBIND11_MODULE(_C, module) {
   polyrank::init_collective(module);
   polyrank::init_fake_world(module);
   polyrank::init_threads_world(module);
+  polyrank::init_trace(module);
+  polyrank::init_collective_op(module);
 }

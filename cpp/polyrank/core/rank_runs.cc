@@ -14,6 +14,9 @@ std::string text_of(const RankRun& run) {
   if (run.count == 1) {
     return str_cat(run.first);
   }
+  if (run.count == 2 && run.step != 1) {
+    return str_cat(run.first, ",", last_of(run));
+  }
   const std::string range = str_cat(run.first, "-", last_of(run));
   return run.step == 1 ? range : str_cat(range, " step ", run.step);
 }

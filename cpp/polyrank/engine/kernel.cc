@@ -68,7 +68,7 @@ class LocalKernel final : public c10::OperatorKernel {
     }
     LockstepMode* mode = modes.lockstep;
     const bool in_mode = mode != nullptr && mode->is_enabled() && !BelowLockstepGuard::is_active();
-    const bool is_factory = !scan.has_plain && info.returns_tensor;
+    const bool is_factory = info.returns_tensor && (!scan.has_plain || info.makes_like);
     if (info.handler != nullptr && (scan.has_local || in_mode)) {
       info.handler(op, stack);
     } else if (scan.has_local || (in_mode && (is_factory || info.is_random || info.lifts_plain))) {

@@ -15,7 +15,7 @@ namespace polyrank {
 //   an operand handles operators itself (DTensor)   -> PyTorch's fallback
 //   a collective, with LocalTensors or in a mode    -> its handler
 //   a LocalTensor or rank-dependent number          -> the engine, once per cohort
-//   in a mode, a factory or a random operator       -> the engine
+//   in a mode, a factory (also `empty_like` of a plain tensor) or a random operator -> the engine
 //   in a mode, plain tensors only                   -> the operator, below our modes
 //   anything else                                   -> PyTorch's fallback
 //

@@ -106,6 +106,7 @@ OperatorInfo::OperatorInfo(const c10::OperatorHandle& op)
   is_foreach = name.starts_with("aten::_foreach_") || name.starts_with("aten::_fused_");
   is_foreach = is_foreach && num_arguments > 0 && is_tensor_list(schema.arguments()[0].type());
   reads_geometry_only = name.ends_with("_like") || name.starts_with("aten::new_");
+  makes_like = reads_geometry_only && name != "aten::new_empty";
   lifts_plain = name == "aten::lift_fresh" || name == "aten::lift";
   for (const auto& entry : kHiddenWrites) {
     if (entry.op != name) {

@@ -31,7 +31,11 @@ struct OperatorInfo {
   bool overwrites = false;           // writes all of its written arguments and reads none of them
   bool reads_geometry_only = false;  // of its first argument: zeros_like, new_empty, …
   bool is_foreach = false;           // acts on each position of parallel lists by itself
-  bool lifts_plain = false;          // the plain tensor argument is new, nobody else holds it
+  // A factory also where it is given a plain tensor, since what it makes is written to rank by
+  // rank: zeros_like, new_ones, … but not new_empty, by which copy.deepcopy makes the copy of a
+  // tensor.
+  bool makes_like = false;
+  bool lifts_plain = false;  // the plain tensor argument is new, nobody else holds it
 
   // Arguments that the operator writes to though its schema doesn't say so, while the bool argument
   // `hidden_write_switch` is true.

@@ -26,8 +26,8 @@ Work all_gather(Tensors tensor_list, const at::Tensor& tensor, const ProcessGrou
   return group_or_world(group)->allgather(outputs, inputs);
 }
 
-Work all_gather_into_tensor(const at::Tensor& output, const at::Tensor& input,
-                            const ProcessGroup& group) {
+Work all_gather_single(const at::Tensor& output, const at::Tensor& input,
+                       const ProcessGroup& group) {
   at::Tensor out = output;
   at::Tensor in = input;
   return group_or_world(group)->all_gather_single(out, in);
@@ -39,7 +39,7 @@ Work reduce_scatter(const at::Tensor& output, Tensors input_list, const ReduceOp
   return group_or_world(options.group)->reduce_scatter(outputs, inputs, {.reduceOp = options.op});
 }
 
-Work reduce_scatter_tensor(const at::Tensor& output, const at::Tensor& input,
+Work reduce_scatter_single(const at::Tensor& output, const at::Tensor& input,
                            const ReduceOptions& options) {
   at::Tensor out = output;
   at::Tensor in = input;
@@ -91,11 +91,11 @@ Work all_gather_coalesced(std::vector<Tensors> output_tensor_lists, Tensors inpu
   return group_or_world(group)->allgather_coalesced(output_tensor_lists, input_tensor_list);
 }
 
-Work all_gather_into_tensor_coalesced(Tensors outputs, Tensors inputs, const ProcessGroup& group) {
+Work all_gather_single_coalesced(Tensors outputs, Tensors inputs, const ProcessGroup& group) {
   return group_or_world(group)->all_gather_single_coalesced(outputs, inputs);
 }
 
-Work reduce_scatter_tensor_coalesced(Tensors outputs, Tensors inputs,
+Work reduce_scatter_single_coalesced(Tensors outputs, Tensors inputs,
                                      const ReduceOptions& options) {
   return group_or_world(options.group)
       ->reduce_scatter_single_coalesced(outputs, inputs, {.reduceOp = options.op});

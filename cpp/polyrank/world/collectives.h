@@ -67,8 +67,8 @@ POLYRANK_API Work all_gather(Tensors tensor_list, const at::Tensor& tensor,
 
 // Fills one tensor with those of all members, in the order of the group.
 // Shapes: `output` has N times the elements of `input`, whose shape is one for all members.
-POLYRANK_API Work all_gather_into_tensor(const at::Tensor& output, const at::Tensor& input,
-                                         const ProcessGroup& group = {});
+POLYRANK_API Work all_gather_single(const at::Tensor& output, const at::Tensor& input,
+                                    const ProcessGroup& group = {});
 
 // Gives member i the reduction of the members' i-th tensors.
 // Shapes: input_list[i] as member i's `output`; they may differ.
@@ -77,7 +77,7 @@ POLYRANK_API Work reduce_scatter(const at::Tensor& output, Tensors input_list,
 
 // Gives each member its equal piece of the reduced tensor.
 // Shapes: `input` has N times the elements of `output`.
-POLYRANK_API Work reduce_scatter_tensor(const at::Tensor& output, const at::Tensor& input,
+POLYRANK_API Work reduce_scatter_single(const at::Tensor& output, const at::Tensor& input,
                                         const ReduceOptions& options = {});
 
 // Fills the root's list with the members' tensors. All ranks give a list; the others' stays.
@@ -114,12 +114,12 @@ POLYRANK_API Work all_reduce_coalesced(Tensors tensors, const ReduceOptions& opt
 POLYRANK_API Work all_gather_coalesced(std::vector<Tensors> output_tensor_lists,
                                        Tensors input_tensor_list, const ProcessGroup& group = {});
 
-// Shapes: of each pair as all_gather_into_tensor().
-POLYRANK_API Work all_gather_into_tensor_coalesced(Tensors outputs, Tensors inputs,
-                                                   const ProcessGroup& group = {});
+// Shapes: of each pair as all_gather_single().
+POLYRANK_API Work all_gather_single_coalesced(Tensors outputs, Tensors inputs,
+                                              const ProcessGroup& group = {});
 
-// Shapes: of each pair as reduce_scatter_tensor().
-POLYRANK_API Work reduce_scatter_tensor_coalesced(Tensors outputs, Tensors inputs,
+// Shapes: of each pair as reduce_scatter_single().
+POLYRANK_API Work reduce_scatter_single_coalesced(Tensors outputs, Tensors inputs,
                                                   const ReduceOptions& options = {});
 
 }  // namespace polyrank

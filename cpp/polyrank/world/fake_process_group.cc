@@ -90,9 +90,18 @@ FakeProcessGroup::FakeProcessGroup(FakeMember member, Options options)
       member_(std::move(member)),
       options_(std::move(options)) {}
 
+// What people call the group.
+std::string FakeProcessGroup::label() const {
+  if (pg_desc_ == "default_pg") {
+    return "world";
+  }
+  // PyTorch's word for a group that the program gave no description.
+  return pg_desc_.empty() || pg_desc_ == "undefined" ? str_cat("ranks ", member_.to_string())
+                                                     : pg_desc_;
+}
+
 FakeCaller FakeProcessGroup::caller() const {
-  const std::string& label = pg_desc_.empty() ? pg_uid_ : pg_desc_;
-  return {.description = str_cat("group \"", label, "\" (ranks ", member_.to_string(), "), rank ",
+  return {.description = str_cat("group \"", label(), "\" (ranks ", member_.to_string(), "), rank ",
                                  member_.own_rank()),
           .group_rank = member_.group_rank(),
           .group_size = member_.group_size()};
@@ -115,12 +124,11 @@ void FakeProcessGroup::check(const CollectiveCall& call) const {
 const std::shared_ptr<const LaunchGroup>& FakeProcessGroup::launch_group() {
   if (!launch_group_ || launch_group_rank_ != member_.own_rank()) {
     launch_group_rank_ = member_.own_rank();
-    launch_group_ = std::make_shared<const LaunchGroup>(
-        LaunchGroup{.name = pg_uid_,
-                    .label = pg_desc_ == "default_pg" ? "world" : pg_desc_,
-                    .size = member_.group_size(),
-                    .num_groups = 1,
-                    .ranks = member_.ranks()});
+    launch_group_ = std::make_shared<const LaunchGroup>(LaunchGroup{.name = pg_uid_,
+                                                                    .label = label(),
+                                                                    .size = member_.group_size(),
+                                                                    .num_groups = 1,
+                                                                    .ranks = member_.ranks()});
   }
   return launch_group_;
 }

@@ -91,6 +91,7 @@ class POLYRANK_API FakeProcessGroup final : public TableBackend {
   FakeWorkState new_work(const CollectiveCall& call, c10d::OpType op_type) const;
   Work finish(const CollectiveCall& call, FakeWorkState state, std::int64_t start_ns);
   FakeCaller caller() const;
+  std::string label() const;
 
   FakeMember member_;
   std::shared_ptr<const LaunchGroup> launch_group_;  // as of launch_group_rank_

@@ -23,11 +23,12 @@ class CollectiveBackward final : public torch::autograd::Node {
   CollectiveBackward(torch::autograd::edge_list inputs, ToGradient to_gradient)
       : Node(std::move(inputs)), to_gradient_(std::move(to_gradient)) {}
 
+ private:
   torch::autograd::variable_list apply(torch::autograd::variable_list&& grads) override {
-    return {grads.front().defined() ? to_gradient_(grads.front()) : at::Tensor()};
+    const at::Tensor grad = std::move(grads).front();
+    return {grad.defined() ? to_gradient_(grad) : at::Tensor()};
   }
 
- private:
   ToGradient to_gradient_;
 };
 
@@ -43,7 +44,7 @@ c10::IValue call(const char* op_name, Arguments&&... arguments) {
 // The result of a collective on `input`, to which gradients flow back through `to_gradient`.
 at::Tensor differentiable(const at::Tensor& input, const c10::IValue& result,
                           ToGradient to_gradient) {
-  const at::Tensor output = result.toTensor();
+  const at::Tensor& output = result.toTensor();
   if (torch::autograd::compute_requires_grad(input)) {
     torch::autograd::set_history(
         output, c10::make_intrusive<CollectiveBackward>(torch::autograd::collect_next_edges(input),

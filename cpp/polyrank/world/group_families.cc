@@ -43,6 +43,17 @@ Members first_ranks(std::int64_t world_size) {
   return ranks;
 }
 
+// Members of a group that nobody took note of, or nothing; sets the world's size where it is known.
+Members find_or_assume_members(const std::string& name, std::int64_t group_size,
+                               std::int64_t* world_size) {
+  const std::int64_t num_ranks = *world_size;
+  Members members;
+  if (const FindMembers find = find_members.load()) {
+    members = find(name, world_size);
+  }
+  return members.empty() && group_size == num_ranks ? first_ranks(num_ranks) : members;
+}
+
 }  // namespace
 
 KnownGroup::KnownGroup(const std::string& name, const std::string& label, const Members& members,
@@ -159,19 +170,18 @@ GroupFamilies& group_families() {
 
 void set_find_members(FindMembers function) noexcept { find_members.store(function); }
 
+Members members_of_group(const std::string& name, std::int64_t group_size) {
+  std::int64_t world_size = group_size;
+  return find_or_assume_members(name, group_size, &world_size);
+}
+
 std::shared_ptr<const KnownGroup> resolve_group(const std::string& name, std::int64_t group_size,
                                                 std::int64_t num_ranks) {
   if (auto known = group_families().find(name)) {
     return known;
   }
   std::int64_t world_size = num_ranks;
-  Members members;
-  if (const FindMembers find = find_members.load()) {
-    members = find(name, &world_size);
-  }
-  if (members.empty() && group_size == num_ranks) {
-    members = first_ranks(num_ranks);
-  }
+  const Members members = find_or_assume_members(name, group_size, &world_size);
   if (members.empty()) {
     std::string known_names;
     for (const std::string& known : group_families().names()) {

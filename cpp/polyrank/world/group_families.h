@@ -94,6 +94,11 @@ using FindMembers = std::vector<std::int64_t> (*)(const std::string& group_name,
                                                   std::int64_t* world_size);
 POLYRANK_API void set_find_members(FindMembers find_members) noexcept;
 
+// The members of a group of torch.distributed, in its order; where nobody can tell, the first
+// `group_size` ranks.
+POLYRANK_API std::vector<std::int64_t> members_of_group(const std::string& name,
+                                                        std::int64_t group_size);
+
 // The group of that name, however it was made; `group_size`: its size if known, else -1.
 // Throws: CollectiveError if there is no such group, naming those that there are.
 POLYRANK_API std::shared_ptr<const KnownGroup> resolve_group(const std::string& name,

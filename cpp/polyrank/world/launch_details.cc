@@ -165,6 +165,20 @@ std::vector<TensorRun> tensor_runs(at::ArrayRef<at::Tensor> tensors) {
   return runs;
 }
 
+std::vector<at::Tensor> tensors_among(c10::ArrayRef<c10::IValue> results) {
+  std::vector<at::Tensor> tensors;
+  for (const c10::IValue& value : results) {
+    if (value.isTensor()) {
+      tensors.push_back(value.toTensor());
+    } else if (value.isTensorList()) {
+      for (const at::Tensor& tensor : value.toTensorVector()) {
+        tensors.push_back(tensor);
+      }
+    }
+  }
+  return tensors;
+}
+
 void add_details(const CollectiveCall& call, at::ArrayRef<at::Tensor> results,
                  CollectiveLaunch* launch) {
   const CollectiveSpec& spec = *call.spec;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
 #include <c10/util/ArrayRef.h>
 #include <polyrank/core/export.h>
 #include <polyrank/report/collective_launch.h>
@@ -20,6 +21,9 @@ POLYRANK_API std::string_view dtype_name(at::ScalarType dtype);
 //          of a LocalTensor its largest rank's, and 0 for sizes that are symbolic.
 // Cost: O(number of tensors).
 POLYRANK_API std::vector<TensorRun> tensor_runs(at::ArrayRef<at::Tensor> tensors);
+
+// The tensors among an operator's results, of lists as well.
+std::vector<at::Tensor> tensors_among(c10::ArrayRef<c10::IValue> results);
 
 // Fills in what `call` tells beside its group and cohorts: operator, reduce op, root or peer, tag,
 // tensors, whether it is asynchronous. `results`: what a functional operator returned.

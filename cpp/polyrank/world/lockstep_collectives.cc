@@ -30,6 +30,12 @@ constexpr std::array<const char*, 5> kNamespaces = {
     "c10d::", "_c10d_functional::", "_c10d_functional_autograd::", "_dtensor::", "symm_mem::"};
 
 [[noreturn]] void throw_unsupported(const c10::OperatorHandle& op) {
+  const CollectiveSpec* spec = find_collective(op.operator_name().name);
+  if (spec != nullptr && spec->kind == CollectiveKind::kReceive) {
+    throw UnsupportedOpError(
+        "receiving from any source does not run in lockstep, where no rank is faster than another. "
+        "Name the source, which may differ between ranks: `dist.recv(x, (rank - 1) % n)`.");
+  }
   throw UnsupportedOpError(
       str_cat(c10::toString(op.operator_name()),
               " does not run in lockstep. docs/collectives.md lists the collectives that do, and "

@@ -28,7 +28,7 @@ DisableLockstepGuard::DisableLockstepGuard()
 DisableLockstepGuard::~DisableLockstepGuard() { mode_.set_enabled(was_enabled_); }
 
 at::Tensor rank_map(const std::function<at::Tensor(std::int64_t)>& function) {
-  LockstepMode& mode = mode_here();
+  const LockstepMode& mode = mode_here();
   const DisableLockstepGuard disabled;
   std::vector<std::pair<std::int64_t, at::Tensor>> tensors;
   for (const std::int64_t rank : mode.ranks()) {
@@ -40,7 +40,7 @@ at::Tensor rank_map(const std::function<at::Tensor(std::int64_t)>& function) {
 at::Tensor tensor_map(
     const at::Tensor& tensor,
     const std::function<std::optional<at::Tensor>(std::int64_t, const at::Tensor&)>& function) {
-  LockstepMode& mode = mode_here();
+  const LockstepMode& mode = mode_here();
   const DisableLockstepGuard disabled;
   std::vector<std::pair<std::int64_t, at::Tensor>> tensors;
   for (const std::int64_t rank : ranks_of(tensor).intersect(mode.ranks())) {

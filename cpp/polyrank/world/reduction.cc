@@ -178,8 +178,17 @@ ReductionOrderGuard::~ReductionOrderGuard() { set_reduction_order(before_); }
 
 at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
   check_applies(op, members.front());
-  at::Tensor total = reduction_order() == ReductionOrder::kTree ? fold_as_tree(op, members)
-                                                                : fold_in_rank_order(op, members);
+  at::Tensor total;
+  try {
+    total = reduction_order() == ReductionOrder::kTree ? fold_as_tree(op, members)
+                                                       : fold_in_rank_order(op, members);
+  } catch (const c10::NotImplementedError&) {
+    throw UnsupportedOpError(str_cat("PyTorch can't reduce tensors of dtype ",
+                                     c10::getDtypeNames(members.front().scalar_type()).first,
+                                     " by ", to_string(op),
+                                     ": it has no kernel for that. Convert them first, as to "
+                                     "bfloat16 or int32."));
+  }
   if (op == ReduceOp::kAvg) {
     const auto num_members = static_cast<std::int64_t>(members.size());
     if (c10::isIntegralType(total.scalar_type(), /*includeBool=*/false)) {

@@ -40,7 +40,8 @@ class POLYRANK_API ReductionOrderGuard {
 // first member; `kAvg` divides the sum by the number of members (integers: towards zero).
 // Requires: members is not empty; all have one dtype, device and number of elements; for
 //           kPremulSum they are scaled already
-// Throws: CollectiveError if `op` does not apply to the dtype; UnsupportedOpError for kUnused.
+// Throws: CollectiveError if `op` does not apply to the dtype; UnsupportedOpError for kUnused, and
+//         where PyTorch has no kernel, as for sums of float8.
 // Cost: one pass over the data for each member; for min, max and bitwise and, or only for
 //       distinct ones.
 POLYRANK_API at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members);

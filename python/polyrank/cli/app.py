@@ -97,6 +97,14 @@ def run(
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write what ran there too, as JSON."),
     ] = None,
+    trace_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace",
+            metavar="FILE",
+            help="Write every collective there, for ui.perfetto.dev and for other programs.",
+        ),
+    ] = None,
 ) -> None:
     """Run a torch.distributed script on N ranks in this process, every rank's values exact.
 
@@ -114,7 +122,7 @@ def run(
 
     - `polyrank run --world lockstep --ranks 64 train.py --epochs 2`
     - `polyrank run --nproc-per-node 8 --nnodes 4 -m my_package.train`
-    - `polyrank run --world fake --ranks 4096 --rank 17 train.py`
+    - `polyrank run --world fake --ranks 4096 --rank 17 --trace out.json train.py`
 
     **Exit codes** (else the script's own, from sys.exit)
 
@@ -124,7 +132,7 @@ def run(
     - 3: ranks disagree (DivergenceError)
     - 4: a collective is wrong (CollectiveError)
     - 5: an operator is not supported (UnsupportedOpError)
-    - 6: the --json file could not be written in the end
+    - 6: the --json or --trace file could not be written in the end
     """
     world_size = _world_size(ranks, nproc_per_node, nnodes)
     if not module and not Path(script).is_file():
@@ -144,18 +152,19 @@ def run(
         world_size=world_size,
         local_world_size=nproc_per_node or world_size // nnodes,
         device=None if device is None else device.value,
-        json_file=None if json_file is None else _writable(json_file),
+        json_file=None if json_file is None else _writable(json_file, "--json"),
+        trace_file=None if trace_file is None else _writable(trace_file, "--trace"),
         rank=(rank or 0) if world == World.fake else None,
     )
     raise typer.Exit(run_program(options))
 
 
-def _writable(json_file: Path) -> Path:
+def _writable(file: Path, option: str) -> Path:
     try:
-        return writable_target(json_file)
+        return writable_target(file)
     except OSError as error:
         raise typer.BadParameter(
-            f"{str(json_file)!r} can't be written: {error.strerror or error}", param_hint="--json"
+            f"{str(file)!r} can't be written: {error.strerror or error}", param_hint=option
         ) from error
 
 

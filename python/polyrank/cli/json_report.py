@@ -47,14 +47,19 @@ def writable_target(path: Path) -> Path:
 
 
 def write_json(target: Path, document: dict[str, Any]) -> None:
-    """Write `document` to `target` as a whole: a reader sees the old file or the new one.
+    """Write `document` to `target`, as write_text() does."""
+    write_text(target, json.dumps(document, indent=2) + "\n")
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write `text` to `target` as a whole: a reader sees the old file or the new one.
 
     Raises:
         OSError: the file can't be written; what was there before is unchanged.
     """
     draft = _draft_of(target)
     try:
-        draft.write_text(json.dumps(document, indent=2) + "\n")
+        draft.write_text(text)
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)

@@ -19,3 +19,4 @@ class RunOptions:
     device: str | None  # "cpu", "cuda" or None: decide by what the machine has
     json_file: Path | None  # where to write the report; absolute
     rank: int | None = None  # the one that runs, in the fake world
+    trace_file: Path | None = None  # where to write the trace; absolute

@@ -12,7 +12,7 @@ from torch.distributed import device_mesh, distributed_c10d
 
 from polyrank._C import FakeStore
 from polyrank.errors import UsageError
-from polyrank.fake import current_fake_world
+from polyrank.fake.world import required_fake_world
 from polyrank.lockstep import init_lockstep_group
 
 
@@ -49,9 +49,7 @@ def fake_process_group(world_size: int, rank: int) -> Iterator[None]:
 
     def make_group() -> None:
         init_fake_group("fake", rank=rank, world_size=world_size, store=FakeStore())
-        world = current_fake_world()
-        assert world is not None
-        world.takes_any_backend = True
+        required_fake_world().takes_any_backend = True
 
     with _placed((_init_for(world_size, make_group), dist, distributed_c10d)):
         yield

@@ -6,16 +6,16 @@ import contextlib
 import runpy
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 
 from polyrank.cli.device import cuda_on_cpu
 from polyrank.cli.environment import torchrun_environment
-from polyrank.cli.json_report import json_document, write_json
+from polyrank.cli.json_report import json_document, write_json, write_text
 from polyrank.cli.options import RunOptions
 from polyrank.cli.process_group import fake_process_group, lockstep_process_group
 from polyrank.cli.report import RunMeter, print_report
@@ -23,6 +23,7 @@ from polyrank.errors import CollectiveError, DivergenceError, UnsupportedOpError
 from polyrank.install import install, uninstall
 from polyrank.local_tensor_mode import LocalTensorMode
 from polyrank.process_groups import known_process_groups
+from polyrank.trace import Trace, trace
 
 # Exit code by what the script raised; docs/run.md.
 _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
@@ -40,8 +41,11 @@ def run_program(options: RunOptions) -> int:
     meter = RunMeter(options.world_size, options.rank)
     exit_code = 0
     error: BaseException | None = None
+    recorded: Trace | None = None
     try:
-        with _world(options), _progress(options):
+        with _world(options), _progress(options), contextlib.ExitStack() as stack:
+            if options.trace_file is not None:
+                recorded = stack.enter_context(trace())
             _run_script(options)
     except SystemExit as exit_request:
         exit_code = _code_of(exit_request)
@@ -52,9 +56,12 @@ def run_program(options: RunOptions) -> int:
         exit_code = _print_error(raised)
     report = meter.read()
     print_report(report)
-    if options.json_file is not None:
+    if (json_file := options.json_file) is not None:
         document = json_document(options, report, exit_code, error)
-        exit_code = _save(document, options.json_file) or exit_code
+        exit_code = _save(partial(write_json, json_file, document)) or exit_code
+    if (trace_file := options.trace_file) is not None and recorded is not None:
+        text = _trace_file_text(recorded)
+        exit_code = _save(partial(write_text, trace_file, text)) or exit_code
     return exit_code
 
 
@@ -129,11 +136,17 @@ def _code_of(exit_request: SystemExit) -> int:
     return _EXIT_RAISED
 
 
-def _save(document: dict[str, Any], target: Path) -> int:
+def _trace_file_text(recorded: Trace) -> str:
+    """Chrome's trace events, and beside them, where viewers don't look, the JSON form."""
+    events = recorded.to_chrome_trace()
+    return f'{{"polyrank": {recorded.to_json()}, {events[1:]}\n'
+
+
+def _save(write: Callable[[], None]) -> int:
     try:
-        write_json(target, document)
+        write()
     except OSError as error:
-        sys.stderr.write(f"the report can't be written to {target}: {error}\n")
+        sys.stderr.write(f"the report can't be written: {error}\n")
         return _EXIT_NO_REPORT
     return 0
 

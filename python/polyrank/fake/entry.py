@@ -17,7 +17,7 @@ from polyrank.errors import UsageError
 from polyrank.fake.functions import FUNCTIONS, is_on
 from polyrank.fake.mesh import METHODS
 from polyrank.fake.objects import OBJECT_FUNCTIONS
-from polyrank.fake.world import FakeWorld, current_fake_world
+from polyrank.fake.world import FakeWorld, required_fake_world
 
 __all__ = ["ADAPTED", "fake_world"]
 
@@ -66,9 +66,7 @@ def fake_world(
             pg_options=FakeProcessGroup.Options(values=values, checks=checks),
         )
         try:
-            world = current_fake_world()
-            assert world is not None
-            yield world
+            yield required_fake_world()
         finally:
             sys.excepthook = excepthook  # init_process_group() puts one above it each time
             if dist.is_initialized():

@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed import distributed_c10d as c10d
 
 from polyrank import _C
@@ -52,15 +53,15 @@ def _is_fake(backend: Any) -> bool:
 
 def make_group(
     ranks: GroupRanks,
-    group_name: str,
-    store: dist.Store,
+    group_name: c10d.GroupName,
+    store: Store,
     *,
     options: Any = None,
     group_desc: str | None = None,
     tag: str | None = None,
 ) -> dist.ProcessGroup:
     """A fake group, known to torch.distributed under that name."""
-    store = dist.PrefixStore(f"{group_name}/", store)
+    store = PrefixStore(f"{group_name}/", store)
     backend = _C.FakeProcessGroup.of_member(ranks.member, options or ranks.world.options)
     group = _C.make_fake_group(store, backend, _DEVICES)
     group._set_group_name(group_name)
@@ -100,11 +101,10 @@ def _make_helper(original: Callable[..., Any]) -> Callable[..., Any]:
             ranks = FakeWorld(size, rank, given["backend_options"]).whole()
         elif tag and (known := c10d._find_pg_by_ranks_and_tag(tag, listed)):
             return known, c10d._world.pg_map[known][1]
-        else:
-            assert world is not None
-            if world.rank not in listed:
-                return c10d.GroupMember.NON_GROUP_MEMBER, None
+        elif world is not None and world.rank in listed:
             ranks = world.listed(listed)
+        else:
+            return c10d.GroupMember.NON_GROUP_MEMBER, None
         group = make_group(
             ranks,
             given["group_name"],
@@ -135,8 +135,7 @@ def _make_init(original: Callable[..., Any]) -> Callable[..., Any]:
             original(*args, **kwargs)
         finally:
             del vars(c10d)["range"]
-        group = dist.group.WORLD
-        assert group is not None
+        group = c10d._get_default_group()
         c10d._world.pg_group_ranks[group] = _members[group]  # type: ignore[assignment]
 
     return init_process_group
@@ -171,8 +170,8 @@ def _make_new_group(original: Callable[..., Any]) -> Callable[..., Any]:
     return new_group_with_tag
 
 
-def _default_store() -> dist.Store:
-    store: dist.Store = c10d._world.pg_map[c10d._get_default_group()][1]
+def _default_store() -> Store:
+    store: Store = c10d._world.pg_map[c10d._get_default_group()][1]
     return store
 
 
@@ -212,7 +211,7 @@ def _make_get_global_rank(original: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(original)
     def get_global_rank(group: dist.ProcessGroup, group_rank: int) -> int:
         """The same without going through the members until it finds the one."""
-        ranks = c10d._world.pg_group_ranks.get(group)
+        ranks: Mapping[int, int] | None = c10d._world.pg_group_ranks.get(group)
         if not isinstance(ranks, GroupRanks):
             return original(group, group_rank)
         if not 0 <= group_rank < len(ranks):

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.distributed import device_mesh, distributed_c10d
+from torch._C._distributed_c10d import _resolve_process_group
+from torch.distributed import distributed_c10d
 from torch.distributed._mesh_layout import _FlatLayout, _MeshLayout
 from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.distributed_c10d import GroupName
 from torch.utils.weak import WeakIdKeyDictionary
 
 from polyrank.fake.functions import is_on, make_group
@@ -32,7 +34,7 @@ def _world() -> FakeWorld | None:
 
 def is_identity(rank_map: torch.Tensor) -> bool:
     """Whether the mesh's ranks are the first of the world, in order."""
-    known: bool | None = _is_identity.get(rank_map)
+    known: bool | None = _is_identity.get(rank_map)  # type: ignore[no-untyped-call]
     if known is None:
         with torch.device("cpu"):
             known = torch.equal(rank_map, torch.arange(rank_map.numel(), dtype=rank_map.dtype))
@@ -54,8 +56,7 @@ def _coordinate(layout: _MeshLayout, rank: int) -> tuple[int, ...]:
 
 def _coordinate_by_search(mesh: weakref.ref[DeviceMesh], rank: int) -> tuple[int, ...] | None:
     found = mesh()
-    assert found is not None
-    return found._compute_coordinate_on_dim()
+    return None if found is None else found._compute_coordinate_on_dim()
 
 
 def _takes(world: FakeWorld, backend: str | None) -> bool:
@@ -74,7 +75,7 @@ def _make_init_one_group(original: Callable[..., Any]) -> staticmethod[..., Any]
             return original(sub_layout, rank_map, dim_name, backend_override)  # type: ignore[no-any-return]
         if sub_layout.numel() == world.size and backend_override == (None, None):
             group = distributed_c10d._get_default_group()
-            return group.group_name  # type: ignore[no-any-return]
+            return group.group_name
         num_ranks = rank_map.numel()
         # Groups are named by number, in the order in which PyTorch makes all of the dimension.
         first_name = distributed_c10d._world.group_count
@@ -84,12 +85,12 @@ def _make_init_one_group(original: Callable[..., Any]) -> staticmethod[..., Any]
             return None
         group = make_group(
             world.fibers(list(zip(sub_layout.shape, sub_layout.stride, strict=True)), num_ranks),
-            str(first_name + _place(world.rank, others)),
+            GroupName(str(first_name + _place(world.rank, others))),
             distributed_c10d._world.pg_map[distributed_c10d._get_default_group()][1],
             options=options,
             group_desc=f"mesh_{dim_name}",
         )
-        return group.group_name  # type: ignore[no-any-return]
+        return group.group_name
 
     return staticmethod(init_one_process_group)
 
@@ -127,7 +128,10 @@ def _make_init(original: Callable[..., None]) -> Callable[..., None]:
         if (
             world is None
             or _rank is not None
-            or not _can_be_made(device_type, layout, rank_map, backend_override, world)
+            or device_type == "xla"
+            or layout is None
+            or rank_map is None
+            or not _can_be_made(layout, rank_map, backend_override, world)
         ):
             original(
                 self,
@@ -144,7 +148,6 @@ def _make_init(original: Callable[..., None]) -> Callable[..., None]:
             if world is not None and _rank is None:
                 world.add_mesh(self, functools.partial(_coordinate_by_search, weakref.ref(self)))
         else:
-            assert layout is not None and rank_map is not None
             self._device_type = device_type
             self._layout = layout
             self._rank_map = rank_map
@@ -166,18 +169,11 @@ def _make_init(original: Callable[..., None]) -> Callable[..., None]:
 
 
 def _can_be_made(
-    device_type: str,
-    layout: _MeshLayout | None,
-    rank_map: torch.Tensor | None,
-    backend_override: Any,
-    world: FakeWorld,
+    layout: _MeshLayout, rank_map: torch.Tensor, backend_override: Any, world: FakeWorld
 ) -> bool:
     """Whether the mesh is sound, so that PyTorch would make it, and regular."""
     return (
-        device_type != "xla"
-        and layout is not None
-        and rank_map is not None
-        and rank_map.ndim == 1
+        rank_map.ndim == 1
         and world.rank < rank_map.numel() <= world.size
         and layout.cosize() <= rank_map.numel()
         and layout.collapse().check_orthogonal()
@@ -192,7 +188,7 @@ def _init_groups(mesh: DeviceMesh, backend_override: Any) -> None:
     mesh._dim_group_names = names
     registry = mesh._get_root_mesh()._pg_registry
     for name in names:
-        registry[name] = device_mesh._resolve_process_group(name)
+        registry[name] = _resolve_process_group(name)
 
 
 # Methods of DeviceMesh, and what makes ours of them.

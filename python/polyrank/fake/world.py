@@ -17,7 +17,7 @@ from polyrank.fake.group_ranks import GroupRanks
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
-__all__ = ["FakeWorld", "current_fake_world"]
+__all__ = ["FakeWorld", "backend_of", "current_fake_world", "pickled", "required_fake_world"]
 
 
 # The coordinate of a rank in a mesh; None if it is not in it.
@@ -126,8 +126,21 @@ def backend_of(group: dist.ProcessGroup | None) -> _C.FakeProcessGroup:
 
 def pickled(objects: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
     """Objects as torch.distributed sends them: their sizes, and their bytes in a row."""
-    pairs = [distributed_c10d._object_to_tensor(one, torch.device("cpu"), None) for one in objects]
+    to_tensor: Any = distributed_c10d._object_to_tensor
+    pairs = [to_tensor(one, torch.device("cpu"), None) for one in objects]
     return torch.cat([size for _, size in pairs]), torch.cat([data for data, _ in pairs])
+
+
+def required_fake_world() -> FakeWorld:
+    """As current_fake_world().
+
+    Raises:
+        UsageError: torch.distributed runs in no fake world.
+    """
+    world = current_fake_world()
+    if world is None:
+        raise UsageError("torch.distributed runs in no fake world; enter polyrank.fake_world()")
+    return world
 
 
 def current_fake_world() -> FakeWorld | None:

@@ -13,6 +13,8 @@ from typing import Any, SupportsIndex
 import torch
 from torch.distributed.fsdp._fully_shard import _fsdp_common, _fsdp_param
 
+from polyrank.fake.chunks import RankChunks
+from polyrank.fake.world import current_fake_world
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.process_groups import group_rank_of_ranks
 from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
@@ -75,7 +77,11 @@ def _wrap_chunks(original: Callable[..., list[torch.Tensor]]) -> Callable[..., A
     """`_chunk_with_empty`, whose result FSDP2 indexes by the rank."""
 
     @functools.wraps(original)
-    def chunk_with_empty(tensor: torch.Tensor, num_chunks: int, dim: int) -> list[torch.Tensor]:
+    def chunk_with_empty(
+        tensor: torch.Tensor, num_chunks: int, dim: int
+    ) -> list[torch.Tensor] | RankChunks:
+        if current_fake_world() is not None and enabled_local_tensor_mode() is None:
+            return RankChunks(tensor, num_chunks, dim)
         chunks = original(tensor, num_chunks, dim)
         if enabled_local_tensor_mode() is None:
             return chunks

@@ -52,6 +52,31 @@ def test_dtensor_runs_in_an_ordinary_script(tmp_path: Path) -> None:
     assert "90.0" in result.stdout
 
 
+def test_a_trace_file_opens_in_viewers_and_has_the_record(tmp_path: Path) -> None:
+    file = tmp_path / "trace.json"
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import torch\nimport torch.distributed as dist\n"
+        "dist.init_process_group('nccl')\n"
+        "dist.all_reduce(torch.ones(2))\n"
+        "raise SystemExit(7)\n"
+    )
+    result = run("--ranks", "4", "--trace", str(file), str(script))
+    assert result.returncode == 7, result.stderr
+    document = json.loads(file.read_text())
+    (launch,) = document["polyrank"]["launches"]
+    assert launch["source"] == {"file": str(script), "line": 4}
+    assert [event["name"] for event in document["traceEvents"]] == ["thread_name", "all_reduce"]
+
+
+def test_a_trace_file_that_cant_be_written_is_refused_first(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("print('ran')\n")
+    result = run("--ranks", "2", "--trace", str(tmp_path / "no" / "t.json"), str(script))
+    assert result.returncode == 2 and "ran" not in result.stdout
+    assert "can't be written" in result.stderr
+
+
 INIT = """
 from torch.distributed.device_mesh import init_device_mesh
 all_reduce = torch.ops._c10d_functional.all_reduce
@@ -136,6 +161,7 @@ def test_the_json_file_tells_what_ran(tmp_path: Path) -> None:
         "arguments": ["--epochs", "2"],
         "is_module": False,
         "world_size": 4,
+        "rank": None,
         "local_world_size": 4,
         "exit_code": 0,
         "error": None,
@@ -219,6 +245,34 @@ def test_seeding_cuda_seeds_the_streams_that_its_tensors_draw_from(tmp_path: Pat
     assert result.stdout == "True True False\n"
 
 
+ONE_RANK = """
+from torch.distributed.device_mesh import init_device_mesh
+dist.init_process_group("nccl")
+mesh = init_device_mesh("cpu", (512, 8), mesh_dim_names=("dp", "tp"))
+x = torch.ones(2)
+dist.all_reduce(x, group=mesh.get_group("tp"))
+dist.barrier(dist.new_group([16, 17], backend="gloo"))
+names = ("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE")
+print(dist.get_rank(), mesh.get_coordinate(), x.tolist(), *(os.environ[name] for name in names))
+"""
+
+
+def test_the_fake_world_runs_one_rank(tmp_path: Path) -> None:
+    script, target = tmp_path / "script.py", tmp_path / "out.json"
+    script.write_text(f"import os\nimport torch\nimport torch.distributed as dist\n{ONE_RANK}")
+    ranks = ("--ranks", "4096", "--rank", "17", "--nproc-per-node", "8", "--nnodes", "512")
+    result = run("--world", "fake", *ranks, "--json", str(target), str(script))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "17 (2, 1) [8.0, 8.0] 17 1 2 4096"
+    assert "rank 17 of 4,096, alone" in result.stderr
+    document = json.loads(target.read_text())
+    assert (document["world"], document["rank"], document["world_size"]) == ("fake", 17, 4096)
+    assert [(row["kind"], row["group"]) for row in document["collectives"]] == [
+        ("all_reduce", "mesh_tp"),
+        ("barrier", "ranks 16-17"),
+    ]
+
+
 def test_the_rank_on_a_node(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -246,6 +300,8 @@ def test_the_rank_on_a_node(tmp_path: Path) -> None:
         (("--ranks", "5", "--nproc-per-node", "2", "x.py"), "not 5"),
         (("x.py",), "--ranks"),
         (("--world", "moon", "--ranks", "2", "x.py"), "moon"),
+        (("--world", "fake", "--ranks", "2", "--rank", "2", __file__), "no rank 2"),
+        (("--ranks", "2", "--rank", "1", __file__), "all ranks run in the world"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments: tuple[str, ...], message: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polyrank
 import pytest
 import torch
@@ -35,6 +37,56 @@ def test_a_future_runs_what_is_chained_to_it() -> None:
     work = dist.all_reduce(distinct(2), async_op=True)
     halved = work.get_future().then(lambda future: future.value()[0] / 2).wait()
     assert halved.on_rank(1).tolist() == [3, 3]
+
+
+def tensors() -> list[torch.Tensor]:
+    return [torch.zeros(1) for _ in range(4)]
+
+
+# Each with the number of tensors that it writes.
+LAUNCHES: dict[str, tuple[Callable[[], dist.Work], int]] = {
+    "all_reduce": (lambda: dist.all_reduce(distinct(2), async_op=True), 1),
+    "reduce": (lambda: dist.reduce(distinct(2), 0, async_op=True), 1),
+    "broadcast": (lambda: dist.broadcast(distinct(2), 0, async_op=True), 1),
+    "all_gather": (lambda: dist.all_gather(tensors(), distinct(1), async_op=True), 4),
+    "all_gather_single": (
+        lambda: dist.all_gather_single(torch.zeros(4), distinct(1), async_op=True),
+        1,
+    ),
+    "reduce_scatter": (lambda: dist.reduce_scatter(torch.zeros(1), tensors(), async_op=True), 1),
+    "reduce_scatter_single": (
+        lambda: dist.reduce_scatter_single(torch.zeros(1), distinct(4), async_op=True),
+        1,
+    ),
+    "gather": (lambda: dist.gather(distinct(1), tensors(), async_op=True), 4),
+    "scatter": (lambda: dist.scatter(torch.zeros(1), tensors(), async_op=True), 1),
+    "all_to_all": (lambda: dist.all_to_all(tensors(), tensors(), async_op=True), 4),
+    "all_to_all_single": (
+        lambda: dist.all_to_all_single(torch.zeros(4), distinct(4), async_op=True),
+        1,
+    ),
+    "barrier": (lambda: dist.barrier(async_op=True), 0),
+}
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_each_launch_gives_a_complete_work(name: str) -> None:
+    launch, num_written = LAUNCHES[name]
+    work = launch()
+    assert work.wait() and work.is_completed() and work.is_success()
+    assert len(work.result()) == num_written
+    assert len(work.get_future().wait()) == num_written
+    assert work.get_future_result().done()
+
+
+def test_a_coalescing_manager_may_hold_sends_and_receives() -> None:
+    received, rank = torch.zeros(1), dist.get_rank()
+    device = torch.device("cpu")
+    with dist.distributed_c10d._coalescing_manager(device=device, async_ops=True) as manager:
+        dist.irecv(received, (rank - 1) % 4)
+        dist.isend(distinct(1), (rank + 1) % 4)
+    manager.wait()
+    assert [received.on_rank(rank).item() for rank in range(4)] == [3, 0, 1, 2]
 
 
 def test_ranks_that_hold_the_same_are_one_cohort_afterwards() -> None:

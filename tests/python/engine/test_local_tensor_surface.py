@@ -91,6 +91,15 @@ def test_rank_map_callback_runs_with_plain_tensors() -> None:
     assert kinds == [Tensor] * 3
 
 
+def test_rank_map_of_a_local_tensor_takes_what_each_rank_holds() -> None:
+    x = distinct(3).on_all_ranks()
+    with polyrank.LocalTensorMode(4):
+        y = polyrank.rank_map(lambda _: x.clone())
+    assert_each_rank(y, {r: distinct(3).on_rank(r) for r in range(4)})
+    y.add_(1)
+    assert_each_rank(x, {r: distinct(3).on_rank(r) for r in range(4)})
+
+
 def test_rank_map_of_one_tensor_is_one_cohort() -> None:
     one = torch.ones(2)
     with polyrank.LocalTensorMode(4):
@@ -132,6 +141,27 @@ def test_tensor_map_shows_its_callback_read_only_tensors() -> None:
         y = polyrank.tensor_map(x, lambda _, tensor: tensor)
         y.add_(1)
     assert_each_rank(x, dict.fromkeys(range(3), torch.zeros(2)))
+
+
+def test_tensor_map_calls_back_in_the_order_of_ranks() -> None:
+    x, seen = mixed(3).on_all_ranks(), []
+
+    def note(rank: int, tensor: Tensor) -> Tensor:
+        seen.append(rank)
+        return tensor
+
+    with polyrank.LocalTensorMode(4):
+        polyrank.tensor_map(x, note)
+    assert seen == [0, 1, 2, 3]
+
+
+def test_tensor_map_shows_tensors_that_can_be_cloned_lazily() -> None:
+    x = distinct(3).on_all_ranks()
+    with polyrank.LocalTensorMode(4):
+        y = polyrank.tensor_map(x, lambda _, tensor: torch._lazy_clone(tensor))
+        y.add_(1)
+    assert_each_rank(y, {r: distinct(3).on_rank(r) + 1 for r in range(4)})
+    assert_each_rank(x, {r: distinct(3).on_rank(r) for r in range(4)})
 
 
 def test_reconcile_args() -> None:

@@ -9,10 +9,12 @@ from oracle.as_alone import distinct, shared
 from oracle.rank_by_rank import local_int, same_on
 
 
-def test_local_tensor_of_local_tensors() -> None:
+def test_local_tensor_of_a_local_tensor_that_does_not_live_there() -> None:
     inner = same_on(2, torch.ones(2))
+    with pytest.raises(polyrank.UsageError, match="rank 2; it lives on ranks"):
+        polyrank.LocalTensor({1: inner, 2: inner})
     with pytest.raises(polyrank.UsageError, match="LocalTensor"):
-        polyrank.LocalTensor({0: inner, 1: inner})
+        polyrank.LocalTensor({0: same_on(2, torch.ones(2), requires_grad=True)})
 
 
 def test_tensors_that_require_grad() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import polyrank
@@ -116,6 +117,39 @@ def test_random_draw_like_a_plain_tensor_is_from_the_stream_of_the_rank() -> Non
     expected = each_rank(lambda _: torch.rand_like(plain), 4)
     with polyrank.LocalTensorMode(4):
         assert_each_rank(torch.rand_like(plain), expected)
+
+
+LIKE: dict[str, Callable[[Tensor], Tensor]] = {
+    "empty_like": lambda plain: torch.empty_like(plain).zero_(),
+    "zeros_like": torch.zeros_like,
+    "full_like": lambda plain: torch.full_like(plain, 0),
+    "new_zeros": lambda plain: plain.new_zeros(3),
+    "new_full": lambda plain: plain.new_full((3,), 0),
+}
+
+
+@pytest.mark.parametrize("name", LIKE)
+def test_what_is_made_like_a_plain_tensor_can_be_written_rank_by_rank(name: str) -> None:
+    plain, x = torch.ones(3), distinct(3).on_all_ranks()
+    with polyrank.LocalTensorMode(4):
+        made = LIKE[name](plain)
+        assert num_cohorts(made) == 1
+        made.add_(x)
+    assert_each_rank(made, {rank: distinct(3).on_rank(rank) for rank in range(4)})
+
+
+def test_scatter_into_what_is_made_like_a_plain_tensor(lockstep: polyrank.LocalTensorMode) -> None:
+    with lockstep.disable():
+        pieces = list(torch.arange(4.0).chunk(4))
+    received = torch.empty_like(pieces[0])
+    dist.scatter(received, pieces)
+    assert_each_rank(received, {rank: torch.tensor([float(rank)]) for rank in range(4)})
+
+
+def test_deepcopy_of_a_plain_tensor_in_a_mode_is_plain() -> None:
+    plain = torch.ones(3)
+    with polyrank.LocalTensorMode(4):
+        assert type(copy.deepcopy(plain)) is Tensor
 
 
 def test_all_reduce_of_a_plain_tensor(lockstep: polyrank.LocalTensorMode) -> None:

@@ -1,0 +1,18 @@
+// The line of the user's program that runs.
+#pragma once
+
+#include <polyrank/report/call_site.h>
+
+namespace polyrank {
+
+// The innermost Python frame of the calling thread that is the user's: not of torch, polyrank or
+// Python's standard library, nor code that these generated. Nothing if there is none.
+//
+// Thread rule: any thread, with or without the GIL. A thread that never ran Python has no frame.
+// Cost: some 0.1 us a frame.
+SourceLine python_source_line();
+
+// Forgets which code is whose, which keeps code objects alive.
+void forget_code_objects();
+
+}  // namespace polyrank

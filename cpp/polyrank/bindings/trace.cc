@@ -1,0 +1,70 @@
+#include <polyrank/bindings/bindings.h>
+#include <polyrank/bindings/source_lines.h>
+#include <polyrank/report/collective_record.h>
+#include <polyrank/report/trace_json.h>
+#include <polyrank/world/module_scope.h>
+#include <polyrank/world/operator_watch.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace polyrank {
+
+namespace py = pybind11;
+
+namespace {
+
+// Traces may overlap; operators are watched while there is one. Guarded by the GIL.
+std::weak_ptr<OperatorWatch>& current_watch() {
+  static auto* const watch = new std::weak_ptr<OperatorWatch>();
+  return *watch;
+}
+
+class PythonTrace {
+ public:
+  explicit PythonTrace(bool with_source)
+      : trace_(std::make_shared<CollectiveTrace>(TraceOptions{.with_source = with_source})) {}
+
+  void start() {
+    watch_ = current_watch().lock();
+    if (watch_ == nullptr) {
+      watch_ = std::make_shared<OperatorWatch>();
+      current_watch() = watch_;
+    }
+    collective_record().start(trace_);
+  }
+
+  void stop() {
+    collective_record().stop(trace_);
+    watch_.reset();
+    if (current_watch().expired()) {
+      forget_code_objects();
+      forget_module_nodes();
+    }
+  }
+
+  const CollectiveTrace& trace() const { return *trace_; }
+
+ private:
+  std::shared_ptr<CollectiveTrace> trace_;
+  std::shared_ptr<OperatorWatch> watch_;
+};
+
+}  // namespace
+
+void init_trace(py::module_& module) {
+  call_site_finders().source_line = &python_source_line;
+  py::class_<PythonTrace>(module, "CollectiveTrace")
+      .def(py::init<bool>(), py::arg("with_source"))
+      .def("start", &PythonTrace::start)
+      .def("stop", &PythonTrace::stop)
+      .def("__len__", [](const PythonTrace& trace) { return trace.trace().size(); })
+      .def("to_json", [](const PythonTrace& trace) { return to_json(trace.trace()); })
+      .def("to_chrome_trace",
+           [](const PythonTrace& trace) { return to_chrome_trace(trace.trace()); });
+  module.def("enter_module", &enter_module, py::arg("path"));
+  module.def("leave_module", &leave_module);
+}
+
+}  // namespace polyrank

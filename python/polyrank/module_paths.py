@@ -1,0 +1,88 @@
+"""Tells the C++ core which module of the model runs, while a trace is on."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
+
+from polyrank import _C
+
+__all__ = ["named_modules_run"]
+
+
+class _Paths:
+    """The path of each module that has run: "layers.0.mlp" as in the state dict of its root.
+
+    A root, which no other module calls, goes by the name of its class.
+    """
+
+    def __init__(self) -> None:
+        self._path_of: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+        self._handles: WeakKeyDictionary[nn.Module, RemovableHandle] = WeakKeyDictionary()
+        self._thread = threading.local()
+
+    def enter(self, module: nn.Module, args: Any) -> None:
+        path = self._path_of.get(module)
+        if path is None:
+            path = self._name(module)
+        # Last among the module's hooks: what these launch (tensor parallelism reduces outputs in
+        # one) belongs to the module. A global hook would run before them.
+        if module not in self._handles:
+            self._handles[module] = module.register_forward_hook(self.leave, always_call=True)
+        self._running.append(path)
+        _C.enter_module(path)
+
+    def leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        if self._running:
+            self._running.pop()
+            _C.leave_module()
+
+    @property
+    def _running(self) -> list[str]:
+        running: list[str] | None = getattr(self._thread, "running", None)
+        if running is None:
+            running = self._thread.running = []
+        return running
+
+    def _name(self, module: nn.Module) -> str:
+        if self._running:  # known to nobody above it
+            path = f"{self._running[-1]}.{type(module).__name__}"
+            self._path_of[module] = path
+            return path
+        for name, part in module.named_modules():
+            self._path_of[part] = name or type(module).__name__
+        return self._path_of[module]
+
+    def remove(self) -> None:
+        for handle in self._handles.values():
+            handle.remove()
+        while self._running:  # the trace ends inside of modules
+            self._running.pop()
+            _C.leave_module()
+
+
+_active: list[_Paths] = []
+
+
+@contextlib.contextmanager
+def named_modules_run() -> Iterator[None]:
+    """Within this context the core knows which module each thread runs. Contexts may be nested."""
+    if _active:
+        yield
+        return
+    paths = _Paths()
+    _active.append(paths)
+    handle = register_module_forward_pre_hook(paths.enter)
+    try:
+        yield
+    finally:
+        _active.remove(paths)
+        handle.remove()
+        paths.remove()
