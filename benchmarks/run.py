@@ -17,6 +17,7 @@ from parallel_figures import parallel_figures
 from process_figures import loading_figures, memory_figures, training_figures
 from report import print_table, write_json
 from rich.console import Console
+from thread_figures import thread_figures
 from timing import Effort
 from work_figures import work_figures
 
@@ -41,6 +42,7 @@ def main() -> None:
         "training": lambda: training_figures(2 if args.quick else 10),
         "memory": memory_figures,
         "fake": fake_figures,
+        "threads": thread_figures,
         "loading": lambda: loading_figures(2 if args.quick else 7),
     }
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_A_FILE)
