@@ -176,10 +176,17 @@ ReductionOrderGuard::ReductionOrderGuard(ReductionOrder order) noexcept
 
 ReductionOrderGuard::~ReductionOrderGuard() { set_reduction_order(before_); }
 
+bool holds_values(const at::Tensor& tensor) {
+  return !tensor.is_meta() && !tensor.key_set().has(c10::DispatchKey::Python);
+}
+
 at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
   check_applies(op, members.front());
-  at::Tensor total = reduction_order() == ReductionOrder::kTree ? fold_as_tree(op, members)
-                                                                : fold_in_rank_order(op, members);
+  const auto needed = holds_values(members.front())
+                          ? members
+                          : members.slice(0, std::min<std::size_t>(members.size(), 2));
+  at::Tensor total = reduction_order() == ReductionOrder::kTree ? fold_as_tree(op, needed)
+                                                                : fold_in_rank_order(op, needed);
   if (op == ReduceOp::kAvg) {
     const auto num_members = static_cast<std::int64_t>(members.size());
     if (c10::isIntegralType(total.scalar_type(), /*includeBool=*/false)) {
