@@ -56,7 +56,8 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def ignore_compile_internals(cls) -> bool:
-        return True
+        # torch.compile is to run frames uncompiled here: a graph would hold one rank's shapes.
+        return False
 
     @property
     def _disable(self) -> bool:

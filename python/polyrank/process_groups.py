@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.distributed import device_mesh, distributed_c10d
 
 from polyrank import _C
@@ -27,6 +29,18 @@ __all__ = [
     "known_process_groups",
     "members_of",
 ]
+
+
+# What of a DeviceMesh reads its tensor of ranks.
+_READ_RANKS = (
+    "__getitem__",
+    "__init__",
+    "_flatten",
+    "_get_all_submeshes",
+    "_unflatten",
+    "from_group",
+    "mesh",
+)
 
 
 class _EveryRankIsMember(list[int]):
@@ -149,6 +163,21 @@ def _wrap_split(families: _Families) -> Callable[..., Any]:
     return split_group
 
 
+def _wrap_real(original: Any) -> Any:
+    """A function or property of meshes, which reads tensors of ranks: these must not be fake."""
+    if isinstance(original, property):
+        return property(_wrap_real(original.fget))
+    if isinstance(original, staticmethod):
+        return staticmethod(_wrap_real(original.__func__))
+
+    @functools.wraps(original)
+    def with_real_tensors(*args: Any, **kwargs: Any) -> Any:
+        with unset_fake_temporarily():
+            return original(*args, **kwargs)
+
+    return with_real_tensors
+
+
 def members_of(group_name: str) -> tuple[list[int], int | None]:
     """The members of a group that torch.distributed knows, and the world size; else `([], None)`."""
     if not dist.is_initialized():
@@ -201,7 +230,15 @@ def known_process_groups() -> Iterator[None]:
     subgroups = _wrap_subgroups(distributed_c10d.new_subgroups_by_enumeration, families)
     mesh_dim = staticmethod(_wrap_mesh_dim(mesh_class._init_one_process_group, families))
     split = _wrap_split(families)
+    make_mesh = _wrap_real(device_mesh.init_device_mesh)
     patches: list[tuple[Any, str, Any]] = [
+        *((mesh_class, name, _wrap_real(vars(mesh_class)[name])) for name in _READ_RANKS),
+        *(
+            (module, "init_device_mesh", make_mesh)
+            for module in list(sys.modules.values())
+            if getattr(module, "__dict__", {}).get("init_device_mesh")
+            is device_mesh.init_device_mesh
+        ),
         (distributed_c10d, "_new_process_group_helper", helper),
         (distributed_c10d, "new_subgroups_by_enumeration", subgroups),
         (dist, "new_subgroups_by_enumeration", subgroups),

@@ -8,6 +8,7 @@ mode at each call, so that a disabled mode gives PyTorch's own answers.
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 import weakref
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.distributed import distributed_c10d
 from torch.distributed.device_mesh import DeviceMesh
 from torch.utils._pytree import tree_leaves
@@ -57,11 +59,11 @@ def _mesh_coordinate(mode: Any, mesh: DeviceMesh) -> list[int | torch.SymInt]:
 
 def _make_mesh_coordinate(mesh: DeviceMesh, ranks: frozenset[int]) -> list[int | torch.SymInt]:
     # All meshes of the family, stacked: a sub-mesh object is one rank's slice of its root.
-    stacked = mesh._layout.remap_to_tensor(mesh._rank_map.clone())
-    of_rank: dict[int, tuple[int, ...]] = {}
-    for position, rank in enumerate(stacked.flatten().tolist()):
-        index = torch.unravel_index(torch.tensor(position), stacked.shape)
-        of_rank[rank] = tuple(int(i) for i in index[1:])
+    with unset_fake_temporarily():
+        stacked = mesh._layout.remap_to_tensor(mesh._rank_map.clone())
+        members = stacked.flatten().tolist()
+    indices = itertools.product(*map(range, stacked.shape))
+    of_rank = {rank: index[1:] for rank, index in zip(members, indices, strict=True)}
     missing = sorted(ranks - set(of_rank))
     if missing:
         raise UsageError(

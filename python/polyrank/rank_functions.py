@@ -15,7 +15,7 @@ from polyrank import _C
 from polyrank.errors import DivergenceError, UsageError
 from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
-from polyrank.rank_dependent_numbers import number_on_rank, rank_dependent_int
+from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -93,11 +93,20 @@ def run_by_cohort(
     """
     flat, spec = pytree.tree_flatten((args, kwargs))
     cohorts = _C.common_cohorts(flat, _C.RankSet(sorted(mode.ranks)))
+    # A number's values by rank are a dict that is made anew each time it is asked for.
+    numbers = {
+        position: value.node._local_ints
+        for position, value in enumerate(flat)
+        if is_rank_dependent_number(value)
+    }
     results = {}
     with mode.disable():
         for cohort in cohorts:
             rank = next(iter(cohort))
-            own = [_on_rank(value, rank) for value in flat]
+            own = [
+                numbers[position][rank] if position in numbers else _on_rank(value, rank)
+                for position, value in enumerate(flat)
+            ]
             own_args, own_kwargs = pytree.tree_unflatten(own, spec)
             result = func(*own_args, **own_kwargs)
             results[cohort] = pytree.tree_map(lambda r, held=own: _as_argument(r, held), result)
@@ -105,9 +114,7 @@ def run_by_cohort(
 
 
 def _on_rank(value: Any, rank: int) -> Any:
-    if isinstance(value, LocalTensor):
-        return value.on_rank(rank)
-    return number_on_rank(value, rank)
+    return value.on_rank(rank) if isinstance(value, LocalTensor) else value
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@
 #include <polyrank/world/fake_work.h>
 #include <world/local_tensors.h>
 
+#include <utility>
+
 namespace polyrank {
 namespace {
 
@@ -13,11 +15,12 @@ using ::testing::ThrowsMessage;
 
 TEST(FakeWork, IsCompleteAndTellsWhatItWasMadeWith) {
   const at::Tensor result = at::ones({2});
-  const auto work = c10::make_intrusive<FakeWork>(FakeWorkState{.results = {result},
-                                                                .group_rank = 3,
-                                                                .op_type = c10d::OpType::RECV,
-                                                                .sequence_number = 7,
-                                                                .source_rank = 2});
+  FakeWorkState state;
+  state.results = {result};
+  state.op_type = c10d::OpType::RECV;
+  state.sequence_number = 7;
+  state.source_rank = 2;
+  const auto work = c10::make_intrusive<FakeWork>(std::move(state));
   EXPECT_TRUE(work->isCompleted());
   EXPECT_TRUE(work->wait(kNoTimeout));
   EXPECT_EQ(work->sourceRank(), 2);
@@ -29,8 +32,10 @@ TEST(FakeWork, IsCompleteAndTellsWhatItWasMadeWith) {
 TEST(FakeWork, LooksForMessagesOnceMoreWhenItIsWaitedFor) {
   const auto sent = std::make_shared<SentMessages>();
   const at::Tensor buffer = at::full({2}, 77.0F);
-  const auto work = c10::make_intrusive<FakeWork>(
-      FakeWorkState{.pending = {{.buffer = buffer, .tag = 1, .sent = sent}}, .refuses = true});
+  FakeWorkState state;
+  state.pending = {{.buffer = buffer, .tag = 1, .sent = sent}};
+  state.refuses = true;
+  const auto work = c10::make_intrusive<FakeWork>(std::move(state));
   sent->add(1, at::ones({2}));
   work->wait(kNoTimeout);
   EXPECT_EQ(values(buffer), (std::vector<float>{1, 1}));
@@ -39,7 +44,8 @@ TEST(FakeWork, LooksForMessagesOnceMoreWhenItIsWaitedFor) {
 TEST(FakeWork, RefusesWhatIsUnknownOnlyWhereAskedTo) {
   const auto sent = std::make_shared<SentMessages>();
   const at::Tensor buffer = at::full({2}, 77.0F);
-  FakeWorkState state{.pending = {{.buffer = buffer, .tag = 1, .sent = sent}}};
+  FakeWorkState state;
+  state.pending = {{.buffer = buffer, .tag = 1, .sent = sent}};
   c10::make_intrusive<FakeWork>(state)->wait(kNoTimeout);
   EXPECT_EQ(values(buffer), (std::vector<float>{0, 0}));
   state.refuses = true;

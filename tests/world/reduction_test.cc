@@ -117,6 +117,15 @@ TEST(FoldMembers, TakesMembersOfOneSizeWhateverTheirShape) {
   EXPECT_EQ(folded(ReduceOp::kSum, {at::ones({0}), at::ones({0})}).numel(), 0);
 }
 
+TEST(FoldMembers, OfTensorsWithoutValuesGivesTheShape) {
+  const at::Tensor meta = at::ones({2, 3}, at::kMeta);
+  EXPECT_FALSE(holds_values(meta));
+  EXPECT_TRUE(holds_values(at::ones({2})));
+  const at::Tensor total = folded(ReduceOp::kAvg, std::vector<at::Tensor>(1'000'000, meta));
+  EXPECT_TRUE(total.is_meta());
+  EXPECT_EQ(total.sizes(), meta.sizes());
+}
+
 TEST(FoldMembers, RefusesWhatBackendsRefuse) {
   const std::vector<at::Tensor> floats = {at::ones({1}), at::ones({1})};
   EXPECT_THAT([&] { folded(ReduceOp::kBand, floats); },

@@ -3,6 +3,7 @@
 #include <polyrank/core/str_cat.h>
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 namespace polyrank {
@@ -98,9 +99,9 @@ std::int64_t GroupMembers::member(std::int64_t position, std::int64_t own_rank) 
     return listed_[static_cast<std::size_t>(position)];
   }
   std::int64_t rank = first_of(own_rank);
-  for (auto dim = dims_.rbegin(); dim != dims_.rend(); ++dim) {
-    rank += position % dim->size * dim->stride;
-    position /= dim->size;
+  for (const LayoutDim& dim : std::views::reverse(dims_)) {
+    rank += position % dim.size * dim.stride;
+    position /= dim.size;
   }
   return rank;
 }

@@ -7,6 +7,7 @@
 #include <polyrank/engine/run_operator.h>
 
 #include <unordered_map>
+#include <unordered_set>
 
 namespace polyrank {
 
@@ -118,12 +119,15 @@ at::Tensor make_local_tensor(const std::vector<std::pair<std::int64_t, at::Tenso
   }
   std::vector<std::int64_t> ranks;
   std::unordered_map<std::int64_t, const at::Tensor*> by_rank;
+  std::unordered_set<const c10::TensorImpl*> checked;  // one for each cohort, not for each rank
   for (const auto& [rank, tensor] : tensors) {
     if (rank < 0) {
       throw UsageError(str_cat("ranks are counted from 0; got rank ", rank));
     }
-    check_member(rank, tensor);
-    check_alike(tensors.front().first, tensors.front().second, rank, tensor);
+    if (checked.insert(tensor.unsafeGetTensorImpl()).second) {
+      check_member(rank, tensor);
+      check_alike(tensors.front().first, tensors.front().second, rank, tensor);
+    }
     if (!by_rank.emplace(rank, &tensor).second) {
       throw UsageError(str_cat("rank ", rank, " was given two tensors"));
     }

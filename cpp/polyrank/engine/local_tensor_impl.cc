@@ -125,6 +125,8 @@ void merge_without_data(RankPartition* partition, std::vector<at::Tensor>* tenso
 LocalTensorImpl::LocalTensorImpl(c10::intrusive_ptr<LocalStorage> storage, c10::DispatchKeySet keys,
                                  const at::Tensor& sample)
     : c10::TensorImpl(c10::Storage(std::move(storage)), keys, sample.dtype()) {
+  // A fake tensor's storage is on meta, while it claims another device.
+  device_opt_ = sample.device();
   set_python_dispatch(true);
 }
 
@@ -262,6 +264,7 @@ void LocalTensorImpl::refresh_geometry() {
 void LocalTensorImpl::reset(c10::intrusive_ptr<LocalStorage> storage,
                             const RankPartition& partition, std::vector<at::Tensor> tensors) {
   set_storage_and_dtype(c10::Storage(std::move(storage)), tensors.front().dtype());
+  device_opt_ = tensors.front().device();
   set_cohort_tensors(partition, std::move(tensors));
 }
 

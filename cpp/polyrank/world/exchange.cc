@@ -105,7 +105,13 @@ MemberOutputs reduce_scatter(const CollectiveCall& call, const MemberInputs& inp
   const Tensors& members = inputs.tensors.front();
   check_equal_sizes(call, inputs, members);
   const at::Tensor folded = fold_members(call.reduce_op, members);
-  for (const at::Tensor& piece : cut_evenly(call, inputs, folded).unbind(0)) {
+  const at::Tensor pieces = cut_evenly(call, inputs, folded);
+  if (!holds_values(pieces)) {  // all pieces have one shape, and differ by nothing else
+    result.tensors.front().assign(inputs.group_size(),
+                                  pieces.select(0, 0).clone(at::MemoryFormat::Contiguous));
+    return result;
+  }
+  for (const at::Tensor& piece : pieces.unbind(0)) {
     result.tensors.front().push_back(piece.clone(at::MemoryFormat::Contiguous));
   }
   return result;

@@ -78,17 +78,28 @@ class Checker {
   void check_unit(const CollectiveUnit& unit) const {
     switch (call_.spec->kind) {
       case CollectiveKind::kAllGather:
-        return check_gathered(unit.outputs, unit.inputs.front());
+        check_gathered(unit.outputs, unit.inputs.front());
+        return;
       case CollectiveKind::kReduceScatter:
-        return check_scattered(unit.inputs, unit.outputs.front());
+        check_scattered(unit.inputs, unit.outputs.front());
+        return;
       case CollectiveKind::kGather:
-        return is_root() ? check_gathered(unit.outputs, unit.inputs.front())
-                         : check_empty("outputs", unit.outputs);
+        if (is_root()) {
+          check_gathered(unit.outputs, unit.inputs.front());
+        } else {
+          check_empty("outputs", unit.outputs);
+        }
+        return;
       case CollectiveKind::kScatter:
-        return is_root() ? check_scattered(unit.inputs, unit.outputs.front())
-                         : check_empty("inputs", unit.inputs);
+        if (is_root()) {
+          check_scattered(unit.inputs, unit.outputs.front());
+        } else {
+          check_empty("inputs", unit.inputs);
+        }
+        return;
       case CollectiveKind::kAllToAll:
-        return check_all_to_all(unit);
+        check_all_to_all(unit);
+        return;
       default:
         return;
     }

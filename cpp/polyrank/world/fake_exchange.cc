@@ -29,22 +29,40 @@ class Exchange {
   void mirror(const CollectiveUnit& unit) {
     switch (call_.spec->kind) {
       case CollectiveKind::kAllReduce:
-        return copy(unit.outputs.front(), fold(unit.inputs.front()));
+        copy(unit.outputs.front(), fold(unit.inputs.front()));
+        return;
       case CollectiveKind::kReduce:
-        return is_root() ? copy(unit.outputs.front(), fold(unit.inputs.front())) : void();
+        if (is_root()) {
+          copy(unit.outputs.front(), fold(unit.inputs.front()));
+        }
+        return;
       case CollectiveKind::kBroadcast:
         return;  // the root's values are this rank's
       case CollectiveKind::kAllGather:
-        return gather(unit);
+        gather(unit);
+        return;
       case CollectiveKind::kGather:
-        return is_root() ? gather(unit) : void();
+        if (is_root()) {
+          gather(unit);
+        }
+        return;
       case CollectiveKind::kReduceScatter:
-        return copy(unit.outputs.front(), fold(own_part(unit.inputs)));
+        copy(unit.outputs.front(), fold(own_part(unit.inputs)));
+        return;
       case CollectiveKind::kScatter:
-        return is_root() ? copy(unit.outputs.front(), own_part(unit.inputs)) : scatter(unit);
+        if (is_root()) {
+          copy(unit.outputs.front(), own_part(unit.inputs));
+        } else {
+          scatter(unit);
+        }
+        return;
       case CollectiveKind::kAllToAll:
-        return call_.spec->inputs.packing == Packing::kPerMember ? all_to_all_list(unit)
-                                                                 : all_to_all(unit);
+        if (call_.spec->inputs.packing == Packing::kPerMember) {
+          all_to_all_list(unit);
+        } else {
+          all_to_all(unit);
+        }
+        return;
       default:
         throw InternalError(str_cat("mirror() was asked for ", to_string(call_.spec->kind)));
     }
@@ -53,15 +71,24 @@ class Exchange {
   void imitate_pytorch(const CollectiveUnit& unit) {
     switch (call_.spec->kind) {
       case CollectiveKind::kAllGather:
-        return gather(unit);
+        gather(unit);
+        return;
       case CollectiveKind::kGather:
-        return is_root() ? gather(unit) : void();
+        if (is_root()) {
+          gather(unit);
+        }
+        return;
       case CollectiveKind::kReduceScatter:
-        return copy(unit.outputs.front(), own_part(unit.inputs));
+        copy(unit.outputs.front(), own_part(unit.inputs));
+        return;
       case CollectiveKind::kScatter:
-        return is_root() ? copy(unit.outputs.front(), own_part(unit.inputs)) : void();
+        if (is_root()) {
+          copy(unit.outputs.front(), own_part(unit.inputs));
+        }
+        return;
       case CollectiveKind::kAllToAll:
-        return copy_each(unit);
+        copy_each(unit);
+        return;
       default:
         return;
     }
@@ -135,7 +162,8 @@ class Exchange {
     const auto expects = [&](const c10::SymInt& size) { return size.expect_int() == sent.count; };
     const auto& sizes = call_.output_split_sizes;
     if (sizes.empty() || std::all_of(sizes.begin(), sizes.end(), expects)) {
-      return copy(output, piece);
+      copy(output, piece);
+      return;
     }
     unknown = str_cat("who sends how many rows: by this rank's input split sizes each peer sends ",
                       sent.count, ", and its output split sizes say otherwise");

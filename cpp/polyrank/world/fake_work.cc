@@ -25,8 +25,8 @@ bool FakeWork::wait(std::chrono::milliseconds /*timeout*/) {
   for (const LaunchId launch : launches_) {
     collective_record().waited(launch);
   }
-  std::vector<PendingReceive> pending = std::exchange(pending_, {});
-  for (PendingReceive& receive_of_peer : pending) {
+  const std::vector<PendingReceive> pending = std::exchange(pending_, {});
+  for (const PendingReceive& receive_of_peer : pending) {
     if (!receive(receive_of_peer)) {
       unknown_ = str_cat("a message ", describe_tensor(receive_of_peer.buffer), " with tag ",
                          receive_of_peer.tag, ", for this rank sent none like it");

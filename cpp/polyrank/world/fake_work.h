@@ -19,23 +19,23 @@ namespace polyrank {
 // A receive whose message is not known when it is launched: this rank may send one like it before
 // it waits, as ring exchanges do.
 struct PendingReceive {
-  at::Tensor buffer = {};
+  at::Tensor buffer;
   std::int64_t tag = 0;
-  std::shared_ptr<const SentMessages> sent = {};
+  std::shared_ptr<const SentMessages> sent;
 };
 
 // What a launch of the fake world tells its Work.
 struct FakeWorkState {
-  std::vector<at::Tensor> results = {};
+  std::vector<at::Tensor> results;
   int group_rank = 0;
   c10d::OpType op_type = c10d::OpType::UNKNOWN;
   std::uint64_t sequence_number = 0;
   int source_rank = -1;  // group rank of who sent, of a receive
-  std::vector<PendingReceive> pending = {};
-  std::vector<LaunchId> launches = {};  // that are waited for with it, as the record knows them
-  std::string unknown = {};      // what the outputs should hold and can't; empty: all is known
-  bool refuses = false;          // whether waiting for what is unknown is an error
-  std::string description = {};  // of the launch, for that error
+  std::vector<PendingReceive> pending;
+  std::vector<LaunchId> launches;  // that are waited for with it, as the record knows them
+  std::string unknown;             // what the outputs should hold and can't; empty: all is known
+  bool refuses = false;            // whether waiting for what is unknown is an error
+  std::string description;         // of the launch, for that error
 };
 
 // Complete when it is made, but for messages: these are looked for once more when the program

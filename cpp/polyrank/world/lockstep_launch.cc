@@ -4,6 +4,7 @@
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/local_tensor.h>
 #include <polyrank/world/lockstep_launch.h>
+#include <polyrank/world/reduction.h>
 
 #include <algorithm>
 #include <map>
@@ -31,18 +32,13 @@ std::vector<std::int64_t> on_rank(const std::vector<c10::SymInt>& numbers, std::
   return values;
 }
 
-// Whether the members' tensors hold values at all; meta and fake tensors don't.
-bool hold_values(const at::Tensor& tensor) {
-  return !tensor.is_meta() && !tensor.key_set().has(c10::DispatchKey::Python);
-}
-
 // Tensors without values differ by shape alone.
 void merge_without_values(RankResults* results) {
   const at::Tensor& first = results->tensors.front();
   const bool same_shape =
       std::all_of(results->tensors.begin(), results->tensors.end(),
                   [&](const at::Tensor& tensor) { return tensor.sizes() == first.sizes(); });
-  if (!hold_values(first) && same_shape) {
+  if (!holds_values(first) && same_shape) {
     results->partition = RankPartition::uniform(results->partition.ranks());
     results->tensors.resize(1);
   }

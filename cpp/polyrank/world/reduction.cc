@@ -176,12 +176,19 @@ ReductionOrderGuard::ReductionOrderGuard(ReductionOrder order) noexcept
 
 ReductionOrderGuard::~ReductionOrderGuard() { set_reduction_order(before_); }
 
+bool holds_values(const at::Tensor& tensor) {
+  return !tensor.is_meta() && !tensor.key_set().has(c10::DispatchKey::Python);
+}
+
 at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
   check_applies(op, members.front());
+  const auto needed = holds_values(members.front())
+                          ? members
+                          : members.slice(0, std::min<std::size_t>(members.size(), 2));
   at::Tensor total;
   try {
-    total = reduction_order() == ReductionOrder::kTree ? fold_as_tree(op, members)
-                                                       : fold_in_rank_order(op, members);
+    total = reduction_order() == ReductionOrder::kTree ? fold_as_tree(op, needed)
+                                                       : fold_in_rank_order(op, needed);
   } catch (const c10::NotImplementedError&) {
     throw UnsupportedOpError(str_cat("PyTorch can't reduce tensors of dtype ",
                                      c10::getDtypeNames(members.front().scalar_type()).first,

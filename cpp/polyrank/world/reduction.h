@@ -36,6 +36,10 @@ class POLYRANK_API ReductionOrderGuard {
   ReductionOrder before_;
 };
 
+// Whether a tensor holds values at all; meta and fake tensors don't, so that shapes are all that
+// members can differ by.
+POLYRANK_API bool holds_values(const at::Tensor& tensor);
+
 // The fold of `members` in order. The result is contiguous memory of its own, in the shape of the
 // first member; `kAvg` divides the sum by the number of members (integers: towards zero).
 // Requires: members is not empty; all have one dtype, device and number of elements; for
@@ -43,7 +47,7 @@ class POLYRANK_API ReductionOrderGuard {
 // Throws: CollectiveError if `op` does not apply to the dtype; UnsupportedOpError for kUnused, and
 //         where PyTorch has no kernel, as for sums of float8.
 // Cost: one pass over the data for each member; for min, max and bitwise and, or only for
-//       distinct ones.
+//       distinct ones. Tensors without values cost two passes at most.
 POLYRANK_API at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members);
 
 // fold_members() of `num_members` members that all hold `member`, whatever their number: sum gives

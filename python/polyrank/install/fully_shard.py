@@ -7,18 +7,19 @@ from a list by that number.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, SupportsIndex
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.distributed.fsdp._fully_shard import _fsdp_common, _fsdp_param
 
 from polyrank.fake.chunks import RankChunks
 from polyrank.fake.world import current_fake_world
+from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.process_groups import group_rank_of_ranks
 from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
-from polyrank.rank_functions import maybe_run_for_local_tensor
 
 # Attribute with a group rank -> attribute with its group.
 _RANKS_OF_MESH = {
@@ -46,18 +47,62 @@ def _wrap_post_init(original: Callable[..., None]) -> Callable[..., None]:
     return post_init
 
 
-class Chunks(list[torch.Tensor]):
-    """The chunks of a tensor; a rank-dependent index gives each rank its own."""
+class Chunks(Sequence[torch.Tensor]):
+    """The chunks of a tensor, cut when asked for; a rank-dependent index gives each rank its own.
+
+    Past the end of the tensor chunks are empty: [0, …] where FSDP2 has [0], since ranks differ in
+    sizes but not in the number of dimensions.
+    """
+
+    def __init__(self, tensor: torch.Tensor, num_chunks: int, dim: int) -> None:
+        self._tensor = tensor
+        self._num_chunks = num_chunks
+        self._dim = dim
+        self._size = -(-tensor.size(dim) // num_chunks)
+
+    def __len__(self) -> int:
+        return self._num_chunks
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, torch.SymInt) and enabled_local_tensor_mode() is not None:
-            return _with_one_answer(_pick(index, *self))
-        return super().__getitem__(index)
+        if isinstance(index, torch.SymInt):
+            return _with_one_answer(self._pick(index))
+        if not -self._num_chunks <= index < self._num_chunks:
+            raise IndexError(f"chunk {index} of {self._num_chunks}")
+        return self._tensor.narrow(self._dim, *self._piece(index % self._num_chunks))
+
+    def _piece(self, position: int) -> tuple[int, int]:
+        """Where a chunk starts, and how long it is."""
+        length = self._tensor.size(self._dim)
+        start = min(position * self._size, length)
+        return start, min(self._size, length - start)
+
+    def _pick(self, index: torch.SymInt) -> torch.Tensor:
+        """Each rank's own chunk, in memory of its own."""
+        # Chunks that hold no values differ by their shapes alone: ranks with one shape share one.
+        has_values = _has_values(self._tensor)
+        own: dict[tuple[int, int, int], torch.Tensor] = {}
+        of_rank = {}
+        cohort_of = _cohorts_by_rank(self._tensor)
+        for rank, position in index.node._local_ints.items():
+            start, length = self._piece(position)
+            key = (start if has_values else 0, length, cohort_of.get(rank, 0))
+            if key not in own:
+                chunk = self._tensor.narrow(self._dim, start, length)
+                alone = chunk.on_rank(rank) if isinstance(chunk, LocalTensor) else chunk
+                own[key] = alone.clone()
+            of_rank[rank] = own[key]
+        return LocalTensor(of_rank)
 
 
-@maybe_run_for_local_tensor
-def _pick(index: SupportsIndex, *chunks: torch.Tensor) -> torch.Tensor:
-    return chunks[index]
+def _has_values(tensor: torch.Tensor) -> bool:
+    sample = tensor.cohorts()[0].tensor if isinstance(tensor, LocalTensor) else tensor
+    return not (sample.is_meta or isinstance(sample, FakeTensor))
+
+
+def _cohorts_by_rank(tensor: torch.Tensor) -> dict[int, int]:
+    if not isinstance(tensor, LocalTensor) or len(tensor.cohorts()) == 1:
+        return {}
+    return {rank: i for i, cohort in enumerate(tensor.cohorts()) for rank in cohort.ranks}
 
 
 def _with_one_answer(shard: torch.Tensor) -> torch.Tensor:
@@ -79,15 +124,12 @@ def _wrap_chunks(original: Callable[..., list[torch.Tensor]]) -> Callable[..., A
     @functools.wraps(original)
     def chunk_with_empty(
         tensor: torch.Tensor, num_chunks: int, dim: int
-    ) -> list[torch.Tensor] | RankChunks:
-        if current_fake_world() is not None and enabled_local_tensor_mode() is None:
-            return RankChunks(tensor, num_chunks, dim)
-        chunks = original(tensor, num_chunks, dim)
+    ) -> Sequence[torch.Tensor] | RankChunks:
         if enabled_local_tensor_mode() is None:
-            return chunks
-        # Ranks differ in sizes but not in the number of dimensions: [0, …] in place of [0].
-        nothing = chunks[0].narrow(dim, 0, 0)
-        return Chunks(chunk if chunk.dim() == tensor.dim() else nothing for chunk in chunks)
+            if current_fake_world() is not None:
+                return RankChunks(tensor, num_chunks, dim)
+            return original(tensor, num_chunks, dim)
+        return Chunks(tensor, num_chunks, dim)
 
     return chunk_with_empty
 

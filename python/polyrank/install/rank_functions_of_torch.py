@@ -40,7 +40,37 @@ def for_each_rank_run_func(
         # DTensor's functions read shapes and rank numbers; where these agree, one run serves all.
         with contextlib.suppress(DivergenceError), mode.enable():
             return func(*args, **kwargs)
+    if func.__module__.startswith("torch.distributed.tensor.") and not kwargs:
+        return _results.get(func, mode, tuple(args))
     return run_by_cohort(func, mode, args, kwargs)
+
+
+class _ResultsOfInts:
+    """What DTensor's functions gave for ints, most of which are mesh coordinates.
+
+    DTensor asks for shard sizes at each operator. They depend on ints alone, but differ between as
+    many ranks as there are shards.
+    """
+
+    _MOST_KEPT = 4096
+
+    def __init__(self) -> None:
+        # The arguments are kept too: a key names rank-dependent ints by identity.
+        self._kept: dict[tuple[Any, ...], tuple[tuple[Any, ...], Any]] = {}
+
+    def get(self, func: Callable[..., Any], mode: LocalTensorMode, args: tuple[Any, ...]) -> Any:
+        if not all(type(value) in (int, torch.SymInt) for value in args):
+            return run_by_cohort(func, mode, args, {})
+        named = (value if isinstance(value, int) else (id(value),) for value in args)
+        key = (func, mode.ranks, *named)
+        if key not in self._kept:
+            if len(self._kept) >= self._MOST_KEPT:
+                self._kept.clear()
+            self._kept[key] = args, run_by_cohort(func, mode, args, {})
+        return self._kept[key][1]
+
+
+_results = _ResultsOfInts()
 
 
 def _is_alike(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from torch.distributed.tensor import (
     distribute_tensor,
 )
 from torch.distributed.tensor.debug import CommDebugMode
-from torch.distributed.tensor.experimental import local_map
+from torch.distributed.tensor.experimental import context_parallel, local_map
 from torch.distributed.tensor.placement_types import _StridedShard
 
 WORLD_SIZE = 4
@@ -229,6 +229,16 @@ def comm_debug_mode(make: Make) -> Tensors:
         (x.t() @ x).redistribute(mesh, [Replicate()])
     by_name = sorted((str(op), count) for op, count in counts.get_comm_counts().items() if count)
     return [torch.tensor([len(by_name), *(count for _, count in by_name)])]
+
+
+@program("context_parallel_buffers")
+def context_parallel_buffers(make: Make) -> Tensors:
+    # Its ring attention has no CPU kernels; what it does to the sequence around it has.
+    mesh = mesh_of(4)
+    x, y = numbers(16, 3), numbers(2, 16) + 1
+    with context_parallel(mesh, buffers=[x, y], buffer_seq_dims=[0, 1]):
+        pieces = [x.clone(), y.clone()]
+    return [*pieces, x, y]
 
 
 def _without_groups(program: Program) -> Callable[[Make, object], Tensors]:
