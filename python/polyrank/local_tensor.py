@@ -203,6 +203,10 @@ class LocalTensor(torch.Tensor):
         storage.__class__ = LocalUntypedStorage
         return storage  # type: ignore[return-value]
 
+    def wait(self) -> LocalTensor:
+        """The tensor itself: functional collectives, whose results are waited for, are done."""
+        return self
+
     # --- Leaving the tensor world -------------------------------------------------------------
 
     def reconcile(self) -> torch.Tensor:

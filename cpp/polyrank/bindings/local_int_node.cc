@@ -189,7 +189,8 @@ void def_unary_methods(NodeClass& type) {
 
 void def_other_methods(NodeClass& type) {
   type.def("round", &round, py::arg("ndigits") = py::none())
-      .def("sym_sum", &sym_sum, py::arg("terms"))
+      .def("sym_sum", &sym_sum, py::arg("other"))
+      .def("wrap_int", &LocalNode::wrap_int, py::arg("num"))
       .def("sym_ite", &sym_ite, py::arg("then_value"), py::arg("else_value"))
       .def("maybe_as_int", &LocalNode::maybe_as_int)
       .def("statically_known_true", &LocalNode::statically_known_true)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch.distributed.device_mesh import DeviceMesh
 from torch.overrides import TorchFunctionMode
 
 _MEMORY_BYTES = 80 * 2**30  # what a cluster's GPU of today has
@@ -107,6 +109,16 @@ def _cuda_functions(local_world_size: int) -> dict[str, Callable[..., Any]]:
     }
 
 
+def _mesh_on_cpu(original: Callable[..., None]) -> Callable[..., None]:
+    """`DeviceMesh.__init__`: DTensor asks a mesh for its device, not a tensor."""
+
+    @functools.wraps(original)
+    def init(self: DeviceMesh, device_type: str, *args: Any, **kwargs: Any) -> None:
+        original(self, _on_cpu(device_type), *args, **kwargs)
+
+    return init
+
+
 @contextlib.contextmanager
 def cuda_on_cpu(local_world_size: int) -> Iterator[None]:
     """Within the block `cuda` means the CPU."""
@@ -114,5 +126,7 @@ def cuda_on_cpu(local_world_size: int) -> Iterator[None]:
         for name, function in _cuda_functions(local_world_size).items():
             stack.callback(setattr, torch.cuda, name, getattr(torch.cuda, name))
             setattr(torch.cuda, name, function)
+        stack.callback(setattr, DeviceMesh, "__init__", DeviceMesh.__init__)
+        DeviceMesh.__init__ = _mesh_on_cpu(DeviceMesh.__init__)  # type: ignore[method-assign]
         stack.enter_context(CudaOnCpu())
         yield

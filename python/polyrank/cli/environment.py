@@ -15,17 +15,23 @@ RANK_DEPENDENT = ("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK")
 
 
 class _Environment(os._Environ):  # type: ignore[type-arg]
-    """os.environ, where reading a variable that each rank has its own of is an error."""
+    """os.environ, where reading a variable that each rank has its own of is an error.
+
+    Unless the script set it itself: then it is what all ranks set.
+    """
 
     def __getitem__(self, key: str) -> str:
-        if key in RANK_DEPENDENT:
+        try:
+            value: str = super().__getitem__(key)
+        except KeyError:
+            if key not in RANK_DEPENDENT:
+                raise
             raise DivergenceError(
                 f"the environment variable {key} has a value of its own on each rank, and one "
                 "process runs all ranks. Use torch.distributed.get_rank() or "
-                "get_node_local_rank(), which give rank-dependent ints, or run the script in the threads world "
-                "(`polyrank run --world threads`)."
-            )
-        value: str = super().__getitem__(key)
+                "get_node_local_rank(), which give rank-dependent ints, or run the script in the "
+                "threads world (`polyrank run --world threads`)."
+            ) from None
         return value
 
     def __contains__(self, key: object) -> bool:
@@ -52,16 +58,18 @@ def torchrun_environment(
         # its work over another number of threads adds up in another order.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
+    before = {name: os.environ.get(name) for name in (*variables, *RANK_DEPENDENT)}
     if rank is not None:
         of_rank = (rank, rank % local_world_size, rank // local_world_size, rank)
         variables.update(zip(RANK_DEPENDENT, map(str, of_rank), strict=True))
-    before = {name: os.environ.get(name) for name in variables}
     num_threads = torch.get_num_threads()
     if before["OMP_NUM_THREADS"] is None:
         torch.set_num_threads(1)  # torch read the variable when it was imported
     plain_class = os.environ.__class__
     os.environ.update(variables)
     if rank is None:
+        for name in RANK_DEPENDENT:
+            os.environ.pop(name, None)
         os.environ.__class__ = _Environment
     try:
         yield

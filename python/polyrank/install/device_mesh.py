@@ -1,4 +1,5 @@
 """A DeviceMesh's answers in a mode, as functions."""
+# ruff: noqa: PLW0211 (callers may give PyTorch's `self` by name)
 
 from __future__ import annotations
 
@@ -17,37 +18,37 @@ def _require_mode(what: str) -> None:
 
 
 class LocalDeviceMesh:
-    """What an enabled mode answers for a DeviceMesh.
+    """What an enabled mode answers for a DeviceMesh, which PyTorch's parameters call `self`.
 
     Source: `torch.distributed._local_tensor._LocalDeviceMesh`.
     """
 
     @staticmethod
-    def get_coordinate(mesh: DeviceMesh) -> list[int | torch.SymInt] | None:
+    def get_coordinate(self: DeviceMesh) -> list[int | torch.SymInt] | None:
         """Each rank's coordinate in its mesh."""
         _require_mode("the mesh coordinate")
-        return mesh.get_coordinate()  # type: ignore[return-value]
+        return self.get_coordinate()  # type: ignore[return-value]
 
     @staticmethod
-    def _is_current_rank_part_of_mesh(mesh: DeviceMesh) -> bool:
+    def _is_current_rank_part_of_mesh(self: DeviceMesh) -> bool:
         _require_mode("membership in the mesh")
-        return mesh._is_current_rank_part_of_mesh()
+        return self._is_current_rank_part_of_mesh()
 
     @staticmethod
-    def _sym_get_coordinate(mesh: DeviceMesh, index: int) -> int | torch.SymInt:
+    def _sym_get_coordinate(self: DeviceMesh, index: int) -> int | torch.SymInt:
         _require_mode("the mesh coordinate")
-        return mesh._sym_get_coordinate(index)
+        return self._sym_get_coordinate(index)
 
     @staticmethod
-    def get_rank(mesh: Any) -> int | torch.SymInt:
+    def get_rank(self: Any) -> int | torch.SymInt:
         """Each rank's global rank."""
         _require_mode("the rank")
-        rank: int | torch.SymInt = mesh.get_rank()
+        rank: int | torch.SymInt = self.get_rank()
         return rank
 
     @staticmethod
-    def get_local_rank(mesh: Any, mesh_dim: int | str | None = None) -> int | torch.SymInt:
+    def get_local_rank(self: Any, mesh_dim: int | str | None = None) -> int | torch.SymInt:
         """Each rank's coordinate on one dimension of the mesh."""
         _require_mode("the mesh coordinate")
-        rank: int | torch.SymInt = mesh.get_local_rank(mesh_dim)
+        rank: int | torch.SymInt = self.get_local_rank(mesh_dim)
         return rank

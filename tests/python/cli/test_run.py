@@ -215,6 +215,28 @@ def test_a_script_for_cuda_runs_on_the_cpu(tmp_path: Path) -> None:
     assert "cpu" in result.stdout
 
 
+def test_a_mesh_for_cuda_is_one_of_the_cpu(tmp_path: Path) -> None:
+    done = run_script(
+        tmp_path,
+        "from torch.distributed.device_mesh import init_device_mesh\n"
+        "from torch.distributed.tensor import Shard, _random, rand\n"
+        "dist.init_process_group('nccl')\n"
+        "mesh = init_device_mesh('cuda', (4,))\n"
+        "_random.manual_seed(1, mesh)\n"
+        "drawn = rand(8, device_mesh=mesh, placements=[Shard(0)])\n"
+        "print(mesh.device_type, drawn.full_tensor().shape)\n",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "cpu torch.Size([8])\n"
+
+
+def test_a_rank_that_the_script_sets_itself_can_be_read(tmp_path: Path) -> None:
+    text = "import os\nos.environ['RANK'] = '7'\nprint(os.environ['RANK'])"
+    done = run_script(tmp_path, text)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "7"
+
+
 def test_a_device_of_the_rank_is_the_cpu(tmp_path: Path) -> None:
     result = run_script(
         tmp_path,

@@ -90,6 +90,27 @@ def test_classes_have_the_members_of_pytorchs(name: str) -> None:
         assert hasattr(ours, member), f"{name}.{member}"
 
 
+@pytest.mark.parametrize("name", ["_LocalDeviceHandle", "_LocalDeviceMesh", "_LocalRandom"])
+def test_methods_have_the_parameters_of_pytorchs(name: str) -> None:
+    theirs, ours = ORIGINALS[_local_tensor.__name__][name], names.OURS[name]
+    for member, method in vars(theirs).items():
+        if inspect.isfunction(method) or isinstance(method, staticmethod):
+            assert shape_of(getattr(ours, member)) == shape_of(getattr(theirs, member)), member
+
+
+def test_methods_of_local_int_node_take_the_keywords_of_pytorchs() -> None:
+    theirs = ORIGINALS[_local_tensor.__name__]["LocalIntNode"]
+    node = names.OURS["LocalIntNode"]({0: 3, 1: 5})
+    given = {"other": node, "num": 4}
+    for member, method in vars(theirs).items():
+        if not inspect.isfunction(method) or member.startswith("__"):
+            continue
+        keywords = {name: given[name] for name in list(inspect.signature(method).parameters)[1:]}
+        if member == "sym_sum":
+            keywords = {"other": [node, node]}
+        assert getattr(node, member)(**keywords) is not NotImplemented, member
+
+
 def all_names() -> dict[tuple[str, str], int]:
     return {
         (module_name, name): id(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import polyrank
 import pytest
@@ -10,6 +11,7 @@ import torch
 import torch.distributed as dist
 from polyrank import _C
 from torch.distributed import _local_tensor
+from torch.distributed._functional_collectives import all_reduce
 from torch.distributed.device_mesh import init_device_mesh
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
@@ -186,6 +188,14 @@ def test_collectives_of_the_c10d_module(mode: polyrank.LocalTensorMode) -> None:
     assert scattered.on_rank(2).tolist() == [6]
     with pytest.raises(polyrank.UsageError, match="LocalTensors"), mode.disable():
         c10d._local_functional_all_gather_into_tensor(torch.ones(2), 4, group.group_name)
+
+
+def test_the_result_of_a_functional_collective_can_be_waited_for(
+    mode: polyrank.LocalTensorMode,
+) -> None:
+    t = polyrank.rank_map(lambda rank: torch.full((2,), float(rank)))
+    result: Any = all_reduce(t, "sum", dist.group.WORLD)
+    assert result.wait().on_rank(1).tolist() == [6, 6]
 
 
 def test_a_group_of_some_ranks_stands_for_its_family(mode: polyrank.LocalTensorMode) -> None:
