@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import torch
+from torch._C._distributed_c10d import Store
 
 class RankSet:
     def __init__(self, ranks: list[int]) -> None: ...
@@ -187,7 +188,7 @@ class RankThread:
     def pause(self) -> None: ...
     def resume(self) -> None: ...
 
-class RankStore(torch.distributed.Store):
+class RankStore(Store):
     def __init__(self) -> None: ...
 
 class ThreadsBackend:

@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 class RanksFailedError(Error, ExceptionGroup[Exception]):
     """What ranks raised, the cause first; each error has a note that names its rank."""
 
-    def derive(self, excs: Sequence[Exception]) -> RanksFailedError:
+    def derive(self, excs: Sequence[Exception], /) -> RanksFailedError:  # type: ignore[override]
         """As ExceptionGroup's."""
         return RanksFailedError(self.message, excs)
 

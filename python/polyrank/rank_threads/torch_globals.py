@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 import torch.distributed as dist
+from torch._C import _distributed_c10d
+from torch._C._distributed_c10d import PrefixStore
 from torch.distributed import device_mesh, distributed_c10d
 
 from polyrank import _C
@@ -142,7 +143,7 @@ def _wrap_init(original: Callable[..., Any]) -> Callable[..., Any]:
             own.is_default_group_claimed = True  # made before the program started
             return
         own.num_worlds += 1
-        store = dist.PrefixStore(str(own.num_worlds), own.store)
+        store = PrefixStore(str(own.num_worlds), own.store)
         original(BACKEND, store=store, rank=own.rank_thread.rank, world_size=own.world_size)
 
     return init_process_group
@@ -199,6 +200,7 @@ def globals_by_thread() -> Iterator[None]:
         for owner, name, replacement in replacements:
             stack.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, replacement)
-        torch._C._distributed_c10d._set_thread_isolation_mode(True)
-        stack.callback(torch._C._distributed_c10d._set_thread_isolation_mode, False)
+        set_registry_by_thread: Any = vars(_distributed_c10d)["_set_thread_isolation_mode"]
+        set_registry_by_thread(True)
+        stack.callback(set_registry_by_thread, False)
         yield
