@@ -18,6 +18,7 @@ from process_figures import loading_figures, memory_figures, training_figures
 from report import print_table, write_json
 from rich.console import Console
 from timing import Effort
+from trace_figures import trace_figures
 from work_figures import work_figures
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +36,7 @@ def main() -> None:
     sections: dict[str, _Section] = {
         "operators": lambda: operator_figures(effort),
         "collectives": lambda: collective_figures(effort, _PROGRAMS / "polyrank_collective_loops"),
+        "trace": lambda: trace_figures(effort),
         "boxed": lambda: boxed_call_figures(effort, args.boxed_calls),
         "works": lambda: work_figures(effort, _PROGRAMS / "polyrank_work_loops"),
         "parallel": lambda: parallel_figures(3 if args.quick else 10),
