@@ -19,6 +19,7 @@ from report import print_table, write_json
 from rich.console import Console
 from thread_figures import thread_figures
 from timing import Effort
+from trace_figures import trace_figures
 from work_figures import work_figures
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +37,7 @@ def main() -> None:
     sections: dict[str, _Section] = {
         "operators": lambda: operator_figures(effort),
         "collectives": lambda: collective_figures(effort, _PROGRAMS / "polyrank_collective_loops"),
+        "trace": lambda: trace_figures(effort),
         "boxed": lambda: boxed_call_figures(effort, args.boxed_calls),
         "works": lambda: work_figures(effort, _PROGRAMS / "polyrank_work_loops"),
         "parallel": lambda: parallel_figures(3 if args.quick else 10),

@@ -5,11 +5,15 @@
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/local_tensor.h>
 #include <polyrank/report/collective_record.h>
+#include <polyrank/report/trace_json.h>
+#include <polyrank/world/collective_op.h>
 #include <polyrank/world/collectives.h>
 #include <polyrank/world/device_mesh.h>
 #include <polyrank/world/functional_collectives.h>
 #include <polyrank/world/lockstep_world.h>
 #include <polyrank/world/messages.h>
+#include <polyrank/world/module_scope.h>
+#include <polyrank/world/operator_watch.h>
 #include <polyrank/world/rank_functions.h>
 #include <polyrank/world/reduction.h>
 #include <polyrank/world/run_ranks.h>

@@ -1,10 +1,13 @@
 #include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/stack.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/world/collective_op.h>
 
 #include <set>
+#include <string>
 #include <torch/csrc/distributed/c10d/GroupRegistry.hpp>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 #include <vector>
@@ -33,6 +36,17 @@ TEST_F(CollectiveOpTest, TellsGroupAndSizes) {
   EXPECT_EQ(CollectiveOp::get_comm_tensor_size("_c10d_functional::all_reduce", arguments_, results),
             64);
   EXPECT_EQ(CollectiveOp::payload_bytes("_c10d_functional::all_reduce", arguments_, results), 16);
+}
+
+TEST_F(CollectiveOpTest, ReadsTheStackOfAKernel) {
+  const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("_c10d_functional::all_reduce", "");
+  torch::jit::Stack stack{7, view_, "sum", "fake_collectives"};  // on top of what was there
+  const auto arguments = torch::jit::last(stack, op.schema().arguments().size());
+  const std::string& name = op.operator_name().name;
+  EXPECT_EQ(CollectiveOp::get_process_group(name, arguments), group_);
+  torch::jit::Stack results{at::zeros({4})};
+  EXPECT_EQ(CollectiveOp::get_comm_tensor_size(name, arguments, results), 64);
 }
 
 TEST_F(CollectiveOpTest, ChargesInputsAndResultsOfAnAllToAll) {

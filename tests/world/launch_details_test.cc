@@ -5,6 +5,7 @@
 #include <polyrank/world/collectives.h>
 #include <polyrank/world/launch_details.h>
 #include <polyrank/world/lockstep_world.h>
+#include <polyrank/world/messages.h>
 #include <polyrank/world/rank_functions.h>
 
 namespace polyrank {
@@ -40,7 +41,7 @@ class TracedWorldTest : public ::testing::Test {
 };
 
 TEST_F(TracedWorldTest, AnAllReduce) {
-  all_reduce(x_, c10d::ReduceOp::MAX);
+  all_reduce(x_, {.op = c10d::ReduceOp::MAX});
   ASSERT_EQ(trace_->size(), 1U);
   const TracedLaunch traced = trace_->launches()[0];
   EXPECT_EQ(traced.launch.op_name, "c10d::allreduce_");

@@ -1,6 +1,8 @@
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/collective/charged_tensors.h>
 #include <polyrank/collective/cost_model.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
 #include <polyrank/world/collective_op.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/jit/python/pybind_utils.h>
@@ -36,6 +38,10 @@ torch::jit::Stack results_of(const std::string& op_name, const py::object& resul
   if (returns.size() == 1) {
     results.push_back(torch::jit::toIValue(result, returns.front().type()));
     return results;
+  }
+  if (!py::isinstance<py::sequence>(result) || py::len(result) != returns.size()) {
+    throw UsageError(
+        str_cat(op_name, " returns ", returns.size(), " values; give what it returned."));
   }
   const auto values = py::cast<py::sequence>(result);
   for (std::size_t i = 0; i < returns.size(); ++i) {

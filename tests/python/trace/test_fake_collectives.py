@@ -271,6 +271,34 @@ def test_what_is_no_collective_or_has_no_group_is_a_type_error(func: Any) -> Non
         assert isinstance(error.value, polyrank.UsageError)
 
 
+_anything = st.recursive(
+    st.none() | st.integers() | st.booleans() | st.text(max_size=3) | st.just("0") | tensors(),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    func=st.sampled_from(sorted(ours.collective_ops, key=str)),
+    result=_anything,
+    args=st.lists(_anything, max_size=6),
+)
+def test_any_arguments_give_an_answer_or_an_error(func: Any, result: Any, args: list[Any]) -> None:
+    op = ours.CollectiveOp
+    for ask in (
+        lambda: op.get_process_group(func, args).size() == WORLD_SIZE,
+        lambda: op.get_comm_tensor_size(func, result, args) >= 0,
+        lambda: op.payload_bytes(func, result, args) >= 0,
+        lambda: op.get_work(func, result).is_completed(),
+    ):
+        try:
+            is_right = ask()
+        except (TypeError, RuntimeError, ValueError):
+            continue
+        assert is_right
+
+
 def test_sum_tensors_counts_a_storage_each_time() -> None:
     x = torch.zeros(4)
     nested = {"a": [x, (x[:1], 3)], "b": torch.zeros(2)}
