@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -11,11 +12,15 @@ import torch.distributed as dist
 
 from polyrank import _C
 from polyrank.errors import Error, UsageError
+from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_threads.torch_globals import RankGlobals, globals_by_thread, thread_globals
 
 __all__ = ["RanksFailedError", "run_ranks"]
 
 Result = TypeVar("Result")
+
+# PyTorch's globals are replaced while ranks run: held by the one run that may be on.
+_one_run = threading.Lock()
 
 
 class RanksFailedError(Error, ExceptionGroup[Exception]):
@@ -83,10 +88,12 @@ def run_ranks(
     Each rank is a thread with process groups, generators and a `dist.get_rank()` of its own, so
     that the function may branch on the rank. The default group is there, and
     `init_process_group` may be called as in a process of its own, with any backend. One rank runs
-    at a time, until it has to wait; `schedule="random"` draws who is next from `seed`.
+    at a time, until it has to wait; `schedule="random"` draws who is next from `seed`. Warns of
+    messages that nobody received and collectives that members never joined.
 
     Raises:
-        UsageError: `world_size` is not positive, or there is no such schedule.
+        UsageError: `world_size` is not positive, there is no such schedule, another run is on in
+            this process, or a lockstep mode is.
         RanksFailedError: ranks raised. Where ranks launched collectives that do not match, that is a
             CollectiveMismatchError on each; where none could proceed, a DeadlockError that names
             who waits where for whom.
@@ -95,12 +102,25 @@ def run_ranks(
         raise UsageError(f"world_size={world_size!r}; it must be a positive number of ranks")
     if schedule not in ("in_turn", "random"):
         raise UsageError(f"schedule={schedule!r}; there are 'in_turn' and 'random'")
-    run = _Run(world_size, schedule, seed)
+    if enabled_local_tensor_mode() is not None:
+        raise UsageError(
+            "run_ranks was called in lockstep, where all ranks run at once already; leave the mode "
+            "first, or call the function itself"
+        )
+    if not _one_run.acquire(blocking=False):
+        raise UsageError("ranks run in this process already; run_ranks runs one world at a time")
+    try:
+        return _run_threads(_Run(world_size, schedule, seed), function, args)
+    finally:
+        _one_run.release()
+
+
+def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ...]) -> list[Result]:
     threads = [
         threading.Thread(
             target=run.run_rank, args=(rank, function, args), name=f"rank {rank}", daemon=True
         )
-        for rank in range(world_size)
+        for rank in range(run.world_size)
     ]
     with globals_by_thread():
         for thread in threads:
@@ -116,4 +136,11 @@ def run_ranks(
     error = run.error()
     if error is not None:
         raise error
+    unanswered = run.turns.leftovers()
+    if unanswered:
+        warnings.warn(
+            f"ranks ended with launches that other ranks never answered:\n{unanswered}"
+            "Receive each message and launch each collective on all members of its group.",
+            stacklevel=3,
+        )
     return run.results

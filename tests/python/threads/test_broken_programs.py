@@ -151,3 +151,17 @@ def test_says_the_same_on_every_run(program: Callable[[], None]) -> None:
 def test_says_where_in_the_program() -> None:
     with pytest.raises(RanksFailedError, match=r"test_broken_programs\.py:\d+"):
         polyrank.run_ranks(another_numel, 4)
+
+
+def test_what_nobody_answered_is_reported_at_the_end() -> None:
+    def program() -> None:
+        if dist.get_rank() == 0:
+            dist.send(torch.ones(2), dst=1, tag=7)
+            dist.all_reduce(torch.ones(1), async_op=True)
+
+    with pytest.warns(UserWarning) as caught:
+        polyrank.run_ranks(program, 2)
+    text = str(caught[0].message)
+    assert 'rank 0: send float32[2] (tag 7 in group "world") was never received' in text
+    assert "rank 0: all_reduce(sum) float32[1]" in text
+    assert "was never joined by all members" in text

@@ -186,3 +186,26 @@ def test_there_must_be_such_a_schedule() -> None:
 def test_programs_that_ask_for_another_world() -> None:
     with pytest.raises(RanksFailedError, match="asks for a world of 3 ranks, but 2 run"):
         polyrank.run_ranks(lambda: dist.init_process_group("gloo", world_size=3, rank=0), 2)
+
+
+def test_one_world_at_a_time() -> None:
+    with pytest.raises(RanksFailedError, match="ranks run in this process already"):
+        polyrank.run_ranks(lambda: polyrank.run_ranks(dist.get_rank, 2), 2)
+    with (
+        polyrank.lockstep(world_size=2),
+        pytest.raises(polyrank.UsageError, match="called in lockstep"),
+    ):
+        polyrank.run_ranks(dist.get_rank, 2)
+    assert polyrank.run_ranks(dist.get_rank, 2) == [0, 1]
+
+
+def test_a_world_may_be_made_again_after_an_error() -> None:
+    def program() -> None:
+        if dist.get_rank() == 0:
+            raise ValueError("once")
+        dist.barrier()
+
+    for _ in range(3):
+        with pytest.raises(RanksFailedError):
+            polyrank.run_ranks(program, 2)
+        assert not dist.is_initialized()
