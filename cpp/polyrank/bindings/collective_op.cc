@@ -63,9 +63,11 @@ py::object cost(const std::string& kind, const py::object& algorithm, std::int64
   for (const CostRow& row : cost_table()) {
     const bool is_wanted =
         algorithm.is_none() || algorithm.cast<std::string>() == to_string(row.algorithm);
-    if (to_string(row.kind) == kind && is_wanted) {
-      const auto found = *collective_cost(row.kind, row.algorithm, group_size, payload);
-      return py::make_tuple(to_string(row.algorithm), found.steps, found.wire_bytes, row.formula,
+    if (to_string(row.kind) != kind || !is_wanted) {
+      continue;
+    }
+    if (const auto found = collective_cost(row.kind, row.algorithm, group_size, payload)) {
+      return py::make_tuple(to_string(row.algorithm), found->steps, found->wire_bytes, row.formula,
                             row.source);
     }
   }

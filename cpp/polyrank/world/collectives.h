@@ -28,8 +28,7 @@ namespace polyrank {
 using Tensors = std::vector<at::Tensor>;
 using Work = c10::intrusive_ptr<c10d::Work>;
 
-// Callers name the fields that they set; g++'s -Wextra is silent about the others because of their
-// initializers. NOLINTBEGIN(readability-redundant-member-init)
+// Callers name the fields that they set.
 
 // How a reduction combines values, and on which group. c10d::makePreMulSum() gives PREMUL_SUM.
 struct ReduceOptions {
@@ -43,8 +42,6 @@ struct AllToAllOptions {
   std::vector<c10::SymInt> input_split_sizes = {};
   ProcessGroup group = {};
 };
-
-// NOLINTEND(readability-redundant-member-init)
 
 // Replaces `tensor` by the reduction over its group.
 // Shapes: one for all members.

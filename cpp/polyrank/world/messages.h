@@ -18,7 +18,7 @@ namespace polyrank {
 
 struct MessageOptions {
   int tag = 0;
-  ProcessGroup group = {};  // NOLINT(readability-redundant-member-init): as in collectives.h
+  ProcessGroup group = {};
 };
 
 // Sends a copy: the tensor may be written again at once.
@@ -45,7 +45,7 @@ struct P2POp {
   Work (*operation)(const at::Tensor&, const c10::SymInt&, const MessageOptions&);
   at::Tensor tensor;
   c10::SymInt peer;
-  MessageOptions options = {};  // NOLINT(readability-redundant-member-init)
+  MessageOptions options = {};
 };
 
 // Launches them in their order, receives before their sends if need be; one Work for each.
