@@ -1,4 +1,4 @@
-"""examples/train_digits.py is one program: real processes and lockstep give the same losses.
+"""examples/train_digits.py is one program: processes, lockstep and threads give the same losses.
 
 How close: with 2 ranks in each group, bit for bit, since each sum has two summands. With 4, to
 rounding: lockstep adds in rank order, while gloo's ring starts each piece of a tensor at another
@@ -23,6 +23,7 @@ TORCHRUN = (
     "--local-ranks-filter=0",
 )
 LOCKSTEP = ("polyrank.cli", "run", "--world", "lockstep", "--ranks", "4")
+THREADS = ("polyrank.cli", "run", "--world", "threads", "--ranks", "4")
 
 
 def train(launcher: tuple[str, ...], losses: Path, tp: int) -> tuple[str, list[float]]:
@@ -47,6 +48,10 @@ def test_groups_of_two_give_the_same_losses_bit_for_bit(tmp_path: Path) -> None:
     text, lockstep = train(LOCKSTEP, tmp_path / "lockstep.json", tp=2)
     assert lockstep == real
     assert text == real_text
+    of_all_ranks, threads = train(THREADS, tmp_path / "threads.json", tp=2)
+    assert threads == real
+    for line in real_text.splitlines():
+        assert [f"[rank{rank}]: {line}" in of_all_ranks for rank in range(4)] == [True] * 4
     assert real[-1] < real[0] * 0.98  # it learns, so that the losses tell something
 
 
@@ -54,6 +59,7 @@ def test_groups_of_four_give_the_same_losses_to_rounding(tmp_path: Path) -> None
     _, real = train(TORCHRUN, tmp_path / "real.json", tp=4)
     _, lockstep = train(LOCKSTEP, tmp_path / "lockstep.json", tp=4)
     assert lockstep == pytest.approx(real, rel=1e-5)
+    assert train(THREADS, tmp_path / "threads.json", tp=4)[1] == lockstep
 
 
 def test_the_example_does_not_know_polyrank() -> None:

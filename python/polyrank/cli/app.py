@@ -29,6 +29,7 @@ class World(StrEnum):
     """How ranks are run."""
 
     lockstep = "lockstep"
+    threads = "threads"
     fake = "fake"
 
 
@@ -59,8 +60,9 @@ def run(
     world: Annotated[
         World,
         typer.Option(
-            help="**lockstep**: all ranks at the same line, one process. **fake**: one rank alone; "
-            "what the others would send is what it sends."
+            help="**lockstep**: all ranks at the same line, one process. **threads**: each rank a "
+            "thread, which may branch on its rank. **fake**: one rank alone; what the others would "
+            "send is what it sends."
         ),
     ] = World.lockstep,
     ranks: Annotated[
@@ -108,12 +110,13 @@ def run(
 ) -> None:
     """Run a torch.distributed script on N ranks in this process, every rank's values exact.
 
-    With --world fake, run it as one of N ranks, with nobody to talk to.
+    With --world threads, run it once per rank, in turns; with --world fake, as one of N ranks, with
+    nobody to talk to.
 
     The script is an ordinary one: it calls init_process_group with any backend, get_rank(),
     DeviceMesh, collectives. get_rank() gives an int that differs between ranks; slicing and
     arithmetic take it as it is. A branch on it (if rank == 0:) can't go both ways at once and is
-    an error that says so.
+    an error that says so; with --world threads it is an int.
 
     torch computes on one thread, as under torchrun, so that results do not depend on the number of
     cores; set OMP_NUM_THREADS for more.
@@ -122,6 +125,7 @@ def run(
 
     - `polyrank run --world lockstep --ranks 64 train.py --epochs 2`
     - `polyrank run --nproc-per-node 8 --nnodes 4 -m my_package.train`
+    - `polyrank run --world threads --ranks 4 pipeline.py`
     - `polyrank run --world fake --ranks 4096 --rank 17 --trace out.json train.py`
 
     **Exit codes** (else the script's own, from sys.exit)

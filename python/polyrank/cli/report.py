@@ -104,7 +104,7 @@ def _print_summary(console: Console, report: RunReport) -> None:
     summary = Table(title=title, show_header=False)
     summary.add_column("what")
     summary.add_column("value", justify="right")
-    if report.rank is None:
+    if report.rank_calls:  # there were cohorts
         summary.add_row("operator calls, one per rank", f"{report.rank_calls:,}")
         summary.add_row("operator calls, one per cohort", f"{report.cohort_calls:,}")
         summary.add_row("saved", f"{saved:.1%}")

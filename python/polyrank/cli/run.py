@@ -1,4 +1,4 @@
-"""Runs one program in the lockstep or the fake world."""
+"""Runs one program in the world that was asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from polyrank.cli.device import cuda_on_cpu
+from polyrank.cli.device import CudaOnCpu, cuda_on_cpu
 from polyrank.cli.environment import torchrun_environment
 from polyrank.cli.json_report import json_document, write_json, write_text
 from polyrank.cli.options import RunOptions
@@ -23,6 +23,7 @@ from polyrank.errors import CollectiveError, DivergenceError, UnsupportedOpError
 from polyrank.install import install, uninstall
 from polyrank.local_tensor_mode import LocalTensorMode
 from polyrank.process_groups import known_process_groups
+from polyrank.rank_threads import RanksFailedError, Script, run_script
 from polyrank.trace import Trace, trace
 
 # Exit code by what the script raised; docs/run.md.
@@ -43,10 +44,14 @@ def run_program(options: RunOptions) -> int:
     error: BaseException | None = None
     recorded: Trace | None = None
     try:
-        with _world(options), _progress(options), contextlib.ExitStack() as stack:
+        with (
+            _world(options) as uses_cpu_for_cuda,
+            _progress(options),
+            contextlib.ExitStack() as stack,
+        ):
             if options.trace_file is not None:
                 recorded = stack.enter_context(trace())
-            _run_script(options)
+            _run_script(options, uses_cpu_for_cuda)
     except SystemExit as exit_request:
         exit_code = _code_of(exit_request)
     except KeyboardInterrupt:
@@ -66,22 +71,27 @@ def run_program(options: RunOptions) -> int:
 
 
 @contextlib.contextmanager
-def _world(options: RunOptions) -> Iterator[None]:
-    use_cpu = options.device == "cpu" or (
-        options.device is None and not torch.cuda.is_available() and _mentions_cuda(options)
-    )
+def _world(options: RunOptions) -> Iterator[bool]:
+    """Enter the world; tell whether cuda means the CPU in it."""
+    uses_cpu_for_cuda = _uses_cpu_for_cuda(options)
     with contextlib.ExitStack() as stack:
-        install()
-        stack.callback(uninstall)
+        if options.world != "threads":
+            install()
+            stack.callback(uninstall)
         stack.enter_context(
-            torchrun_environment(options.world_size, options.local_world_size, options.rank)
+            torchrun_environment(
+                options.world_size,
+                options.local_world_size,
+                options.rank,
+                by_thread=options.world == "threads",
+            )
         )
         stack.enter_context(_process_group(options))
-        if use_cpu:
+        if uses_cpu_for_cuda:
             stack.enter_context(cuda_on_cpu(options.local_world_size))
-        if options.rank is None:
+        if options.world == "lockstep":
             stack.enter_context(LocalTensorMode(options.world_size))
-        yield
+        yield uses_cpu_for_cuda
 
 
 @contextlib.contextmanager
@@ -89,6 +99,8 @@ def _process_group(options: RunOptions) -> Iterator[None]:
     if options.rank is not None:
         with fake_process_group(options.world_size, options.rank):
             yield
+    elif options.world == "threads":  # which makes its own
+        yield
     else:
         with (
             known_process_groups(),
@@ -97,20 +109,30 @@ def _process_group(options: RunOptions) -> Iterator[None]:
             yield
 
 
+def _uses_cpu_for_cuda(options: RunOptions) -> bool:
+    if options.device is not None:
+        return options.device == "cpu"
+    return not torch.cuda.is_available() and _mentions_cuda(options)
+
+
 def _mentions_cuda(options: RunOptions) -> bool:
     # Mapping devices costs each call of torch a detour, so a script without the word goes without.
     return options.is_module or "cuda" in Path(options.script).read_text(errors="replace")
 
 
-def _run_script(options: RunOptions) -> None:
+def _run_script(options: RunOptions, uses_cpu_for_cuda: bool) -> None:
     old_argv, old_path = sys.argv[:], sys.path[:]
     sys.argv = [options.script, *options.arguments]
     try:
-        if options.is_module:
-            sys.path.insert(0, "")
+        sys.path.insert(0, "" if options.is_module else str(Path(options.script).resolve().parent))
+        if options.world == "threads":
+            script = Script(options.script, is_module=options.is_module)
+            # A mode of torch's functions belongs to a thread, and so to a rank.
+            on_rank = CudaOnCpu if uses_cpu_for_cuda else contextlib.nullcontext
+            run_script(script, options.world_size, on_rank)
+        elif options.is_module:
             runpy.run_module(options.script, run_name="__main__", alter_sys=True)
         else:
-            sys.path.insert(0, str(Path(options.script).resolve().parent))
             runpy.run_path(options.script, run_name="__main__")
     finally:
         sys.argv, sys.path[:] = old_argv, old_path
@@ -152,7 +174,19 @@ def _save(write: Callable[[], None]) -> int:
 
 
 def _print_error(error: BaseException) -> int:
-    """Print the traceback from the script's first frame on; return the exit code."""
+    """Print the traceback from the script's first frame on; return the exit code.
+
+    Of several ranks' errors the first, which is the cause, and a line for each of the others.
+    """
+    if isinstance(error, RanksFailedError):
+        cause, *others = error.exceptions
+        exit_code = _print_error(cause)
+        for other in others:
+            note = getattr(other, "__notes__", ["raised on a rank"])[-1]
+            sys.stderr.write(
+                f"{note}: {type(other).__name__}: {str(other).partition(chr(10))[0]}\n"
+            )
+        return exit_code
     report = traceback.TracebackException.from_exception(error)
     has_started = _drop_own_frames(report)
     if isinstance(error, ImportError) and not has_started:
@@ -167,11 +201,12 @@ def _drop_own_frames(report: traceback.TracebackException) -> bool:
     for cause in (report.__cause__, report.__context__):
         if cause is not None:
             _drop_own_frames(cause)
-    own = str(Path(__file__).parent)
+    package = Path(__file__).parents[1]
+    own = (str(package / "cli"), str(package / "rank_threads"))
     outside = [
         index
         for index, frame in enumerate(report.stack)
-        if not frame.filename.startswith((own, "<frozen "))  # runpy is frozen
+        if not frame.filename.startswith((*own, "<frozen "))  # runpy is frozen
         and frame.filename != contextlib.__file__
     ]
     del report.stack[: outside[0] if outside else len(report.stack)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -13,9 +14,11 @@ import torch.distributed as dist
 from polyrank import _C
 from polyrank.errors import Error, UsageError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
+from polyrank.rank_threads.output import prefixed_output
+from polyrank.rank_threads.scripts import Script
 from polyrank.rank_threads.torch_globals import RankGlobals, globals_by_thread, thread_globals
 
-__all__ = ["RanksFailedError", "run_ranks"]
+__all__ = ["RanksFailedError", "run_ranks", "run_script"]
 
 Result = TypeVar("Result")
 
@@ -34,8 +37,11 @@ class RanksFailedError(Error, ExceptionGroup[Exception]):
 class _Run:
     """The threads of one run, and what became of them."""
 
-    def __init__(self, world_size: int, schedule: str, seed: int) -> None:
+    def __init__(
+        self, world_size: int, schedule: str, seed: int, *, makes_default_group: bool = True
+    ) -> None:
         self.world_size = world_size
+        self.makes_default_group = makes_default_group
         self.turns = _C.RankTurns(world_size, random=schedule == "random", seed=seed)
         # All before the first one runs: each takes over the state of the process's generator.
         self.rank_threads = [_C.RankThread(self.turns, rank) for rank in range(world_size)]
@@ -49,14 +55,24 @@ class _Run:
         try:
             rank_thread.begin()
             with thread_globals(own), torch.autograd.set_multithreading_enabled(False):
-                dist.init_process_group()
-                own.is_default_group_claimed = False
+                if self.makes_default_group:
+                    dist.init_process_group()
+                    own.is_default_group_claimed = False
                 self.results[rank] = function(*args)
-        except BaseException as error:  # noqa: BLE001 - SystemExit too ends the rank, not the run
-            self.errors.append((rank, error))
-            rank_thread.end_failed(f"{type(error).__name__}: {error}")
+        except SystemExit as request:
+            if request.code:
+                self.fail(rank, request)
+            else:
+                rank_thread.end()
+        except BaseException as error:  # noqa: BLE001 - it ends the rank, and the run tells
+            self.fail(rank, error)
         else:
             rank_thread.end()
+
+    def fail(self, rank: int, error: BaseException) -> None:
+        """End a rank that raised."""
+        self.errors.append((rank, error))
+        self.rank_threads[rank].end_failed(f"{type(error).__name__}: {error}")
 
     def error(self) -> BaseException | None:
         """What to raise, if anything."""
@@ -113,6 +129,27 @@ def run_ranks(
         return _run_threads(_Run(world_size, schedule, seed), function, args)
     finally:
         _one_run.release()
+
+
+def run_script(
+    script: Script,
+    world_size: int,
+    on_rank: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> None:
+    """Run a script on each rank, which makes its default group itself, as under torchrun.
+
+    `on_rank` is entered on each rank's thread around it.
+
+    Raises:
+        RanksFailedError: as run_ranks().
+    """
+
+    def program() -> None:
+        with on_rank():
+            script.run()
+
+    with _one_run, script.as_main(), prefixed_output():
+        _run_threads(_Run(world_size, "in_turn", 0, makes_default_group=False), program, ())
 
 
 def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ...]) -> list[Result]:

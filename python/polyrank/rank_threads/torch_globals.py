@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import torch.distributed as dist
@@ -54,6 +55,7 @@ class RankGlobals:
         self.groups = _Groups()
         self.num_worlds = 0
         self.is_default_group_claimed = False
+        self.main: ModuleType | None = None  # of a script
 
 
 _of_thread = threading.local()

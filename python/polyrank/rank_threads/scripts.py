@@ -1,0 +1,75 @@
+"""A script, run by each rank as its own `__main__`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from polyrank.errors import UsageError
+from polyrank.rank_threads.torch_globals import rank_globals
+
+__all__ = ["Script"]
+
+
+class _MainOfRank(types.ModuleType):
+    """`sys.modules["__main__"]`: each rank finds its own, as pickle needs it."""
+
+    def __getattr__(self, name: str) -> Any:
+        own = rank_globals()
+        if own is None or own.main is None:
+            raise AttributeError(f"module '__main__' has no attribute {name!r}")
+        return getattr(own.main, name)
+
+
+class Script:
+    """What `python script.py` or `python -m module` runs, compiled once.
+
+    Raises:
+        UsageError: there is no such module, or it has no source.
+    """
+
+    def __init__(self, name: str, *, is_module: bool) -> None:
+        self._package: str | None = None
+        if is_module:
+            self._code, self._file = self._find_module(name)
+        else:
+            self._file = name
+            self._code = compile(Path(name).read_bytes(), name, "exec")
+
+    def _find_module(self, name: str) -> tuple[CodeType, str]:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations is not None:
+            name = f"{name}.__main__"
+            spec = importlib.util.find_spec(name)
+        loader: Any = None if spec is None else spec.loader
+        code = loader.get_code(name) if hasattr(loader, "get_code") else None
+        if spec is None or code is None:
+            raise UsageError(f"there is no module {name!r} to run")
+        self._package = spec.parent
+        return code, spec.origin or name
+
+    def run(self) -> None:
+        """Run it on the rank of the calling thread."""
+        main = types.ModuleType("__main__")
+        main.__file__ = self._file
+        main.__package__ = self._package
+        own = rank_globals()
+        if own is not None:
+            own.main = main
+        exec(self._code, main.__dict__)  # noqa: S102 - running programs is what this is for
+
+    @contextlib.contextmanager
+    def as_main(self) -> Iterator[None]:
+        """Let `__main__` be each rank's own."""
+        before = sys.modules["__main__"]
+        sys.modules["__main__"] = _MainOfRank("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = before
