@@ -70,6 +70,9 @@ Count root_sends_all(Count group_size, Count payload) { return log2_ceil(group_s
 
 // The child with the largest subtree passes on the most: half of a tree of a power of two.
 Count largest_subtree(Count group_size, Count payload) {
+  if (group_size < 2) {
+    return 0;
+  }
   const Count half = Count{1} << (log2_ceil(group_size) - 1);
   return std::min(half, group_size - half) * part(group_size, payload);
 }

@@ -82,9 +82,11 @@ class POLYRANK_API FakeProcessGroup final : public TableBackend {
   void abort() override { is_shut_down_ = true; }
   void shutdown() override { is_shut_down_ = true; }
 
- private:
+ protected:
   Work launch(CollectiveCall call, c10d::OpType op_type) override;
   Work launch_message(CollectiveCall call, c10d::OpType op_type) override;
+
+ private:
   void check(const CollectiveCall& call) const;
   LaunchId record(const CollectiveCall& call, std::int64_t start_ns);
   const std::shared_ptr<const LaunchGroup>& launch_group();
