@@ -1,7 +1,7 @@
 """examples/llama is one program: DTensor, tensor and sequence parallelism, FSDP2.
 
-Real processes and lockstep give the same losses and the same weights bit for bit (groups of two:
-each sum has two summands), and one device gives them to rounding.
+Real processes, lockstep and threads give the same losses and the same weights bit for bit (groups
+of two: each sum has two summands), and one device gives them to rounding.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 FOLDER = Path(__file__).parents[2] / "examples" / "llama"
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "4")
 LOCKSTEP = ("polyrank.cli", "run", "--world", "lockstep", "--ranks")
+THREADS = ("polyrank.cli", "run", "--world", "threads", "--ranks")
 NUM_STEPS = 5
 
 
@@ -49,6 +50,13 @@ def test_as_in_real_processes_bit_for_bit(lockstep: dict[str, Any], tmp_path: Pa
     assert real["losses"][-1] < 0.9 * real["losses"][0]  # it learns, so that they tell something
     assert lockstep["weights"].keys() == real["weights"].keys()
     for name, weight in real["weights"].items():
+        assert torch.equal(lockstep["weights"][name].reconcile(), weight), name
+
+
+def test_ranks_that_are_threads_give_the_same(lockstep: dict[str, Any], tmp_path: Path) -> None:
+    threads = train((*THREADS, "4"), tmp_path / "threads.pt", "--tp", "2")
+    assert threads["losses"] == lockstep["losses"]
+    for name, weight in threads["weights"].items():
         assert torch.equal(lockstep["weights"][name].reconcile(), weight), name
 
 
