@@ -25,6 +25,8 @@ from polyrank.rank_dependent_numbers import rank_dependent_int
 __all__ = ["RANK_FUNCTIONS", "rank_of_group"]
 
 _TORCH_FOLDER = str(Path(torch.__file__).parent) + os.sep
+# Samplers cut the data by the rank for the program: rank 0's answer would give all ranks its part.
+_DATA_FOLDER = str(Path(torch.__file__).parent / "utils" / "data") + os.sep
 
 
 def _mode_for_caller(*ranks: object) -> LocalTensorMode | None:
@@ -35,7 +37,8 @@ def _mode_for_caller(*ranks: object) -> LocalTensorMode | None:
     caller = sys._getframe(2).f_code.co_filename
     asks_about_all = any(isinstance(rank, torch.SymInt) for rank in ranks)
     has_one_answer = isinstance(mode, OneRank)
-    if asks_about_all or has_one_answer or not caller.startswith(_TORCH_FOLDER):
+    asks_for_the_program = not caller.startswith(_TORCH_FOLDER) or caller.startswith(_DATA_FOLDER)
+    if asks_about_all or has_one_answer or asks_for_the_program:
         return mode
     return None
 

@@ -130,6 +130,14 @@ TEST(FakeProcessGroup, OnlyItsOwnOptionsAndRanksAreTaken) {
               ThrowsMessage<CollectiveError>(HasSubstr("no rank 2; valid: 0..1")));
 }
 
+TEST(FakeProcessGroup, AnInputMayBeAPartOfTheOutput) {
+  const auto group = FakeProcessGroup::create(1, kSize);
+  at::Tensor output = at::arange(6, at::kFloat);
+  at::Tensor input = output.narrow(0, 2, 2);
+  group->_allgather_base(output, input, {})->wait(kNoTimeout);
+  EXPECT_EQ(values(output), (std::vector<float>{2, 3, 2, 3, 2, 3}));
+}
+
 TEST(FakeGroup, ItsRankIsTheOneThatRuns) {
   const auto rank = std::make_shared<FakeRank>(3);
   const auto backend =

@@ -229,7 +229,9 @@ bool fill_cyclically(const at::Tensor& output, const at::Tensor& source) {
     output.copy_(source.sizes() == output.sizes() ? source : source.reshape(output.sizes()));
     return true;
   }
-  const at::Tensor flat = source.reshape({1, -1});
+  // In-place collectives give a part of the output as input.
+  const bool overlaps = output.has_storage() && source.has_storage() && output.is_alias_of(source);
+  const at::Tensor flat = (overlaps ? source.clone() : source).reshape({1, -1});
   if (needed % given == 0 && output.is_contiguous()) {
     output.view({needed / given, given}).copy_(flat);  // each row; no memory of its own
     return true;

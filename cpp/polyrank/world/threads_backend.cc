@@ -65,6 +65,17 @@ std::int64_t ThreadsBackend::global_rank_of(std::int64_t group_rank) const {
 }
 
 void ThreadsBackend::check_open(const CollectiveCall& call) const {
+  const RankThread* caller = RankThread::current();
+  if (caller != rank_.get()) {
+    const std::string who = caller == nullptr
+                                ? std::string("a thread that is no rank, or whose run is over,")
+                                : str_cat("rank ", caller->rank());
+    throw CollectiveError(str_cat(
+        who, " used rank ", rank_->rank(), "'s object of group \"", group_->name, "\" in ",
+        to_string(call.spec->kind),
+        ". Each rank has group objects of its own: keep them in what the rank's program makes, not "
+        "in a module's global or a default argument, which all ranks share."));
+  }
   if (is_shut_down_) {
     throw CollectiveError(str_cat("group \"", group_->name, "\", rank ", rank_->rank(), ": ",
                                   to_string(call.spec->kind),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -34,6 +35,13 @@ class RanksFailedError(Error, ExceptionGroup[Exception]):
         return RanksFailedError(self.message, excs)
 
 
+def _text_of(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as unprintable:  # noqa: BLE001 - whatever its __str__ does, the rank must end
+        return f"{type(error).__name__} (its text can't be had: {type(unprintable).__name__})"
+
+
 class _Run:
     """The threads of one run, and what became of them."""
 
@@ -46,12 +54,13 @@ class _Run:
         # All before the first one runs: each takes over the state of the process's generator.
         self.rank_threads = [_C.RankThread(self.turns, rank) for rank in range(world_size)]
         self.store = _C.RankStore()
+        self.stopped = threading.Event()  # wakes ranks that sleep
         self.results: list[Any] = [None] * world_size
         self.errors: list[tuple[int, BaseException]] = []  # in the order in which ranks failed
 
     def run_rank(self, rank: int, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         rank_thread = self.rank_threads[rank]
-        own = RankGlobals(rank_thread, self.world_size, self.store)
+        own = RankGlobals(rank_thread, self.world_size, self.store, self.stopped)
         try:
             rank_thread.begin()
             with thread_globals(own), torch.autograd.set_multithreading_enabled(False):
@@ -72,7 +81,7 @@ class _Run:
     def fail(self, rank: int, error: BaseException) -> None:
         """End a rank that raised."""
         self.errors.append((rank, error))
-        self.rank_threads[rank].end_failed(f"{type(error).__name__}: {error}")
+        self.rank_threads[rank].end_failed(_text_of(error))
 
     def error(self) -> BaseException | None:
         """What to raise, if anything."""
@@ -87,7 +96,7 @@ class _Run:
         ]
         message = (
             f"{len(self.errors)} of {self.world_size} ranks failed; first rank {first_rank}: "
-            f"{type(first).__name__}: {first}"
+            + _text_of(first)
         )
         return RanksFailedError(message, exceptions)
 
@@ -166,6 +175,8 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
             for thread in threads:
                 thread.join()
         except BaseException:
+            sys.stderr.write("interrupted: ranks end at their next collective or sleep\n")
+            run.stopped.set()
             run.turns.stop("the run was interrupted")
             for thread in threads:
                 thread.join()

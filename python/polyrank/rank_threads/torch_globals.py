@@ -48,8 +48,15 @@ class _Groups:
 class RankGlobals:
     """One rank's: its thread, its process groups, the store that it shares."""
 
-    def __init__(self, rank_thread: _C.RankThread, world_size: int, store: _C.RankStore) -> None:
+    def __init__(
+        self,
+        rank_thread: _C.RankThread,
+        world_size: int,
+        store: _C.RankStore,
+        stopped: threading.Event,
+    ) -> None:
         self.rank_thread = rank_thread
+        self.stopped = stopped  # set when the run is to end
         self.world_size = world_size
         self.store = store
         self.groups = _Groups()
@@ -175,7 +182,7 @@ def _wrap_sleep(original: Callable[[float], None]) -> Callable[[float], None]:
             return
         own.rank_thread.pause()
         try:
-            original(seconds)
+            own.stopped.wait(seconds)
         finally:
             own.rank_thread.resume()
 

@@ -209,3 +209,33 @@ def test_a_world_may_be_made_again_after_an_error() -> None:
         with pytest.raises(RanksFailedError):
             polyrank.run_ranks(program, 2)
         assert not dist.is_initialized()
+
+
+def test_a_group_object_of_another_rank_is_refused() -> None:
+    shared: list[dist.ProcessGroup] = []
+
+    def program() -> None:
+        shared[:] = [dist.new_group([0, 1])]
+        dist.barrier()
+        dist.all_reduce(torch.ones(1), group=shared[0])
+
+    with pytest.raises(RanksFailedError) as caught:
+        polyrank.run_ranks(program, 2)
+    first = caught.value.exceptions[0]
+    # torch.distributed fails while it logs the error, since the group is not this rank's.
+    assert "rank 0 used rank 1's object of group" in f"{first} {first.__context__}"
+
+
+def test_an_error_whose_text_raises_ends_its_rank() -> None:
+    class UnprintableError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    def program() -> None:
+        if dist.get_rank() == 1:
+            raise UnprintableError
+        dist.barrier()
+
+    with pytest.raises(RanksFailedError, match="UnprintableError") as caught:
+        polyrank.run_ranks(program, 2)
+    assert isinstance(caught.value.exceptions[0], UnprintableError)
