@@ -202,7 +202,8 @@ def program(function: Callable[[Make], Tensors]) -> Callable[[Make], Tensors]:
     return function
 
 
-@program
+# Not run in processes: PyTorch launches the delayed all_reduce asynchronously and nobody waits for
+# it, so that what a process gets depends on how fast the other one is.
 def delayed_parameters(make: Make) -> Tensors:
     return train(
         make,
@@ -212,6 +213,10 @@ def delayed_parameters(make: Make) -> Tensors:
             param_to_hook_all_reduce=net.up.weight,
         ),
     )
+
+
+def no_delayed_parameters(make: Make) -> Tensors:
+    return train(make, DistributedDataParallel)
 
 
 @program

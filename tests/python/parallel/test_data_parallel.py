@@ -10,9 +10,14 @@ from typing import Any
 import polyrank
 import pytest
 import torch
-from collectives.comparison import differences, run_in_lockstep
+from collectives.comparison import differences, on_rank, run_in_lockstep
 from collectives.gloo_processes import Results, run_all_ranks
-from parallel.data_parallel_programs import PROGRAMS, WORLD_SIZE
+from parallel.data_parallel_programs import (
+    PROGRAMS,
+    WORLD_SIZE,
+    delayed_parameters,
+    no_delayed_parameters,
+)
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.distributed.tensor.debug import CommDebugMode
@@ -39,6 +44,14 @@ def test_each_rank_gets_what_gloo_gives(
 ) -> None:
     tensors = run_in_lockstep(PROGRAMS[name], {})
     assert not differences(tensors, [of_rank[name] for of_rank in gloo_results])
+
+
+def test_parameters_that_are_reduced_later_get_the_same(world2: None) -> None:
+    delayed = delayed_parameters(polyrank.rank_map)
+    expected = no_delayed_parameters(polyrank.rank_map)
+    for rank in range(WORLD_SIZE):
+        for got, wanted in zip(delayed, expected, strict=True):
+            assert torch.equal(on_rank(got, rank), on_rank(wanted, rank))
 
 
 class First(nn.Module):
