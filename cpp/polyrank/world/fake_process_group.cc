@@ -60,19 +60,6 @@ bool is_message(const CollectiveCall& call) {
   return call.spec->kind == CollectiveKind::kSend || call.spec->kind == CollectiveKind::kReceive;
 }
 
-// Errors leave c10d's operators through PyTorch's bindings; see InterpreterHooks.
-template <class F>
-auto translating_errors(const F& f) {
-  try {
-    return f();
-  } catch (const Error&) {
-    if (interpreter_hooks().rethrow != nullptr) {
-      interpreter_hooks().rethrow(std::current_exception());
-    }
-    throw;
-  }
-}
-
 }  // namespace
 
 c10::intrusive_ptr<FakeProcessGroup> FakeProcessGroup::create(

@@ -29,19 +29,6 @@ std::string user_line() {
   return line.file.empty() ? std::string() : str_cat(line.file, ":", line.line);
 }
 
-// Errors leave c10d's operators through PyTorch's bindings; see InterpreterHooks.
-template <class F>
-auto translating_errors(const F& f) {
-  try {
-    return f();
-  } catch (const Error&) {
-    if (interpreter_hooks().rethrow != nullptr) {
-      interpreter_hooks().rethrow(std::current_exception());
-    }
-    throw;
-  }
-}
-
 }  // namespace
 
 ThreadsBackend::ThreadsBackend(std::shared_ptr<RankThread> rank, const std::string& name,
