@@ -66,7 +66,6 @@ class _Run:
             with thread_globals(own), torch.autograd.set_multithreading_enabled(False):
                 if self.makes_default_group:
                     dist.init_process_group()
-                    own.is_default_group_claimed = False
                 self.results[rank] = function(*args)
         except SystemExit as request:
             if request.code:

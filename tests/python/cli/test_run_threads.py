@@ -9,20 +9,22 @@ from pathlib import Path
 HEAD = "import os, sys\nimport torch\nimport torch.distributed as dist\n"
 
 
-def run_script(
-    folder: Path, text: str, *arguments: str, options: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess[str]:
-    script = folder / "program.py"
-    script.write_text(HEAD + text)
-    command = [sys.executable, "-m", "polyrank.cli", "run", "--world", "threads", "--ranks", "3"]
+def run(folder: Path, *arguments: str, ranks: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "polyrank.cli", "run", "--world", "threads"]
     return subprocess.run(
-        [*command, *options, str(script), *arguments],
+        [*command, "--ranks", str(ranks), *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
         cwd=folder,
     )
+
+
+def run_script(folder: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    script = folder / "program.py"
+    script.write_text(HEAD + text)
+    return run(folder, str(script), *arguments, ranks=3)
 
 
 def test_ranks_branch_and_print_with_their_number(tmp_path: Path) -> None:
@@ -103,28 +105,12 @@ def test_modules_run_too(tmp_path: Path) -> None:
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "__main__.py").write_text("import os\nprint(__package__, os.environ['RANK'])\n")
-    command = [sys.executable, "-m", "polyrank.cli", "run", "--world", "threads", "--ranks", "2"]
-    done = subprocess.run(
-        [*command, "-m", "trainer"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=tmp_path,
-    )
+    done = run(tmp_path, "-m", "trainer", ranks=2)
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == ["[rank0]: trainer 0", "[rank1]: trainer 1"]
 
 
 def test_there_must_be_such_a_module(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "polyrank.cli", "run", "--world", "threads", "--ranks", "2"]
-    done = subprocess.run(
-        [*command, "-m", "no_such_module"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=tmp_path,
-    )
+    done = run(tmp_path, "-m", "no_such_module", ranks=2)
     assert done.returncode != 0
     assert "there is no module 'no_such_module' to run" in done.stderr
