@@ -14,6 +14,7 @@ from polyrank.errors import (
 from polyrank.fake import fake_world
 from polyrank.install import install, uninstall
 from polyrank.local_int_node import LocalIntNode
+from polyrank.local_runner_mode import LocalRunnerMode
 from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import (
     LocalTensorMode,
@@ -42,6 +43,7 @@ __all__ = [
     "Error",
     "InternalError",
     "LocalIntNode",
+    "LocalRunnerMode",
     "LocalTensor",
     "LocalTensorMode",
     "PerRank",

@@ -108,13 +108,22 @@ def _with_one_root(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _with_peer(original: Callable[..., Work]) -> Callable[..., Work]:
-    """`ProcessGroup.send` or `recv`, whose peer may differ between ranks."""
+    """`ProcessGroup.send` or `recv`, whose peer may differ between ranks.
+
+    Ranks that the peer has no value for take no part. PyTorch's simulator names the one rank that
+    takes part by an attribute of the tensor.
+    """
 
     def launch(
         self: dist.ProcessGroup, tensors: list[torch.Tensor], peer: int | torch.SymInt, tag: int
     ) -> Work:
         if not isinstance(peer, torch.SymInt):
-            return original(self, tensors, peer, tag)
+            own_rank = getattr(tensors[0], "__src_rank__", None) if tensors else None
+            if own_rank is None:
+                return original(self, tensors, peer, tag)
+            return _C.call_with_rank_dependent(
+                lambda: original(self, tensors, peer, tag), only_rank=int(own_rank)
+            )
         return _C.call_with_rank_dependent(lambda: original(self, tensors, 0, tag), root=peer)
 
     return launch

@@ -73,11 +73,12 @@ def _by_rank(
 ) -> int | torch.SymInt:
     """`look_up(members, value)` on each rank that is in a group of the family; -1 on the others."""
     known = value.node._local_ints if isinstance(value, torch.SymInt) else {}
+    ranks = sorted(mode.ranks & known.keys() if known else mode.ranks)
     members_of = {rank: group for group in groups_of_family(group) for rank in group}
     return rank_dependent_int(
         {
             rank: look_up(members_of[rank], known.get(rank, value)) if rank in members_of else -1
-            for rank in sorted(mode.ranks)
+            for rank in ranks
         }
     )
 

@@ -221,9 +221,9 @@ class LocalTensor(torch.Tensor):
         """Refused: there is one pointer per cohort.
 
         Raises:
-            UsageError: always.
+            UnsupportedOpError: always.
         """
-        raise UsageError(
+        raise UnsupportedOpError(
             "a LocalTensor has no single data pointer: it stands for one tensor per rank. Take "
             "one rank's tensor with `t.on_rank(rank)`, or `t.reconcile()` where all agree"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -14,10 +15,31 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.local_tensor import LocalTensor, is_foreign_subclass
-from polyrank.rank_dependent import RankDependentFunctions
+from polyrank.rank_dependent import rank_dependent_functions
 from polyrank.rank_states import RankState, RankStates
 
-active_modes: list[LocalTensorMode] = []  # the innermost last
+process_modes: list[LocalTensorMode] = []  # the innermost last
+_of_thread = threading.local()  # `modes`, in threads that have modes of their own
+
+
+def active_modes() -> list[LocalTensorMode]:
+    """The active modes of the process, or of a thread in own_modes(); the innermost last."""
+    modes: list[LocalTensorMode] = getattr(_of_thread, "modes", process_modes)
+    return modes
+
+
+@contextlib.contextmanager
+def own_modes() -> Iterator[None]:
+    """A block in which this thread's modes are its own.
+
+    Elsewhere a process has one stack of modes, so that threads that autograd starts are in the mode
+    of the program.
+    """
+    _of_thread.modes = []
+    try:
+        yield
+    finally:
+        del _of_thread.modes
 
 
 class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -52,7 +74,6 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
         self.has_rank_dependent_get_rank = rank_dependent_get_rank
         self._state = _C.LockstepMode(_C.RankSet(sorted(self.ranks)))
-        self._functions: list[RankDependentFunctions] = []
 
     @classmethod
     def ignore_compile_internals(cls) -> bool:
@@ -76,10 +97,8 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not _fake_tensor_mode_is_active():
             self._state.restart_generators()
         self._state.enabled = True
-        functions = RankDependentFunctions(with_get_rank=self.has_rank_dependent_get_rank)
-        functions.install()
-        self._functions.append(functions)
-        active_modes.append(self)
+        rank_dependent_functions.install()
+        active_modes().append(self)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -90,9 +109,9 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         exc_tb: TracebackType | None,
     ) -> None:
         super().__exit__(exc_type, exc_val, exc_tb)  # type: ignore[no-untyped-call]
-        active_modes.pop()
-        self._functions.pop().uninstall()
-        if self not in active_modes:
+        active_modes().pop()
+        rank_dependent_functions.uninstall()
+        if self not in active_modes():
             self._state.store_generators()
             self._state.enabled = False
             _C.unregister_python_mode(self)
@@ -173,7 +192,8 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def local_tensor_mode() -> LocalTensorMode | None:
     """The innermost active mode, enabled or not; None outside of any."""
-    return active_modes[-1] if active_modes else None
+    modes = active_modes()
+    return modes[-1] if modes else None
 
 
 def enabled_local_tensor_mode() -> LocalTensorMode | None:

@@ -40,8 +40,8 @@ def as_rank(rank: int) -> Iterator[None]:
         raise UsageError(f"there is no rank {rank} to act for: no active mode runs it")
     alone: Any = OneRank(rank)
     with mode.disable():
-        active_modes.append(alone)
+        active_modes().append(alone)
         try:
             yield
         finally:
-            active_modes.remove(alone)
+            active_modes().remove(alone)

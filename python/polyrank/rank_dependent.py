@@ -1,8 +1,9 @@
 """Functions of PyTorch whose answers differ between ranks, while a mode is active.
 
 `torch.distributed.get_rank`, DeviceMesh coordinates, the functions of `torch.random`, and those that
-take apart numbers which differ (`torch.tensor`, indexing) are replaced when a mode is entered and put back when it is left. The replacements ask for the enabled
-mode at each call, so that a disabled mode gives PyTorch's own answers.
+take apart numbers which differ (`torch.tensor`, indexing) are replaced when the first mode is
+entered and put back when the last one is left. The replacements ask for the enabled mode at each
+call, so that a disabled mode, and a thread in none, get PyTorch's own answers.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import functools
 import itertools
 import sys
+import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -235,15 +236,37 @@ def _with_original(original: Callable[..., Any], own: Callable[..., Any]) -> Cal
 _INHERITED = object()  # stands for a name that the owner itself does not have
 
 
-@dataclass
 class RankDependentFunctions:
-    """The replacements that one entry of a mode makes; uninstall() restores what it found."""
+    """The replacements, which are in place while any thread is in a mode."""
 
-    with_get_rank: bool
-    _replaced: list[tuple[object, str, Any]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._replaced: list[tuple[object, str, Any]] = []
+        self._num_modes = 0
+        self._lock = threading.Lock()
 
     def install(self) -> None:
-        """Put the rank-dependent functions in place."""
+        """Put the rank-dependent functions in place, if this is the first mode."""
+        with self._lock:
+            self._num_modes += 1
+            if self._num_modes == 1:
+                self._replace_functions()
+
+    def uninstall(self) -> None:
+        """Put back what was replaced, if this is the last mode."""
+        with self._lock:
+            self._num_modes -= 1
+            while self._replaced and self._num_modes == 0:
+                owner, name, original = self._replaced.pop()
+                if original is _INHERITED:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, original)
+
+    def replaced_in(self, owner: object) -> dict[str, Any]:
+        """What stood under each name of `owner` that was replaced."""
+        return {name: original for at, name, original in self._replaced if at is owner}
+
+    def _replace_functions(self) -> None:
         # These modules need the mode, which needs this one.
         from polyrank.collective_functions import COLLECTIVE_FUNCTIONS, GROUP_METHODS
         from polyrank.collectives_inside_torch import COLLECTIVES_INSIDE_TORCH
@@ -266,9 +289,8 @@ class RankDependentFunctions:
         for owner, name, make in COLLECTIVES_INSIDE_TORCH:
             made = make(getattr(owner, name))
             self._replace(owner, name, staticmethod(made) if isinstance(owner, type) else made)
-        if self.with_get_rank:
-            self._replace(dist.ProcessGroup, "rank", rank_of_group(dist.ProcessGroup.rank))
-            self._replace_all(RANK_FUNCTIONS)
+        self._replace(dist.ProcessGroup, "rank", rank_of_group(dist.ProcessGroup.rank))
+        self._replace_all(RANK_FUNCTIONS)
 
     def _replace_all(self, makers: dict[str, Callable[..., Any]]) -> None:
         """Replace functions of torch.distributed by what `makers` make of them."""
@@ -281,20 +303,10 @@ class RankDependentFunctions:
                 if held.get(name) is original:
                     self._replace(module, name, made[name])
 
-    def uninstall(self) -> None:
-        """Put back what install() replaced, in reverse order."""
-        while self._replaced:
-            owner, name, original = self._replaced.pop()
-            if original is _INHERITED:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, original)
-
-    def replaced_in(self, owner: object) -> dict[str, Any]:
-        """What stood under each name of `owner` that install() replaced."""
-        return {name: original for at, name, original in self._replaced if at is owner}
-
     def _replace(self, owner: object, name: str, replacement: Any) -> None:
         # As it stands there: a bound or unwrapped one would be no method when it is put back.
         self._replaced.append((owner, name, vars(owner).get(name, _INHERITED)))
         setattr(owner, name, replacement)
+
+
+rank_dependent_functions = RankDependentFunctions()

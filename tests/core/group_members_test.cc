@@ -25,7 +25,8 @@ void check_members(const GroupMembers& members, std::int64_t num_ranks) {
     }
     EXPECT_EQ(members.runs(own).to_vector(), ranks);
     for (std::int64_t other = 0; other < num_ranks; ++other) {
-      EXPECT_EQ(members.position_of(other, own) >= 0, members.position_of(own, other) >= 0);  // (2)
+      const bool sees_other = members.position_of(other, own) >= 0;
+      EXPECT_EQ(members.position_of(/*rank=*/own, /*own_rank=*/other) >= 0, sees_other);  // (2)
     }
   }
 }

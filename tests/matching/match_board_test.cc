@@ -166,7 +166,7 @@ TEST(MatchBoardTest, AllProgramsOfTwoRanksAndThreeLaunchesEnd) {
 }
 
 TEST(MatchBoardTest, DrawnProgramsOfThreeRanksAndFourLaunchesEndAlike) {
-  std::mt19937 random(11);  // NOLINT(cert-msc51-cpp): the same programs in every run
+  std::mt19937 random(11);  // NOLINT(bugprone-random-generator-seed): the same in every run
   for (int draw = 0; draw < 20; ++draw) {
     Program program(3);
     for (std::int64_t rank = 0; rank < 3; ++rank) {

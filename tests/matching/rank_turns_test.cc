@@ -257,6 +257,37 @@ TEST(RankTurnsTest, YieldLetsOthersGoOn) {
   EXPECT_EQ(errors, std::vector<std::string>(2));
 }
 
+TEST(RankTurnsTest, AnEventWakesWhoWaitsForIt) {
+  RankTurns turns(2);
+  const auto event = RankTurns::expect(0, "the light", "s.py:1");
+  std::vector<std::string> order;
+  const auto errors = run(turns, [&](const Member& member) {
+    if (member.rank() == 0) {
+      turns.wait(0, event);
+      order.emplace_back("seen");
+      return;
+    }
+    order.emplace_back("lit");
+    turns.finish(event);
+  });
+  EXPECT_EQ(errors, std::vector<std::string>(2));
+  EXPECT_EQ(order, (std::vector<std::string>{"lit", "seen"}));
+}
+
+TEST(RankTurnsTest, AnEventThatNobodyBringsAboutIsAStandstill) {
+  RankTurns turns(2, {.noun = "runner"});
+  const auto errors = run(turns, [&](const Member& member) {
+    if (member.rank() == 0) {
+      turns.wait(0, RankTurns::expect(0, "the light", "s.py:1"));
+    }
+  });
+  EXPECT_EQ(errors[0],
+            "no runner can proceed.\n"
+            "  runner 0 waits for the light  s.py:1\n"
+            "  runner 1 has returned\n"
+            "Nobody is left who could do what runner 0 waits for.");
+}
+
 TEST(RankTurnsTest, StopEndsWaitingAndPausedRanks) {
   RankTurns turns(3);
   std::atomic<int> started{0};

@@ -110,9 +110,11 @@ std::vector<std::int64_t> find_members(const std::string& name, std::int64_t* wo
 
 // Gives one launch arguments that c10d's own functions take as plain ints.
 py::object call_with_rank_dependent(const py::function& function, const py::object& root,
+                                    std::optional<std::int64_t> only_rank,
                                     const std::vector<c10::SymInt>& output_split_sizes,
                                     const std::vector<c10::SymInt>& input_split_sizes) {
   RankDependentArguments arguments;
+  arguments.only_rank = only_rank;
   arguments.output_split_sizes = output_split_sizes;
   arguments.input_split_sizes = input_split_sizes;
   if (!root.is_none()) {
@@ -178,7 +180,7 @@ void init_collective(py::module_& module) {
   module.def("clear_process_groups", &forget_process_groups,
              "Forgets all process groups, and messages that nobody received.");
   module.def("call_with_rank_dependent", &call_with_rank_dependent, py::arg("function"),
-             py::arg("root") = py::none(),
+             py::arg("root") = py::none(), py::arg("only_rank") = py::none(),
              py::arg("output_split_sizes") = std::vector<c10::SymInt>{},
              py::arg("input_split_sizes") = std::vector<c10::SymInt>{},
              "Calls a function that launches a collective, with arguments that ranks differ in.");

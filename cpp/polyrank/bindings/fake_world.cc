@@ -22,8 +22,8 @@ using BackendOptions = c10::intrusive_ptr<c10d::Backend::Options>;
 
 // Ours as they are; PyTorch's with our defaults for what they lack.
 BackendOptions as_ours(const BackendOptions& options) {
-  const auto theirs = c10::dynamic_intrusive_pointer_cast<c10d::FakeProcessGroup::Options>(options);
-  if (!theirs) {
+  const auto* theirs = dynamic_cast<const c10d::FakeProcessGroup::Options*>(options.get());
+  if (theirs == nullptr) {
     return options;
   }
   auto ours = c10::make_intrusive<FakeOptions>();

@@ -1,6 +1,7 @@
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/engine/interpreter_hooks.h>
+#include <polyrank/report/call_site.h>
 #include <polyrank/world/rank_thread.h>
 #include <polyrank/world/threads_backend.h>
 #include <torch/csrc/utils/pybind.h>
@@ -8,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace polyrank {
@@ -18,9 +20,16 @@ namespace {
 
 using NoGil = py::call_guard<py::gil_scoped_release>;
 
-TurnOptions turn_options(bool is_random, std::uint64_t seed) {
-  return {.order = is_random ? TurnOrder::kRandom : TurnOrder::kFirstReady, .seed = seed};
+TurnOptions turn_options(bool is_random, std::uint64_t seed, const std::string& noun) {
+  return {
+      .order = is_random ? TurnOrder::kRandom : TurnOrder::kFirstReady, .seed = seed, .noun = noun};
 }
+
+// What one thread waits for and another one brings about.
+struct RankEvent {
+  std::shared_ptr<RankThread> thread;
+  std::shared_ptr<Meeting> meeting;
+};
 
 void stop(RankTurns& turns, const std::string& reason) {
   turns.stop(std::make_exception_ptr(CollectiveError(reason)));
@@ -40,21 +49,35 @@ void without_interpreter(const std::function<void()>& wait) {
 void init_threads_world(py::module_& module) {
   interpreter_hooks().without_interpreter = &without_interpreter;
   py::class_<RankTurns, std::shared_ptr<RankTurns>>(module, "RankTurns")
-      .def(py::init([](std::int64_t world_size, bool is_random, std::uint64_t seed) {
-             return std::make_shared<RankTurns>(world_size, turn_options(is_random, seed));
+      .def(py::init([](std::int64_t world_size, bool is_random, std::uint64_t seed,
+                       const std::string& noun) {
+             return std::make_shared<RankTurns>(world_size, turn_options(is_random, seed, noun));
            }),
-           py::arg("world_size"), py::kw_only(), py::arg("random") = false, py::arg("seed") = 0)
+           py::arg("world_size"), py::kw_only(), py::arg("random") = false, py::arg("seed") = 0,
+           py::arg("noun") = "rank")
       .def("stop", &stop, py::arg("reason"), NoGil())
       .def("leftovers", &RankTurns::leftovers, NoGil());
 
+  py::class_<Mailbox, std::shared_ptr<Mailbox>>(module, "Mailbox").def(py::init<>());
+
   py::class_<RankThread, std::shared_ptr<RankThread>>(module, "RankThread")
-      .def(py::init<std::shared_ptr<RankTurns>, std::int64_t>(), py::arg("turns"), py::arg("rank"))
+      .def(py::init<std::shared_ptr<RankTurns>, std::int64_t, std::shared_ptr<Mailbox>>(),
+           py::arg("turns"), py::arg("rank"), py::arg("shared_mailbox") = nullptr)
       .def_property_readonly("rank", &RankThread::rank)
       .def("begin", &RankThread::begin)
       .def("end", &RankThread::end)
       .def("end_failed", &RankThread::end_failed, py::arg("failure"))
       .def("pause", &RankThread::pause)
       .def("resume", &RankThread::resume);
+
+  py::class_<RankEvent>(module, "RankEvent")
+      .def(py::init([](std::shared_ptr<RankThread> thread, std::string event) {
+             auto meeting = RankTurns::expect(thread->rank(), std::move(event), source_line_text());
+             return RankEvent{.thread = std::move(thread), .meeting = std::move(meeting)};
+           }),
+           py::arg("thread"), py::arg("event"))
+      .def("set", [](const RankEvent& event) { event.thread->turns().finish(event.meeting); })
+      .def("wait", [](const RankEvent& event) { event.thread->wait(event.meeting); });
 
   py::class_<RankStore, c10::intrusive_ptr<RankStore>, c10d::Store>(module, "RankStore")
       .def(py::init([] { return c10::make_intrusive<RankStore>(); }));

@@ -125,6 +125,7 @@ std::string sides(std::span<const RankLaunch> launches) {
     ranks_by_text[{to_string(*launch), launch->where}].push_back(rank);
   }
   std::vector<std::pair<RankSet, std::pair<std::string, std::string>>> lines;
+  lines.reserve(ranks_by_text.size());
   for (const auto& [text, ranks] : ranks_by_text) {
     lines.emplace_back(RankSet::of(ranks), text);
   }

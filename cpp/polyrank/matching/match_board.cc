@@ -54,11 +54,14 @@ std::shared_ptr<Meeting> take_first(std::deque<std::shared_ptr<Meeting>>* queue,
 }  // namespace
 
 std::string Meeting::describe(std::int64_t rank) const {
+  if (!event.empty()) {
+    return event;
+  }
   const auto found = std::find(participants.begin(), participants.end(), rank);
   const auto index = static_cast<std::size_t>(found - participants.begin());
-  const std::string what = found != participants.end() && launches[index].has_value()
-                               ? to_string(*launches[index])
-                               : std::string("a launch");
+  const Launch* launch =
+      found != participants.end() && launches[index] ? &launches[index].value() : nullptr;
+  const std::string what = launch != nullptr ? to_string(*launch) : std::string("a launch");
   return is_message ? str_cat(what, " (tag ", sequence, " in group \"", group->name, "\")")
                     : str_cat(what, " (launch #", sequence, " of group \"", group->name, "\")");
 }

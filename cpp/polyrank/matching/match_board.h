@@ -24,6 +24,8 @@ namespace polyrank {
 // which receives were launched, that has its group and tag and names its sender or none.
 // Whoever comes last carries the meeting out, for all who came; what that means for tensors is the
 // caller's business: a payload is anything.
+// A rank may also wait for an *event*, which is a meeting of its own that another rank declares
+// done.
 
 // The members of a process group, in its order.
 struct MeetingGroup {
@@ -43,11 +45,13 @@ struct Meeting {
   std::int64_t num_arrived = 0;
   bool is_done = false;
   std::exception_ptr error;  // why it failed, once it is done
+  std::string event;         // what must happen, where this is no launch: "key "x" in the store"
 
   bool is_complete() const noexcept {
     return num_arrived == static_cast<std::int64_t>(participants.size());
   }
-  // "all_reduce(sum) float32[4] (launch #3 of group "dp")" as `rank`, who has come, launched it.
+  // "all_reduce(sum) float32[4] (launch #3 of group "dp")" as `rank`, who has come, launched it;
+  // the event, if it is one.
   std::string describe(std::int64_t rank) const;
 };
 

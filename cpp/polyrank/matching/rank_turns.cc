@@ -12,8 +12,8 @@ namespace polyrank {
 RankTurns::RankTurns(std::int64_t world_size, TurnOptions options)
     : board_(world_size),
       places_(static_cast<std::size_t>(world_size)),
-      options_(options),
-      random_(options.seed) {
+      options_(std::move(options)),
+      random_(options_.seed) {
   place(0).has_turn = true;
   for (std::int64_t rank = 1; rank < world_size; ++rank) {
     ready_.push_back(rank);
@@ -28,7 +28,7 @@ void RankTurns::await_turn(std::int64_t rank, Lock* lock) {
 void RankTurns::give_turn_to_next() {
   if (ready_.empty()) {
     if (board_.is_stuck()) {
-      fail_all(explain_standstill(board_));
+      fail_all(explain_standstill(board_, options_.noun));
       give_turn_to_next();
       return;
     }
@@ -85,7 +85,7 @@ void RankTurns::end_failed(std::int64_t rank, const std::string& failure) {
   const Lock lock(mutex_);
   board_.set_failed(rank, failure);
   fail_all(std::make_exception_ptr(
-      CollectiveError(str_cat("rank ", rank, " failed, so the run ends: ", failure))));
+      CollectiveError(str_cat(options_.noun, " ", rank, " failed, so the run ends: ", failure))));
   give_turn_away(rank);
 }
 
@@ -127,6 +127,16 @@ Arrival RankTurns::receive(std::int64_t rank, std::int64_t peer, std::int64_t ta
   const Lock lock(mutex_);
   check_not_failed();
   return settle(board_.receive(rank, peer, tag, group, std::move(launch), std::move(payload)));
+}
+
+std::shared_ptr<Meeting> RankTurns::expect(std::int64_t rank, std::string event,
+                                           std::string where) {
+  auto meeting = std::make_shared<Meeting>();
+  meeting->participants = {rank};
+  meeting->launches = {Launch{.where = std::move(where)}};
+  meeting->num_arrived = 1;
+  meeting->event = std::move(event);
+  return meeting;
 }
 
 void RankTurns::finish_locked(Meeting* meeting, std::exception_ptr error) {
@@ -193,7 +203,7 @@ void RankTurns::resume(std::int64_t rank) {
   await_turn(rank, &lock);
 }
 
-void RankTurns::stop(std::exception_ptr error) {
+void RankTurns::stop(const std::exception_ptr& error) {
   const Lock lock(mutex_);
   fail_all(error);
   if (!is_turn_taken_) {
@@ -206,14 +216,15 @@ std::string RankTurns::leftovers() const {
   std::ostringstream out;
   for (const auto& meeting : board_.open_meetings()) {
     for (std::size_t i = 0; i < meeting->participants.size(); ++i) {
-      if (!meeting->launches[i]) {
+      const std::optional<Launch>& launch = meeting->launches[i];
+      if (!launch) {
         continue;
       }
       const std::int64_t rank = meeting->participants[i];
       out << "  rank " << rank << ": " << meeting->describe(rank)
           << (meeting->is_message ? " was never received" : " was never joined by all members");
-      if (!meeting->launches[i]->where.empty()) {
-        out << "  " << meeting->launches[i]->where;
+      if (!launch->where.empty()) {
+        out << "  " << launch->where;
       }
       out << "\n";
     }

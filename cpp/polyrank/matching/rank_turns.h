@@ -33,6 +33,7 @@ enum class TurnOrder : std::uint8_t {
 struct TurnOptions {
   TurnOrder order = TurnOrder::kFirstReady;
   std::uint64_t seed = 0;
+  std::string noun = "rank";  // what the threads are called in errors
 };
 
 // What a launch came to.
@@ -76,6 +77,11 @@ class POLYRANK_API RankTurns {
                   const std::shared_ptr<const MeetingGroup>& group, Launch launch,
                   std::shared_ptr<void> payload);
 
+  // What `rank` wait()s for that is no launch, until another rank says by finish() that it
+  // happened. `event` reads on from "waits for": "key "x" in the store"; `where` is the line that
+  // waits.
+  static std::shared_ptr<Meeting> expect(std::int64_t rank, std::string event, std::string where);
+
   // The meeting was carried out, or failed with `error`: who waits for it can go on.
   void finish(const std::shared_ptr<Meeting>& meeting, std::exception_ptr error = nullptr);
 
@@ -93,7 +99,7 @@ class POLYRANK_API RankTurns {
   void resume(std::int64_t rank);
 
   // Ends the run: every rank gets `error` from whatever it does next here.
-  void stop(std::exception_ptr error);
+  void stop(const std::exception_ptr& error);
 
   // Messages that nobody received and collectives that some members never came to, as lines of
   // text; empty if all went well. To be asked when all ranks have ended.

@@ -13,8 +13,8 @@ namespace polyrank {
 
 namespace {
 
-std::string name_ranks(const std::vector<std::int64_t>& ranks) {
-  return str_cat(ranks.size() == 1 ? "rank " : "ranks ", RankSet::of(ranks).to_string());
+std::string name_ranks(const std::vector<std::int64_t>& ranks, std::string_view noun = "rank") {
+  return str_cat(noun, ranks.size() == 1 ? " " : "s ", RankSet::of(ranks).to_string());
 }
 
 // Participants who have not come. Empty for a receive that names no sender.
@@ -47,6 +47,10 @@ std::string say(const RankActivity& activity, std::int64_t rank, bool is_one) {
     case RankState::kRunning:
       return is_one ? "runs" : "run";
     case RankState::kWaiting:
+      if (!activity.waits_for->event.empty()) {
+        return str_cat(is_one ? "waits for " : "wait for ", activity.waits_for->event,
+                       where_of(*activity.waits_for, rank));
+      }
       return str_cat(is_one ? "waits in " : "wait in ", activity.waits_for->describe(rank), " for ",
                      whom(*activity.waits_for), where_of(*activity.waits_for, rank));
     case RankState::kReturned:
@@ -58,7 +62,7 @@ std::string say(const RankActivity& activity, std::int64_t rank, bool is_one) {
 }
 
 // One line for all ranks that do the same, ordered by their lowest rank.
-std::string describe_ranks(const MatchBoard& board) {
+std::string describe_ranks(const MatchBoard& board, std::string_view noun) {
   constexpr std::size_t kShown = 16;
   std::map<std::string, std::vector<std::int64_t>> ranks_by_text;
   std::vector<std::string> texts;  // in order of their lowest rank
@@ -74,8 +78,8 @@ std::string describe_ranks(const MatchBoard& board) {
   for (std::size_t i = 0; i < std::min(texts.size(), kShown); ++i) {
     const auto& ranks = ranks_by_text[texts[i]];
     const std::int64_t first = ranks.front();
-    out << "  " << name_ranks(ranks) << " " << say(board.activity(first), first, ranks.size() == 1)
-        << "\n";
+    out << "  " << name_ranks(ranks, noun) << " "
+        << say(board.activity(first), first, ranks.size() == 1) << "\n";
   }
   if (texts.size() > kShown) {
     out << "  … and " << texts.size() - kShown << " other places\n";
@@ -96,7 +100,7 @@ std::int64_t next_on_path(const MatchBoard& board, std::int64_t rank) {
 }
 
 // "Cycle: rank 0 -> rank 1 -> rank 0.", or what the path from the first waiting rank ends at.
-std::string describe_path(const MatchBoard& board) {
+std::string describe_path(const MatchBoard& board, std::string_view noun) {
   std::int64_t rank = 0;
   while (board.activity(rank).state != RankState::kWaiting) {
     ++rank;
@@ -118,6 +122,9 @@ std::string describe_path(const MatchBoard& board) {
     path.push_back(rank);
     rank = next_on_path(board, rank);
   }
+  if (rank == Meeting::kAnyRank && !board.activity(path.back()).waits_for->event.empty()) {
+    return str_cat("Nobody is left who could do what ", noun, " ", path.back(), " waits for.");
+  }
   if (rank == Meeting::kAnyRank) {
     return str_cat("Nobody sends what rank ", path.back(), " waits to receive from any rank.");
   }
@@ -130,8 +137,8 @@ std::string describe_path(const MatchBoard& board) {
 std::vector<RankLaunch> launches_of(const Meeting& meeting) {
   std::vector<RankLaunch> launches;
   for (std::size_t i = 0; i < meeting.participants.size(); ++i) {
-    if (meeting.launches[i]) {
-      launches.push_back({meeting.participants[i], &*meeting.launches[i]});
+    if (const std::optional<Launch>& launch = meeting.launches[i]) {
+      launches.push_back({meeting.participants[i], &*launch});
     }
   }
   return launches;
@@ -175,14 +182,14 @@ std::exception_ptr explain_mismatch(const Meeting& meeting) {
       missing.empty() ? std::string() : str_cat(" (", name_ranks(missing), " did not come.)"))));
 }
 
-std::exception_ptr explain_standstill(const MatchBoard& board) {
+std::exception_ptr explain_standstill(const MatchBoard& board, std::string_view noun) {
   for (const auto& meeting : board.open_meetings()) {
     if (const std::exception_ptr mismatch = explain_mismatch(*meeting)) {
       return mismatch;
     }
   }
-  return std::make_exception_ptr(DeadlockError(
-      str_cat("no rank can proceed.\n", describe_ranks(board), describe_path(board))));
+  return std::make_exception_ptr(DeadlockError(str_cat(
+      "no ", noun, " can proceed.\n", describe_ranks(board, noun), describe_path(board, noun))));
 }
 
 }  // namespace polyrank

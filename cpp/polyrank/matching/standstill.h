@@ -5,15 +5,19 @@
 #include <polyrank/matching/match_board.h>
 
 #include <exception>
+#include <string_view>
 
 namespace polyrank {
 
 // What every waiting rank is told when nothing can happen any more: which ranks wait where for
 // whom, and the cycle or the rank at its end that is the cause. A CollectiveMismatchError where
 // members who came to one meeting launched different things, since that is the likely cause of
-// whatever else waits; else a DeadlockError. Requires: board.is_stuck() Ensures: (1) the same state
-// gives the same text.
-POLYRANK_API std::exception_ptr explain_standstill(const MatchBoard& board);
+// whatever else waits; else a DeadlockError. `noun` is what the board's ranks are called.
+//
+// Requires: board.is_stuck()
+// Ensures: (1) the same state gives the same text.
+POLYRANK_API std::exception_ptr explain_standstill(const MatchBoard& board,
+                                                   std::string_view noun = "rank");
 
 // What a collective whose members' launches do not belong together is told.
 // Requires: some participants have come

@@ -3,6 +3,7 @@
 
 #include <polyrank/core/export.h>
 
+#include <string>
 #include <string_view>
 
 namespace polyrank {
@@ -29,5 +30,8 @@ struct CallSiteFinders {
 
 // The finders of this process. Set when the library is loaded, before a trace starts.
 POLYRANK_API CallSiteFinders& call_site_finders() noexcept;
+
+// The calling thread's line, "train.py:88"; empty if nobody can tell.
+POLYRANK_API std::string source_line_text();
 
 }  // namespace polyrank

@@ -75,7 +75,7 @@ void write_launch(const TracedLaunch& traced, std::size_t row, std::int64_t star
 // An arrow from the launch to the wait; viewers tie its ends to the events there.
 void write_wait(const TracedLaunch& traced, std::size_t row, std::size_t flow,
                 std::int64_t start_ns, JsonText* json) {
-  const LaunchWait& wait = *traced.wait;
+  const LaunchWait& wait = traced.wait.value();
   begin_event("X", "wait", row, wait.time_ns - start_ns, json);
   json->key("dur").microseconds(0).key("args").begin_object();
   json->key("for").value(to_string(traced.launch.kind));

@@ -22,21 +22,18 @@ void count(const CollectiveLaunch& launch, CollectiveTotals* totals) {
 
 // What is asked of the thread that launches, before the record is locked: a finder may take the
 // interpreter's lock.
-TracedLaunch with_call_site(CollectiveLaunch launch, bool with_source) {
-  TracedLaunch traced;
-  traced.launch = std::move(launch);
-  traced.end_ns = trace_clock_ns();
+void add_call_site(bool with_source, TracedLaunch* traced) {
+  traced->end_ns = trace_clock_ns();
   const CallSiteFinders& finders = call_site_finders();
   if (with_source && finders.source_line != nullptr) {
-    traced.source = finders.source_line();
+    traced->source = finders.source_line();
   }
   if (finders.module_place != nullptr) {
-    traced.place = finders.module_place();
+    traced->place = finders.module_place();
   }
-  if (traced.launch.start_ns == 0) {
-    traced.launch.start_ns = traced.end_ns;
+  if (traced->launch.start_ns == 0) {
+    traced->launch.start_ns = traced->end_ns;
   }
-  return traced;
 }
 
 }  // namespace
@@ -45,10 +42,11 @@ LaunchId CollectiveRecord::launch(CollectiveLaunch launch) {
   ++num_launches_of_thread;
   const bool is_tracing = this->is_tracing();
   TracedLaunch traced;
+  traced.launch = std::move(launch);
   if (is_tracing) {
-    traced = with_call_site(std::move(launch), wants_source_.load(std::memory_order_relaxed));
+    add_call_site(wants_source_.load(std::memory_order_relaxed), &traced);
   }
-  CollectiveLaunch& counted = is_tracing ? traced.launch : launch;
+  CollectiveLaunch& counted = traced.launch;
 
   const std::lock_guard lock(mutex_);
   const auto found = groups_.try_emplace(counted.group->name).first;

@@ -1,4 +1,5 @@
 #include <polyrank/collective/cost_model.h>
+#include <polyrank/core/str_cat.h>
 #include <polyrank/report/collective_trace.h>
 
 #include <algorithm>
@@ -28,6 +29,12 @@ CallSiteFinders& call_site_finders() noexcept {
   return finders;
 }
 
+std::string source_line_text() {
+  const auto find_line = call_site_finders().source_line;
+  const SourceLine line = find_line == nullptr ? SourceLine{} : find_line();
+  return line.file.empty() ? std::string() : str_cat(line.file, ":", line.line);
+}
+
 std::int64_t TracedLaunch::payload_bytes() const {
   return polyrank::payload_bytes(launch.kind, launch.group->size, total_bytes(launch.inputs),
                                  total_bytes(launch.outputs));
@@ -38,7 +45,9 @@ std::int64_t TracedLaunch::wire_bytes() const {
   if (!algorithm) {
     return 0;
   }
-  return collective_cost(launch.kind, *algorithm, launch.group->size, payload_bytes())->wire_bytes;
+  return collective_cost(launch.kind, *algorithm, launch.group->size, payload_bytes())
+      .value()
+      .wire_bytes;
 }
 
 CollectiveTrace::CollectiveTrace(TraceOptions options)

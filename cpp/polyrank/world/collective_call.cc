@@ -148,8 +148,8 @@ void read_reduce_op(const c10::IValue& value, CollectiveCall* call) {
   } else {
     const auto op = value.toCustomClass<c10d::ReduceOp>();
     call->reduce_op = static_cast<ReduceOp>(op->op_);
-    if (const auto factor =
-            c10::dynamic_intrusive_pointer_cast<c10d::PreMulSumSupplement>(op->supplement_)) {
+    if (const auto* factor =
+            dynamic_cast<const c10d::PreMulSumSupplement*>(op->supplement_.get())) {
       call->premul_factor = factor->tensor_factor.defined()
                                 ? factor->tensor_factor
                                 : c10::scalar_to_tensor(factor->double_factor);
@@ -197,6 +197,7 @@ CollectiveCall read_call(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> 
   call.units = read_units(spec, arguments);
   const RankDependentArguments own =
       std::exchange(rank_dependent_arguments, {}).value_or(RankDependentArguments{});
+  call.only_rank = own.only_rank;
   if (spec.root != kAbsent) {
     std::vector<c10::SymInt> roots = own.root.has_value()
                                          ? std::vector<c10::SymInt>{*own.root}

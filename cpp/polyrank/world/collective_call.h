@@ -39,6 +39,8 @@ struct CollectiveCall {
   std::vector<c10::SymInt> peers;  // group ranks
   std::vector<std::int64_t> tags;
   std::vector<bool> is_send;
+  std::optional<std::int64_t>
+      only_rank;  // who sends or receives alone; nothing: the tensor's ranks
   std::vector<CollectiveUnit> units;
 
   // All tensors of the launch, inputs and outputs.
@@ -51,9 +53,10 @@ struct CollectiveCall {
 // Arguments that the schemas of c10d take as plain ints, though ranks may differ in them. A guard
 // gives them to the next launch of its thread, in place of the operator's own.
 struct RankDependentArguments {
-  std::optional<c10::SymInt> root;  // or the peer of a send, recv
-  std::vector<c10::SymInt> output_split_sizes;
-  std::vector<c10::SymInt> input_split_sizes;
+  std::optional<c10::SymInt> root = {};        // or the peer of a send, recv
+  std::optional<std::int64_t> only_rank = {};  // as CollectiveCall's
+  std::vector<c10::SymInt> output_split_sizes = {};
+  std::vector<c10::SymInt> input_split_sizes = {};
 };
 
 class POLYRANK_API RankDependentArgumentsGuard {

@@ -35,7 +35,7 @@ const CollectiveSpec& spec_of(std::string_view op_name) {
 
 const c10::IValue& argument(Values arguments, const CollectiveSpec& spec,
                             ArgumentPosition position) {
-  const auto index = static_cast<std::size_t>(position);
+  const auto index = static_cast<std::size_t>(std::int64_t{position});
   if (index >= arguments.size()) {
     throw UsageError(str_cat(spec.op_name, " was given ", arguments.size(),
                              " arguments; its schema has more. Give all of them, in order."));

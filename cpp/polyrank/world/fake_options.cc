@@ -17,7 +17,7 @@ FakeValues fake_values_from_name(std::string_view name) {
   const auto* const found = std::find(kNames.begin(), kNames.end(), name);
   if (found == kNames.end()) {
     throw UsageError(str_cat("a fake process group has no values \"", name,
-                             "\"; there are \"mirror\", \"pytorch\" and \"refuse\"."));
+                             R"("; there are "mirror", "pytorch" and "refuse".)"));
   }
   return static_cast<FakeValues>(found - kNames.begin());
 }

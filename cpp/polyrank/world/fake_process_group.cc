@@ -18,12 +18,12 @@ Options as_fake_options(const c10::intrusive_ptr<c10d::Backend::Options>& option
   if (!options) {
     return c10::make_intrusive<FakeOptions>();
   }
-  auto fake = c10::dynamic_intrusive_pointer_cast<FakeOptions>(options);
-  if (!fake) {
+  // Not by PyTorch's dynamic_intrusive_pointer_cast, which leaks what it can't cast.
+  if (dynamic_cast<const FakeOptions*>(options.get()) == nullptr) {
     throw UsageError(str_cat("a fake process group was given the options of backend \"",
                              options->backend, "\"; give polyrank.fake.FakeProcessGroup.Options."));
   }
-  return fake;
+  return c10::static_intrusive_pointer_cast<FakeOptions>(options);
 }
 
 FakeMember member_of_own_world(std::int64_t rank, std::int64_t size) {

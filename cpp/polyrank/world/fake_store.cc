@@ -29,6 +29,7 @@ std::vector<std::uint8_t> FakeStore::get(const std::string& key) {
 
 std::vector<std::vector<std::uint8_t>> FakeStore::multiGet(const std::vector<std::string>& keys) {
   std::vector<std::vector<std::uint8_t>> values;
+  values.reserve(keys.size());
   for (const std::string& key : keys) {
     values.push_back(get(key));
   }

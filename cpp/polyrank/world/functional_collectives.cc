@@ -23,12 +23,13 @@ class CollectiveBackward final : public torch::autograd::Node {
   CollectiveBackward(torch::autograd::edge_list inputs, ToGradient to_gradient)
       : Node(std::move(inputs)), to_gradient_(std::move(to_gradient)) {}
 
- private:
+ protected:
   torch::autograd::variable_list apply(torch::autograd::variable_list&& grads) override {
     const at::Tensor grad = std::move(grads).front();
     return {grad.defined() ? to_gradient_(grad) : at::Tensor()};
   }
 
+ private:
   ToGradient to_gradient_;
 };
 

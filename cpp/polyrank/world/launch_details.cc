@@ -51,8 +51,8 @@ template <class Numbers>
 std::int64_t common(const Numbers& numbers) {
   std::int64_t value = CollectiveLaunch::kNone;
   for (const auto& number : numbers) {
-    const c10::SymInt one(number);
-    const std::int64_t known = one.maybe_as_int().value_or(CollectiveLaunch::kDiffers);
+    const std::int64_t known =
+        c10::SymInt(number).maybe_as_int().value_or(CollectiveLaunch::kDiffers);
     value = value == CollectiveLaunch::kNone || value == known ? known : CollectiveLaunch::kDiffers;
   }
   return value;
@@ -101,7 +101,7 @@ class AwaitedStorages {
       std::erase_if(launches_, [](const auto& entry) { return entry.second.storage.expired(); });
       prune_at_ = 2 * launches_.size() + kFewest;
     }
-    c10::StorageImpl* impl = storage.unsafeGetStorageImpl();
+    const c10::StorageImpl* impl = storage.unsafeGetStorageImpl();
     launches_.insert_or_assign(impl, Entry{storage.getWeakStorageImpl(), launch});
     is_empty_.store(false, std::memory_order_relaxed);
   }

@@ -10,8 +10,7 @@ void send(const at::Tensor& tensor, const c10::SymInt& peer, const MessageOption
 Work isend(const at::Tensor& tensor, const c10::SymInt& peer, const MessageOptions& options) {
   Tensors tensors{tensor};
   const ProcessGroup named = group_or_world(options.group);
-  const RankDependentArgumentsGuard guard(
-      {.root = peer, .output_split_sizes = {}, .input_split_sizes = {}});
+  const RankDependentArgumentsGuard guard({.root = peer});
   return named->send(tensors, /*dstRank=*/0, options.tag);
 }
 
@@ -22,8 +21,7 @@ void recv(const at::Tensor& tensor, const c10::SymInt& peer, const MessageOption
 Work irecv(const at::Tensor& tensor, const c10::SymInt& peer, const MessageOptions& options) {
   Tensors tensors{tensor};
   const ProcessGroup named = group_or_world(options.group);
-  const RankDependentArgumentsGuard guard(
-      {.root = peer, .output_split_sizes = {}, .input_split_sizes = {}});
+  const RankDependentArgumentsGuard guard({.root = peer});
   return named->recv(tensors, /*srcRank=*/0, options.tag);
 }
 

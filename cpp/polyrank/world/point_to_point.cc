@@ -1,9 +1,12 @@
 #include <ATen/Functions.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/engine/local_int_node.h>
+#include <polyrank/report/call_site.h>
 #include <polyrank/world/exchange.h>
 #include <polyrank/world/point_to_point.h>
 #include <polyrank/world/rank_operand.h>
+#include <polyrank/world/rank_thread.h>
 
 #include <algorithm>
 #include <unordered_map>
@@ -41,9 +44,12 @@ PointToPoint read_point_to_point(const CollectiveCall& call, std::size_t unit,
   message.group_label = group.label;
   message.tag = call.tags[unit];
   const GroupFamily& family = group.family;
+  const c10::SymInt& peers = call.peers[unit];
+  const LocalIntNode* by_rank = as_local_int(peers);
   for (const std::int64_t rank : ranks_of_launch({message.tensor})) {
-    if (family.group_of(rank) >= 0) {
-      const std::int64_t peer = number_on_rank(call.peers[unit], rank);
+    const bool has_peer = by_rank == nullptr || by_rank->partition().ranks().contains(rank);
+    if (family.group_of(rank) >= 0 && has_peer && call.only_rank.value_or(rank) == rank) {
+      const std::int64_t peer = number_on_rank(peers, rank);
       message.ranks.push_back(rank);
       message.peers.push_back(global_peer(family, rank, peer, group, call.is_send[unit]));
     }
@@ -89,20 +95,36 @@ class Mailbox::Receive final : public RecordedWork {
 
   bool wait(std::chrono::milliseconds /*timeout*/) override {
     note_wait();
-    for (std::size_t i = 0; i < received_.size() && !is_written_; ++i) {
-      if (!received_[i].defined()) {
-        throw DeadlockError(str_cat(
-            "group \"", message_.group_label, "\": rank ", message_.ranks[i],
-            " waits in recv(src=", message_.peers[i], ", tag=", message_.tag,
-            ") for what was not sent. In lockstep all ranks wait at once, so that no later send "
-            "comes: send first, launch both by batch_isend_irecv, or run the program in the "
-            "threads world."));
-      }
+    if (!is_written_) {
+      await_messages();
     }
     return true;
   }
 
  private:
+  void await_messages() {
+    const auto missing = static_cast<std::size_t>(
+        std::find_if(received_.begin(), received_.end(),
+                     [](const at::Tensor& tensor) { return !tensor.defined(); }) -
+        received_.begin());
+    RankThread* thread = RankThread::current();
+    if (thread == nullptr || thread->shared_mailbox() == nullptr) {
+      throw DeadlockError(str_cat(
+          "group \"", message_.group_label, "\": rank ", message_.ranks[missing],
+          " waits in recv(src=", message_.peers[missing], ", tag=", message_.tag,
+          ") for what was not sent. In lockstep all ranks wait at once, so that no later send "
+          "comes: send first, launch both by batch_isend_irecv, or run the program in the "
+          "threads world."));
+    }
+    turns_ = thread->turns_ptr();
+    written_ = RankTurns::expect(thread->rank(),
+                                 str_cat("the message of rank ", message_.peers[missing],
+                                         " to rank ", message_.ranks[missing], " (tag ",
+                                         message_.tag, " in group \"", message_.group_label, "\")"),
+                                 source_line_text());
+    thread->wait(written_);
+  }
+
   void write() {
     const at::Tensor& tensor = message_.tensor;
     const RankOperand operand(tensor, ranks_of_launch({tensor}));
@@ -123,6 +145,9 @@ class Mailbox::Receive final : public RecordedWork {
     operand.write(results);
     is_written_ = true;
     future_->markCompleted(c10::IValue(std::vector<at::Tensor>{tensor}));
+    if (written_ != nullptr) {
+      turns_->finish(written_);
+    }
   }
 
   void check_fits(std::size_t i, const at::Tensor& target) const {
@@ -138,6 +163,8 @@ class Mailbox::Receive final : public RecordedWork {
   std::vector<at::Tensor> received_;  // by rank; undefined: has not come
   c10::intrusive_ptr<c10::ivalue::Future> future_;
   bool is_written_ = false;
+  std::shared_ptr<Meeting> written_;  // the event, if a thread waits for it
+  std::shared_ptr<RankTurns> turns_;
 };
 
 Mailbox::Mailbox() = default;
@@ -182,7 +209,9 @@ void Mailbox::clear() {
 
 Mailbox& mailbox() {
   thread_local Mailbox of_thread;
-  return of_thread;
+  const RankThread* thread = RankThread::current();
+  return thread != nullptr && thread->shared_mailbox() != nullptr ? *thread->shared_mailbox()
+                                                                  : of_thread;
 }
 
 }  // namespace polyrank

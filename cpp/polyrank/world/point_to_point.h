@@ -24,15 +24,16 @@ namespace polyrank {
 // between ranks (`(get_rank() + 1) % world_size`), or the tensor lives on the one rank that sends.
 // A send is complete at once, for it copies the tensor. A receive is complete when each of its
 // ranks has a message from its peer: at once if the sends came before, else with a later send; who
-// waits for one that has not come waits forever, because no other thread could send it. Messages of
-// one pair of ranks and one tag arrive in the order that they were sent.
+// waits for one that has not come waits forever, because no other thread could send it; but for
+// threads that share a mailbox, where another one may. Messages of one pair of ranks and one tag
+// arrive in the order that they were sent.
 
 // One send or receive by the ranks of a tensor.
 struct PointToPoint {
   at::Tensor tensor;
   std::string group_name;
   std::string group_label;
-  std::vector<std::int64_t> ranks;  // global ranks that take part
+  std::vector<std::int64_t> ranks;  // global ranks that take part: those that a peer is given for
   std::vector<std::int64_t> peers;  // the global rank that each sends to or receives from
   std::int64_t tag = 0;
 };
@@ -45,7 +46,7 @@ PointToPoint read_point_to_point(const CollectiveCall& call, std::size_t unit,
 
 // Messages that were sent and not received, and receives that wait for theirs.
 //
-// Thread rule: used by one thread; each thread has its own.
+// Thread rule: used by one thread at a time: its own, or those who share it, which take turns.
 class POLYRANK_API Mailbox {
  public:
   Mailbox();
@@ -56,7 +57,7 @@ class POLYRANK_API Mailbox {
   // Requires, of send() and receive(): dispatch keys above the cohorts' operators are excluded
   void send(const PointToPoint& message);
 
-  // The Work's wait() throws DeadlockError while a message is missing.
+  // The Work's wait() throws DeadlockError while a message is missing and no thread could send it.
   c10::intrusive_ptr<RecordedWork> receive(const PointToPoint& message);
 
   // Forgets all messages and receives.
@@ -73,7 +74,7 @@ class POLYRANK_API Mailbox {
   std::deque<c10::intrusive_ptr<Receive>> waiting_;  // in the order of their launches
 };
 
-// The mailbox of this thread.
+// The mailbox of this thread, or the one that it shares.
 POLYRANK_API Mailbox& mailbox();
 
 }  // namespace polyrank

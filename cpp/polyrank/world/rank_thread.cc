@@ -25,8 +25,12 @@ void wait_without_interpreter(const std::function<void()>& wait) {
 
 }  // namespace
 
-RankThread::RankThread(std::shared_ptr<RankTurns> turns, std::int64_t rank)
-    : turns_(std::move(turns)), rank_(rank), generator_(default_generator()->clone()) {}
+RankThread::RankThread(std::shared_ptr<RankTurns> turns, std::int64_t rank,
+                       std::shared_ptr<Mailbox> shared_mailbox)
+    : turns_(std::move(turns)),
+      rank_(rank),
+      shared_mailbox_(std::move(shared_mailbox)),
+      generator_(default_generator()->clone()) {}
 
 RankThread* RankThread::current() noexcept { return current_rank; }
 

@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <polyrank/core/export.h>
 #include <polyrank/matching/rank_turns.h>
+#include <polyrank/world/point_to_point.h>
 
 #include <cstdint>
 #include <exception>
@@ -18,16 +19,20 @@ namespace polyrank {
 // One rank of a world of threads: its turns, and what a process of its own would have for itself.
 // PyTorch has one default generator a process, so each rank keeps the state of its own while others
 // have the turn.
+// It may also be a lockstep program, which acts for several ranks (a LocalTensorMode in a thread of
+// a LocalRunnerMode). Such threads share a mailbox, so that lockstep sends of one reach another.
 //
 // Thread rule: belongs to the rank's thread, but for stop() of its turns.
 class POLYRANK_API RankThread {
  public:
   // Requires: 0 <= rank < turns->world_size()
-  RankThread(std::shared_ptr<RankTurns> turns, std::int64_t rank);
+  RankThread(std::shared_ptr<RankTurns> turns, std::int64_t rank,
+             std::shared_ptr<Mailbox> shared_mailbox = nullptr);
 
   RankTurns& turns() const noexcept { return *turns_; }
   const std::shared_ptr<RankTurns>& turns_ptr() const noexcept { return turns_; }
   std::int64_t rank() const noexcept { return rank_; }
+  Mailbox* shared_mailbox() const noexcept { return shared_mailbox_.get(); }
 
   // As RankTurns' functions of these names.
   void begin();
@@ -47,6 +52,7 @@ class POLYRANK_API RankThread {
 
   std::shared_ptr<RankTurns> turns_;
   std::int64_t rank_;
+  std::shared_ptr<Mailbox> shared_mailbox_;
   std::shared_ptr<at::CPUGeneratorImpl> generator_;  // a copy, while others have the turn
 };
 

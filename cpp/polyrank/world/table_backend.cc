@@ -49,9 +49,8 @@ void set_reduce_op(const c10d::ReduceOp& op, CollectiveCall* call) {
   if (call->reduce_op != ReduceOp::kPremulSum) {
     return;
   }
-  const auto factor =
-      c10::dynamic_intrusive_pointer_cast<c10d::PreMulSumSupplement>(op.supplement_);
-  if (!factor) {
+  const auto* factor = dynamic_cast<const c10d::PreMulSumSupplement*>(op.supplement_.get());
+  if (factor == nullptr) {
     refuse(*call, "premul_sum without the factor to multiply by. Scale the tensor and use sum.");
   }
   call->premul_factor = factor->tensor_factor.defined()

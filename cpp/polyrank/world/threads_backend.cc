@@ -23,12 +23,6 @@ int place_of(std::int64_t rank, const std::string& name, const std::vector<std::
   return static_cast<int>(found - members.begin());
 }
 
-std::string user_line() {
-  const auto find_line = call_site_finders().source_line;
-  const SourceLine line = find_line == nullptr ? SourceLine{} : find_line();
-  return line.file.empty() ? std::string() : str_cat(line.file, ":", line.line);
-}
-
 }  // namespace
 
 ThreadsBackend::ThreadsBackend(std::shared_ptr<RankThread> rank, const std::string& name,
@@ -116,7 +110,7 @@ TableBackend::Work ThreadsBackend::launch(CollectiveCall call, c10d::OpType op_t
     check_open(call);
     record(call);
     ++sequence_number_;
-    Launch launch = launch_of(call, user_line());
+    Launch launch = launch_of(call, source_line_text());
     std::vector<at::Tensor> results = call.written();
     const auto payload = std::make_shared<RankCall>(RankCall{std::move(call)});
     return settle(rank_->turns().arrive(rank_->rank(), group_, std::move(launch), payload),
@@ -128,7 +122,7 @@ TableBackend::Work ThreadsBackend::launch_message(CollectiveCall call, c10d::OpT
   return translating_errors([&]() -> Work {
     check_open(call);
     record(call);
-    Launch launch = launch_of(call, user_line());
+    Launch launch = launch_of(call, source_line_text());
     const bool is_send = call.is_send.front();
     const std::int64_t peer =
         call.peers.empty() ? Meeting::kAnyRank : global_rank_of(call.peers.front().expect_int());

@@ -7,6 +7,7 @@ from typing import Any
 from torch.distributed.device_mesh import DeviceMesh
 
 from polyrank.local_tensor_mode import LocalTensorMode as PolyrankMode
+from polyrank.rank_dependent import rank_dependent_functions
 
 
 class LocalTensorMode(PolyrankMode):  # type: ignore[no-untyped-call]
@@ -21,7 +22,7 @@ class LocalTensorMode(PolyrankMode):  # type: ignore[no-untyped-call]
 
     def _unpatch_device_mesh(self) -> None:
         """Let DeviceMesh answer for this process alone until `_patch_device_mesh()`."""
-        for name, original in self._functions[-1].replaced_in(DeviceMesh).items():
+        for name, original in rank_dependent_functions.replaced_in(DeviceMesh).items():
             self._taken_from_mesh[name] = vars(DeviceMesh)[name]
             setattr(DeviceMesh, name, original)
 

@@ -13,12 +13,14 @@ from polyrank.install import collectives, rank_functions_of_torch, rank_states
 from polyrank.install.device_mesh import LocalDeviceMesh
 from polyrank.install.mode import LocalTensorMode
 from polyrank.local_int_node import LocalIntNode
+from polyrank.local_runner_mode import LocalRunnerMode
 from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import (
     active_modes,
     enabled_local_tensor_mode,
     local_tensor_mode,
     maybe_disable_local_tensor_mode,
+    process_modes,
 )
 
 KNOWN_TORCH = "2.13.0"
@@ -30,18 +32,19 @@ FAKE_MODULE = "torch.testing._internal.distributed.fake_pg"
 
 OURS: dict[str, Any] = {
     "LocalIntNode": LocalIntNode,
+    "LocalRunnerMode": LocalRunnerMode,
     "LocalTensor": LocalTensor,
     "LocalTensorMode": LocalTensorMode,
     "_LocalDeviceHandle": rank_states.LocalDeviceHandle,
     "_LocalDeviceMesh": LocalDeviceMesh,
     "_LocalRandom": rank_states.LocalRandom,
-    "_PROCESS_LOCAL_TENSOR_MODE": active_modes,
+    "_PROCESS_LOCAL_TENSOR_MODE": process_modes,
     "_for_each_rank_run_func": rank_functions_of_torch.for_each_rank_run_func,
     "_get_rng_state": rank_states.get_rng_state,
     "_set_rng_state": rank_states.set_rng_state,
     "enabled_local_tensor_mode": enabled_local_tensor_mode,
     "get_generator_seed_for_device_type": rank_states.get_generator_seed_for_device_type,
-    "get_local_tensor_mode_list": rank_functions_of_torch.get_local_tensor_mode_list,
+    "get_local_tensor_mode_list": active_modes,
     "local_tensor_mode": local_tensor_mode,
     "maybe_disable_local_tensor_mode": maybe_disable_local_tensor_mode,
     "maybe_run_for_local_tensor": rank_functions.maybe_run_for_local_tensor,
@@ -70,7 +73,6 @@ FAKE_OURS: dict[str, Any] = {
 # They look the classes up in their module when they are called, so that they meet ours there.
 KEPT: frozenset[str] = frozenset(
     {
-        "LocalRunnerMode",
         "_ExceptionRaisingThread",
         "_LOCAL_RUNNER_MODE",
         "_LOCAL_TENSOR_ATTR_PREFIX",

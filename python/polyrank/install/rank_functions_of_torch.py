@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from polyrank import _C
 from polyrank.errors import DivergenceError
 from polyrank.local_tensor import LocalTensor
-from polyrank.local_tensor_mode import LocalTensorMode, active_modes, local_tensor_mode
+from polyrank.local_tensor_mode import LocalTensorMode, local_tensor_mode
 from polyrank.rank_dependent_numbers import is_rank_dependent_number
 from polyrank.rank_functions import run_by_cohort
 
@@ -80,8 +80,3 @@ def _is_alike(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
         or (isinstance(leaf, LocalTensor) and not _C.has_uniform_geometry(leaf))
         for leaf in pytree.tree_leaves((args, kwargs))
     )
-
-
-def get_local_tensor_mode_list() -> list[LocalTensorMode]:
-    """The active modes, the innermost last."""
-    return active_modes

@@ -74,7 +74,7 @@ def test_data_ptr() -> None:
         lambda: x.untyped_storage().data_ptr(),
         lambda: x.untyped_storage()[0],
     ):
-        with pytest.raises((polyrank.Error, RuntimeError)) as error:
+        with pytest.raises(RuntimeError) as error:  # as PyTorch's simulator
             read()
         assert "data" in str(error.value) or "LocalTensor" in str(error.value)
 
