@@ -288,6 +288,49 @@ TEST(RankTurnsTest, AnEventThatNobodyBringsAboutIsAStandstill) {
             "Nobody is left who could do what runner 0 waits for.");
 }
 
+TEST(RankTurnsTest, AWaitWithATimeOutEndsByItselfAndMayGoOn) {
+  RankTurns turns(2);
+  const auto errors = run(turns, [&](const Member& member) {
+    if (member.rank() == 1) {
+      const PauseGuard pause(turns, 1);
+      std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    }
+    const auto own = std::make_shared<int>(1);
+    const Arrival arrival = turns.arrive(member.rank(), member.world(), barrier(), own);
+    if (arrival.is_last) {
+      turns.finish(arrival.meeting);
+    }
+    if (member.rank() == 0) {
+      try {
+        turns.wait_for(0, arrival.meeting, std::chrono::milliseconds(5));
+        ADD_FAILURE() << "rank 1 can't have come";
+      } catch (const CollectiveError& error) {
+        EXPECT_NE(
+            std::string(error.what())
+                .find("rank 0 timed out after 5 ms in barrier (launch #0 of group \"world\"), "
+                      "waiting for rank 1.\n"),
+            std::string::npos)
+            << error.what();
+      }
+      turns.wait_for(0, arrival.meeting, std::chrono::minutes(1));
+    }
+  });
+  EXPECT_EQ(errors, std::vector<std::string>(2));
+}
+
+TEST(RankTurnsTest, WhoWaitsForGoodIsNotAccusedWhileAnotherHasATimeOut) {
+  RankTurns turns(2);
+  const auto errors = run(turns, [&](const Member& member) {
+    if (member.rank() == 0) {
+      const Arrival arrival = turns.receive(0, 1, 7, member.world(), recv_of(1), nullptr);
+      EXPECT_THROW(turns.wait_for(0, arrival.meeting, std::chrono::milliseconds(5)),
+                   CollectiveError);
+    }
+    EXPECT_EQ(member.sum(member.world(), 1), 2);  // where rank 1 waits meanwhile
+  });
+  EXPECT_EQ(errors, std::vector<std::string>(2));
+}
+
 TEST(RankTurnsTest, StopEndsWaitingAndPausedRanks) {
   RankTurns turns(3);
   std::atomic<int> started{0};

@@ -54,6 +54,24 @@ TEST(StandstillTest, ARankThatReturnedIsTheCause) {
   EXPECT_NE(text.find("Rank 0 waits for rank 3, which has returned."), std::string::npos) << text;
 }
 
+TEST(StandstillTest, AWaitWithATimeOutIsNone) {
+  MatchBoard board(2);
+  const auto world = board.join_group("world", {0, 1});
+  const auto meeting = board.arrive(0, world, barrier(), nullptr);
+  board.set_waiting(0, meeting, /*has_timeout=*/true);
+  board.set_returned(1);
+  EXPECT_FALSE(board.is_stuck());
+  EXPECT_EQ(
+      text_of<CollectiveError>(explain_timeout(board, 0, *meeting, std::chrono::milliseconds(20))),
+      "rank 0 timed out after 20 ms in barrier (launch #0 of group \"world\"), waiting for "
+      "rank 1.\n"
+      "  rank 0 waits in barrier (launch #0 of group \"world\") for rank 1\n"
+      "  rank 1 has returned\n"
+      "Give the wait more time, or none: a wait that can't end is found without.");
+  board.set_waiting(0, meeting);
+  EXPECT_TRUE(board.is_stuck());
+}
+
 TEST(StandstillTest, AReceiveFromAnyThatNobodySendsFor) {
   MatchBoard board(2);
   const auto world = board.join_group("world", {0, 1});

@@ -5,6 +5,7 @@
 #include <polyrank/world/run_ranks.h>
 #include <polyrank/world/threads_backend.h>
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -68,6 +69,17 @@ TEST(ThreadsBackendTest, AsynchronousWorksCompleteWhenAllHaveCome) {
     EXPECT_EQ(work->getFuture()->value().toTensorVector().front()[1].item<int>(), 3);
     EXPECT_EQ(context.world().getSequenceNumberForGroup(), 1U);
   });
+}
+
+TEST(ThreadsBackendTest, AWaitWithATimeOutSaysWhoDidNotCome) {
+  EXPECT_THAT(error_of([](RankContext& context) {
+                if (context.rank() != 2) {
+                  Tensors x = full(1);
+                  context.world().allreduce(x, {})->wait(std::chrono::milliseconds(5));
+                }
+              }),
+              HasSubstr("in all_reduce(sum) float32[2] (launch #0 of group \"world\"), waiting "
+                        "for rank 2.\n"));
 }
 
 TEST(ThreadsBackendTest, ACoalescedBatchIsOneWork) {

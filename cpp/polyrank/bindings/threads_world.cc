@@ -2,8 +2,10 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/report/call_site.h>
+#include <polyrank/world/rank_store.h>
 #include <polyrank/world/rank_thread.h>
 #include <polyrank/world/threads_backend.h>
+#include <pybind11/functional.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include <functional>
@@ -61,8 +63,11 @@ void init_threads_world(py::module_& module) {
   py::class_<Mailbox, std::shared_ptr<Mailbox>>(module, "Mailbox").def(py::init<>());
 
   py::class_<RankThread, std::shared_ptr<RankThread>>(module, "RankThread")
-      .def(py::init<std::shared_ptr<RankTurns>, std::int64_t, std::shared_ptr<Mailbox>>(),
-           py::arg("turns"), py::arg("rank"), py::arg("shared_mailbox") = nullptr)
+      .def(py::init<std::shared_ptr<RankTurns>, std::int64_t, std::function<void()>,
+                    std::shared_ptr<Mailbox>>(),
+           py::arg("turns"), py::arg("rank"), py::arg("on_turn") = nullptr,
+           py::arg("shared_mailbox") = nullptr)
+      .def_static("forget_current", &RankThread::forget_current)
       .def_property_readonly("rank", &RankThread::rank)
       .def("begin", &RankThread::begin)
       .def("end", &RankThread::end)
@@ -80,7 +85,10 @@ void init_threads_world(py::module_& module) {
       .def("wait", [](const RankEvent& event) { event.thread->wait(event.meeting); });
 
   py::class_<RankStore, c10::intrusive_ptr<RankStore>, c10d::Store>(module, "RankStore")
-      .def(py::init([] { return c10::make_intrusive<RankStore>(); }));
+      .def(py::init([](std::shared_ptr<RankTurns> turns) {
+             return c10::make_intrusive<RankStore>(std::move(turns));
+           }),
+           py::arg("turns"));
 
   py::class_<ThreadsBackend, c10::intrusive_ptr<ThreadsBackend>, c10d::Backend>(module,
                                                                                 "ThreadsBackend")

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/SymInt.h>
+#include <polyrank/core/errors.h>
 #include <polyrank/core/export.h>
 
 #include <exception>
@@ -51,6 +52,20 @@ template <class E>
     interpreter_hooks().rethrow(std::make_exception_ptr(error));
   }
   throw error;
+}
+
+// Runs `f`, the body of what a backend, its Work or a store overrides. Errors leave c10d's
+// operators through PyTorch's bindings; see InterpreterHooks.
+template <class F>
+auto translating_errors(const F& f) {
+  try {
+    return f();
+  } catch (const Error&) {
+    if (interpreter_hooks().rethrow != nullptr) {
+      interpreter_hooks().rethrow(std::current_exception());
+    }
+    throw;
+  }
 }
 
 }  // namespace polyrank

@@ -185,28 +185,32 @@ std::shared_ptr<Meeting> MatchBoard::receive(std::int64_t rank, std::int64_t pee
   return meeting;
 }
 
-void MatchBoard::set_state(std::int64_t rank, RankState state) {
-  RankActivity& activity = ranks_[static_cast<std::size_t>(rank)];
-  num_running_ -= activity.state == RankState::kRunning ? 1 : 0;
-  num_waiting_ -= activity.state == RankState::kWaiting ? 1 : 0;
-  activity.state = state;
-  activity.waits_for = nullptr;
-  num_running_ += state == RankState::kRunning ? 1 : 0;
-  num_waiting_ += state == RankState::kWaiting ? 1 : 0;
+void MatchBoard::set_activity(std::int64_t rank, RankActivity activity) {
+  RankActivity& current = ranks_[static_cast<std::size_t>(rank)];
+  const auto count = [&](std::int64_t step) {
+    num_running_ += current.state == RankState::kRunning || current.has_timeout ? step : 0;
+    num_waiting_ += current.state == RankState::kWaiting && !current.has_timeout ? step : 0;
+  };
+  count(-1);
+  current = std::move(activity);
+  count(1);
 }
 
-void MatchBoard::set_running(std::int64_t rank) { set_state(rank, RankState::kRunning); }
+void MatchBoard::set_running(std::int64_t rank) { set_activity(rank, RankActivity{}); }
 
-void MatchBoard::set_waiting(std::int64_t rank, std::shared_ptr<const Meeting> meeting) {
-  set_state(rank, RankState::kWaiting);
-  ranks_[static_cast<std::size_t>(rank)].waits_for = std::move(meeting);
+void MatchBoard::set_waiting(std::int64_t rank, std::shared_ptr<const Meeting> meeting,
+                             bool has_timeout) {
+  set_activity(rank, RankActivity{.state = RankState::kWaiting,
+                                  .waits_for = std::move(meeting),
+                                  .has_timeout = has_timeout});
 }
 
-void MatchBoard::set_returned(std::int64_t rank) { set_state(rank, RankState::kReturned); }
+void MatchBoard::set_returned(std::int64_t rank) {
+  set_activity(rank, RankActivity{.state = RankState::kReturned});
+}
 
 void MatchBoard::set_failed(std::int64_t rank, std::string failure) {
-  set_state(rank, RankState::kFailed);
-  ranks_[static_cast<std::size_t>(rank)].failure = std::move(failure);
+  set_activity(rank, RankActivity{.state = RankState::kFailed, .failure = std::move(failure)});
 }
 
 std::vector<std::shared_ptr<const Meeting>> MatchBoard::open_meetings() const {

@@ -60,8 +60,9 @@ enum class RankState : std::uint8_t { kRunning, kWaiting, kReturned, kFailed };
 // What is known of one rank.
 struct RankActivity {
   RankState state = RankState::kRunning;
-  std::shared_ptr<const Meeting> waits_for;  // while it waits
-  std::string failure;                       // why it failed
+  std::shared_ptr<const Meeting> waits_for{};  // while it waits
+  bool has_timeout = false;                    // while it waits, but not for good
+  std::string failure{};                       // why it failed
 };
 
 // No threads and no blocking in here, so that every order of events can be tried.
@@ -102,13 +103,14 @@ class POLYRANK_API MatchBoard {
 
   // What the ranks do. A rank is running at the start.
   void set_running(std::int64_t rank);
-  void set_waiting(std::int64_t rank, std::shared_ptr<const Meeting> meeting);
+  void set_waiting(std::int64_t rank, std::shared_ptr<const Meeting> meeting,
+                   bool has_timeout = false);
   void set_returned(std::int64_t rank);
   void set_failed(std::int64_t rank, std::string failure);
   const RankActivity& activity(std::int64_t rank) const {
     return ranks_[static_cast<std::size_t>(rank)];
   }
-  // Whether no rank runs and some wait: nothing can happen any more.
+  // Whether no rank runs and some wait, none of them with a time-out: nothing can happen any more.
   bool is_stuck() const noexcept { return num_running_ == 0 && num_waiting_ > 0; }
 
   // Collectives that some members came to and others did not, and messages without a receive, in
@@ -132,10 +134,10 @@ class POLYRANK_API MatchBoard {
 
   GroupState& state_of(const MeetingGroup& group);
   std::int64_t member_index(const GroupState& state, std::int64_t rank) const;
-  void set_state(std::int64_t rank, RankState state);
+  void set_activity(std::int64_t rank, RankActivity activity);
 
   std::vector<RankActivity> ranks_;
-  std::int64_t num_running_;
+  std::int64_t num_running_;  // or waiting with a time-out
   std::int64_t num_waiting_ = 0;
   std::map<std::string, GroupState> groups_;
   std::map<MailboxKey, Mailbox> mailboxes_;

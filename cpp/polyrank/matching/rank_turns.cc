@@ -51,14 +51,18 @@ void RankTurns::give_turn_away(std::int64_t rank) {
   give_turn_to_next();
 }
 
+void RankTurns::make_ready(std::int64_t rank) {
+  board_.set_running(rank);
+  ready_.push_back(rank);
+}
+
 void RankTurns::fail_all(const std::exception_ptr& error) {
   if (failure_ == nullptr) {
     failure_ = error;
   }
   for (std::int64_t rank = 0; rank < world_size(); ++rank) {
     if (board_.activity(rank).state == RankState::kWaiting) {
-      board_.set_running(rank);
-      ready_.push_back(rank);
+      make_ready(rank);
     }
   }
 }
@@ -145,8 +149,7 @@ void RankTurns::finish_locked(Meeting* meeting, std::exception_ptr error) {
   meeting->payloads.clear();  // tensors need not live as long as a Work that nobody waits for
   for (const std::int64_t rank : meeting->participants) {
     if (board_.activity(rank).waits_for.get() == meeting) {
-      board_.set_running(rank);
-      ready_.push_back(rank);
+      make_ready(rank);
     }
   }
 }
@@ -166,6 +169,39 @@ void RankTurns::wait(std::int64_t rank, const std::shared_ptr<Meeting>& meeting)
   }
   if (!meeting->is_done) {
     check_not_failed();
+  }
+  if (meeting->error != nullptr) {
+    std::rethrow_exception(meeting->error);
+  }
+}
+
+void RankTurns::wait_for(std::int64_t rank, const std::shared_ptr<Meeting>& meeting,
+                         std::chrono::milliseconds timeout) {
+  Lock lock(mutex_);
+  bool is_late = false;
+  if (!meeting->is_done) {
+    check_not_failed();
+    board_.set_waiting(rank, meeting, /*has_timeout=*/true);
+    give_turn_away(rank);
+    Place& own = place(rank);
+    own.turn_came.wait_for(lock, timeout, [&] { return own.has_turn; });
+    if (board_.activity(rank).waits_for == meeting) {  // nobody has made it ready
+      is_late = true;
+      make_ready(rank);
+      if (!is_turn_taken_) {
+        give_turn_to_next();
+      }
+    }
+    await_turn(rank, &lock);
+  }
+  if (!meeting->is_done) {
+    check_not_failed();
+    if (is_late) {
+      board_.set_waiting(rank, meeting, /*has_timeout=*/true);  // as the report should show it
+      const std::exception_ptr error = explain_timeout(board_, rank, *meeting, timeout);
+      board_.set_running(rank);
+      std::rethrow_exception(error);
+    }
   }
   if (meeting->error != nullptr) {
     std::rethrow_exception(meeting->error);

@@ -4,6 +4,7 @@
 #include <polyrank/core/export.h>
 #include <polyrank/matching/match_board.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -89,6 +90,11 @@ class POLYRANK_API RankTurns {
   // Throws: the meeting's error; DeadlockError or CollectiveMismatchError if no rank can go on;
   //         CollectiveError if another rank has failed.
   void wait(std::int64_t rank, const std::shared_ptr<Meeting>& meeting);
+  // The same, for no longer than `timeout`. Until then the rank may go on by itself, so that others
+  // who wait with it are not at a standstill.
+  // Throws: CollectiveError when time is up, which leaves the meeting as it is.
+  void wait_for(std::int64_t rank, const std::shared_ptr<Meeting>& meeting,
+                std::chrono::milliseconds timeout);
   bool is_done(const Meeting& meeting) const;
 
   // Lets the other ranks that can go on run first. For ranks that ask again and again.
@@ -115,6 +121,7 @@ class POLYRANK_API RankTurns {
 
   Place& place(std::int64_t rank) { return places_[static_cast<std::size_t>(rank)]; }
   Arrival settle(std::shared_ptr<Meeting> meeting);
+  void make_ready(std::int64_t rank);
   void finish_locked(Meeting* meeting, std::exception_ptr error);
   void give_turn_away(std::int64_t rank);
   void give_turn_to_next();

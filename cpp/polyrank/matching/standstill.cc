@@ -192,4 +192,12 @@ std::exception_ptr explain_standstill(const MatchBoard& board, std::string_view 
       "no ", noun, " can proceed.\n", describe_ranks(board, noun), describe_path(board, noun))));
 }
 
+std::exception_ptr explain_timeout(const MatchBoard& board, std::int64_t rank,
+                                   const Meeting& meeting, std::chrono::milliseconds timeout) {
+  return std::make_exception_ptr(CollectiveError(str_cat(
+      "rank ", rank, " timed out after ", timeout.count(), " ms in ", meeting.describe(rank),
+      ", waiting for ", whom(meeting), ".\n", describe_ranks(board, "rank"),
+      "Give the wait more time, or none: a wait that can't end is found without.")));
+}
+
 }  // namespace polyrank

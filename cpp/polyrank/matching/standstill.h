@@ -4,6 +4,8 @@
 #include <polyrank/core/export.h>
 #include <polyrank/matching/match_board.h>
 
+#include <chrono>
+#include <cstdint>
 #include <exception>
 #include <string_view>
 
@@ -23,5 +25,11 @@ POLYRANK_API std::exception_ptr explain_standstill(const MatchBoard& board,
 // Requires: some participants have come
 // Ensures: (1) null if those who came agree so far.
 POLYRANK_API std::exception_ptr explain_mismatch(const Meeting& meeting);
+
+// What a rank is told whose time is up while it waits for `meeting`: a CollectiveError that says
+// who did not come and what each rank does.
+POLYRANK_API std::exception_ptr explain_timeout(const MatchBoard& board, std::int64_t rank,
+                                                const Meeting& meeting,
+                                                std::chrono::milliseconds timeout);
 
 }  // namespace polyrank

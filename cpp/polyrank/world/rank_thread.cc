@@ -26,35 +26,55 @@ void wait_without_interpreter(const std::function<void()>& wait) {
 }  // namespace
 
 RankThread::RankThread(std::shared_ptr<RankTurns> turns, std::int64_t rank,
-                       std::shared_ptr<Mailbox> shared_mailbox)
+                       std::function<void()> on_turn, std::shared_ptr<Mailbox> shared_mailbox)
     : turns_(std::move(turns)),
       rank_(rank),
+      on_turn_(std::move(on_turn)),
       shared_mailbox_(std::move(shared_mailbox)),
       generator_(default_generator()->clone()) {}
 
 RankThread* RankThread::current() noexcept { return current_rank; }
 
+void RankThread::forget_current() noexcept { current_rank = nullptr; }
+
 void RankThread::keep_generator() { generator_ = default_generator()->clone(); }
 
-void RankThread::restore_generator() {
+void RankThread::take_turn() {
   default_generator()->set_engine(generator_->engine());
   default_generator()->set_next_float_normal_sample(generator_->next_float_normal_sample());
   default_generator()->set_next_double_normal_sample(generator_->next_double_normal_sample());
+  if (on_turn_ != nullptr) {
+    on_turn_();
+  }
+}
+
+// Runs `wait`, which gives the turn away and has it again when it returns or throws.
+void RankThread::wait_for_turn(const std::function<void()>& wait) {
+  keep_generator();
+  try {
+    wait_without_interpreter(wait);
+  } catch (...) {
+    take_turn();
+    throw;
+  }
+  take_turn();
 }
 
 void RankThread::begin() {
   wait_without_interpreter([&] { turns_->begin(rank_); });
   current_rank = this;
-  restore_generator();
+  take_turn();
 }
 
 void RankThread::end() {
   current_rank = nullptr;
+  on_turn_ = nullptr;
   turns_->end(rank_);
 }
 
 void RankThread::end_failed(const std::string& failure) {
   current_rank = nullptr;
+  on_turn_ = nullptr;
   turns_->end_failed(rank_, failure);
 }
 
@@ -63,20 +83,16 @@ void RankThread::wait(const std::shared_ptr<Meeting>& meeting) {
     turns_->wait(rank_, meeting);  // keeps the turn
     return;
   }
-  keep_generator();
-  try {
-    wait_without_interpreter([&] { turns_->wait(rank_, meeting); });
-  } catch (...) {
-    restore_generator();
-    throw;
-  }
-  restore_generator();
+  wait_for_turn([&] { turns_->wait(rank_, meeting); });
+}
+
+void RankThread::wait_for(const std::shared_ptr<Meeting>& meeting,
+                          std::chrono::milliseconds timeout) {
+  wait_for_turn([&] { turns_->wait_for(rank_, meeting, timeout); });
 }
 
 void RankThread::yield() {
-  keep_generator();
-  wait_without_interpreter([&] { turns_->yield(rank_); });
-  restore_generator();
+  wait_for_turn([&] { turns_->yield(rank_); });
 }
 
 void RankThread::pause() {
@@ -86,22 +102,7 @@ void RankThread::pause() {
 
 void RankThread::resume() {
   wait_without_interpreter([&] { turns_->resume(rank_); });
-  restore_generator();
-}
-
-std::vector<std::uint8_t> RankStore::get(const std::string& key) {
-  wait({key});
-  return HashStore::get(key);
-}
-
-void RankStore::wait(const std::vector<std::string>& keys) { wait(keys, timeout_); }
-
-void RankStore::wait(const std::vector<std::string>& keys,
-                     const std::chrono::milliseconds& timeout) {
-  if (!check(keys)) {
-    const RankPauseGuard pause;
-    HashStore::wait(keys, timeout);
-  }
+  take_turn();
 }
 
 }  // namespace polyrank

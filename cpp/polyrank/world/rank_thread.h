@@ -6,11 +6,12 @@
 #include <polyrank/matching/rank_turns.h>
 #include <polyrank/world/point_to_point.h>
 
+#include <chrono>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <string>
-#include <torch/csrc/distributed/c10d/HashStore.hpp>
 #include <utility>
 #include <vector>
 
@@ -18,7 +19,8 @@ namespace polyrank {
 
 // One rank of a world of threads: its turns, and what a process of its own would have for itself.
 // PyTorch has one default generator a process, so each rank keeps the state of its own while others
-// have the turn.
+// have the turn. What else a process has once is put in place by `on_turn`, which runs on the
+// rank's thread whenever the turn has come to it, from begin() to end().
 // It may also be a lockstep program, which acts for several ranks (a LocalTensorMode in a thread of
 // a LocalRunnerMode). Such threads share a mailbox, so that lockstep sends of one reach another.
 //
@@ -27,6 +29,7 @@ class POLYRANK_API RankThread {
  public:
   // Requires: 0 <= rank < turns->world_size()
   RankThread(std::shared_ptr<RankTurns> turns, std::int64_t rank,
+             std::function<void()> on_turn = nullptr,
              std::shared_ptr<Mailbox> shared_mailbox = nullptr);
 
   RankTurns& turns() const noexcept { return *turns_; }
@@ -39,19 +42,24 @@ class POLYRANK_API RankThread {
   void end();
   void end_failed(const std::string& failure);
   void wait(const std::shared_ptr<Meeting>& meeting);
+  void wait_for(const std::shared_ptr<Meeting>& meeting, std::chrono::milliseconds timeout);
   void yield();
   void pause();
   void resume();
 
   // The rank that the calling thread runs; null outside of begin() to end().
   static RankThread* current() noexcept;
+  // The calling thread is no rank any more: it was forked into a process where no other rank is.
+  static void forget_current() noexcept;
 
  private:
   void keep_generator();
-  void restore_generator();
+  void take_turn();
+  void wait_for_turn(const std::function<void()>& wait);
 
   std::shared_ptr<RankTurns> turns_;
   std::int64_t rank_;
+  std::function<void()> on_turn_;
   std::shared_ptr<Mailbox> shared_mailbox_;
   std::shared_ptr<at::CPUGeneratorImpl> generator_;  // a copy, while others have the turn
 };
@@ -74,15 +82,6 @@ class POLYRANK_API RankPauseGuard {
 
  private:
   RankThread* rank_;
-};
-
-// A store that all ranks share. Whoever waits for a key lets the others run meanwhile.
-class POLYRANK_API RankStore final : public c10d::HashStore {
- public:
-  std::vector<std::uint8_t> get(const std::string& key) override;
-  void wait(const std::vector<std::string>& keys) override;
-  void wait(const std::vector<std::string>& keys,
-            const std::chrono::milliseconds& timeout) override;
 };
 
 }  // namespace polyrank

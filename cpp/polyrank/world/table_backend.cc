@@ -4,6 +4,7 @@
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/world/table_backend.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace polyrank {
@@ -265,9 +266,9 @@ TableBackend::Work TableBackend::barrier(const c10d::BarrierOptions& options) {
   return launch(std::move(call), OpType::BARRIER);
 }
 
-void TableBackend::monitoredBarrier(const c10d::BarrierOptions& /*options*/,
-                                    bool /*wait_all_ranks*/) {
-  launch(call_of("c10d::monitored_barrier_"), OpType::BARRIER)->wait();
+void TableBackend::monitoredBarrier(const c10d::BarrierOptions& options, bool /*wait_all_ranks*/) {
+  const auto work = launch(call_of("c10d::monitored_barrier_"), OpType::BARRIER);
+  work->wait(std::max(options.timeout, kNoTimeout));  // unset is negative
 }
 
 }  // namespace polyrank

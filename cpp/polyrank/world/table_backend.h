@@ -67,18 +67,4 @@ class POLYRANK_API TableBackend : public c10d::Backend {
   virtual Work launch_message(CollectiveCall call, c10d::OpType op_type) = 0;
 };
 
-// Runs `f`, the body of what a backend or its Work overrides. Errors leave c10d's operators through
-// PyTorch's bindings; see InterpreterHooks.
-template <class F>
-auto translating_errors(const F& f) {
-  try {
-    return f();
-  } catch (const Error&) {
-    if (interpreter_hooks().rethrow != nullptr) {
-      interpreter_hooks().rethrow(std::current_exception());
-    }
-    throw;
-  }
-}
-
 }  // namespace polyrank

@@ -1,13 +1,13 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
-#include <polyrank/report/call_site.h>
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/launch_details.h>
 #include <polyrank/world/threads_backend.h>
 #include <polyrank/world/threads_exchange.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace polyrank {
@@ -180,11 +180,17 @@ bool ThreadsWork::isSuccess() const {
   });
 }
 
-bool ThreadsWork::wait(std::chrono::milliseconds /*timeout*/) {
+bool ThreadsWork::wait(std::chrono::milliseconds timeout) {
   note_wait();
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
   translating_errors([&] {
     for (const auto& meeting : meetings_) {
-      rank_->wait(meeting);
+      if (timeout == kNoTimeout || rank_->turns().is_done(*meeting)) {
+        rank_->wait(meeting);
+      } else {
+        rank_->wait_for(meeting, std::chrono::duration_cast<std::chrono::milliseconds>(
+                                     deadline - std::chrono::steady_clock::now()));
+      }
     }
   });
   return true;

@@ -53,7 +53,7 @@ class _Run:
         self.turns = _C.RankTurns(world_size, random=schedule == "random", seed=seed)
         # All before the first one runs: each takes over the state of the process's generator.
         self.rank_threads = [_C.RankThread(self.turns, rank) for rank in range(world_size)]
-        self.store = _C.RankStore()
+        self.store = _C.RankStore(self.turns)
         self.stopped = threading.Event()  # wakes ranks that sleep
         self.results: list[Any] = [None] * world_size
         self.errors: list[tuple[int, BaseException]] = []  # in the order in which ranks failed
