@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import torch
 
 from polyrank.errors import DivergenceError
-from polyrank.rank_threads.torch_globals import rank_globals
 
 # Variables that have one value per rank.
 RANK_DEPENDENT = ("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK")
@@ -39,22 +38,8 @@ class _Environment(os._Environ):  # type: ignore[type-arg]
         return key in RANK_DEPENDENT or super().__contains__(key)
 
 
-class _EnvironmentOfThread(os._Environ):  # type: ignore[type-arg]
-    """os.environ, where each rank that is a thread finds its own RANK."""
-
-    def __getitem__(self, key: str) -> str:
-        own = rank_globals() if key in RANK_DEPENDENT else None
-        if own is None:
-            value: str = super().__getitem__(key)
-            return value
-        rank, local_world_size = own.rank_thread.rank, int(self["LOCAL_WORLD_SIZE"])
-        return _variables_of_rank(rank, local_world_size)[key]
-
-    def __contains__(self, key: object) -> bool:
-        return super().__contains__(key) or (key in RANK_DEPENDENT and rank_globals() is not None)
-
-
-def _variables_of_rank(rank: int, local_world_size: int) -> dict[str, str]:
+def variables_of_rank(rank: int, local_world_size: int) -> dict[str, str]:
+    """What torchrun sets for one rank."""
     values = (rank, rank % local_world_size, rank // local_world_size, rank)
     return dict(zip(RANK_DEPENDENT, map(str, values), strict=True))
 
@@ -66,7 +51,7 @@ def torchrun_environment(
     """Set what torchrun sets, threads included; put all back afterwards.
 
     Without a rank the process is all of them: reading a variable that each has its own of is an
-    error, or with `by_thread` gives what belongs to the rank that the thread runs.
+    error, unless with `by_thread` each rank has an environment of its own.
     """
     variables = {
         "WORLD_SIZE": str(world_size),
@@ -81,7 +66,7 @@ def torchrun_environment(
     }
     before = {name: os.environ.get(name) for name in (*variables, *RANK_DEPENDENT)}
     if rank is not None:
-        variables.update(_variables_of_rank(rank, local_world_size))
+        variables.update(variables_of_rank(rank, local_world_size))
     num_threads = torch.get_num_threads()
     if before["OMP_NUM_THREADS"] is None:
         torch.set_num_threads(1)  # torch read the variable when it was imported
@@ -90,7 +75,8 @@ def torchrun_environment(
     if rank is None:
         for name in RANK_DEPENDENT:
             os.environ.pop(name, None)
-        os.environ.__class__ = _EnvironmentOfThread if by_thread else _Environment
+        if not by_thread:
+            os.environ.__class__ = _Environment
     try:
         yield
     finally:
@@ -99,5 +85,6 @@ def torchrun_environment(
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+                os.unsetenv(name)  # what a rank that was a thread has set
             else:
                 os.environ[name] = value

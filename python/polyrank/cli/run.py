@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import runpy
 import sys
 import traceback
@@ -14,7 +15,7 @@ import torch
 from rich.console import Console
 
 from polyrank.cli.device import CudaOnCpu, cuda_on_cpu
-from polyrank.cli.environment import torchrun_environment
+from polyrank.cli.environment import torchrun_environment, variables_of_rank
 from polyrank.cli.json_report import json_document, write_json, write_text
 from polyrank.cli.options import RunOptions
 from polyrank.cli.process_group import fake_process_group, lockstep_process_group
@@ -127,15 +128,22 @@ def _run_script(options: RunOptions, uses_cpu_for_cuda: bool) -> None:
         sys.path.insert(0, "" if options.is_module else str(Path(options.script).resolve().parent))
         if options.world == "threads":
             script = Script(options.script, is_module=options.is_module)
-            # A mode of torch's functions belongs to a thread, and so to a rank.
-            on_rank = CudaOnCpu if uses_cpu_for_cuda else contextlib.nullcontext
-            run_script(script, options.world_size, on_rank)
+            run_script(script, options.world_size, partial(_on_rank, options, uses_cpu_for_cuda))
         elif options.is_module:
             runpy.run_module(options.script, run_name="__main__", alter_sys=True)
         else:
             runpy.run_path(options.script, run_name="__main__")
     finally:
         sys.argv, sys.path[:] = old_argv, old_path
+
+
+@contextlib.contextmanager
+def _on_rank(options: RunOptions, uses_cpu_for_cuda: bool, rank: int) -> Iterator[None]:
+    """What surrounds the script on the thread of one rank."""
+    os.environ.update(variables_of_rank(rank, options.local_world_size))
+    # A mode of torch's functions belongs to a thread, and so to a rank.
+    with CudaOnCpu() if uses_cpu_for_cuda else contextlib.nullcontext():
+        yield
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-from polyrank.rank_threads.torch_globals import rank_globals
+from polyrank.rank_threads.rank_globals import rank_globals
 
 __all__ = ["prefixed_output"]
 

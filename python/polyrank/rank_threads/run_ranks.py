@@ -6,7 +6,9 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -16,8 +18,12 @@ from polyrank import _C
 from polyrank.errors import Error, UsageError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_threads.output import prefixed_output
+from polyrank.rank_threads.own_modules import ImportLocks, OwnModules
+from polyrank.rank_threads.process_state import ProcessState, state_pieces
+from polyrank.rank_threads.random_streams import random_streams
+from polyrank.rank_threads.rank_globals import RankGlobals, rank_globals, thread_globals
 from polyrank.rank_threads.scripts import Script
-from polyrank.rank_threads.torch_globals import RankGlobals, globals_by_thread, thread_globals
+from polyrank.rank_threads.torch_globals import globals_by_thread
 
 __all__ = ["RanksFailedError", "run_ranks", "run_script"]
 
@@ -42,17 +48,38 @@ def _text_of(error: BaseException) -> str:
         return f"{type(error).__name__} (its text can't be had: {type(unprintable).__name__})"
 
 
+@dataclass(frozen=True)
+class _Options:
+    """How a run goes."""
+
+    world_size: int
+    schedule: str = "in_turn"
+    seed: int = 0
+    modules: OwnModules | None = None  # which are ranks' own
+    random_seed: int | None = None  # of `random` and numpy; None: by the process's state
+    makes_default_group: bool = True
+
+
 class _Run:
     """The threads of one run, and what became of them."""
 
-    def __init__(
-        self, world_size: int, schedule: str, seed: int, *, makes_default_group: bool = True
-    ) -> None:
-        self.world_size = world_size
-        self.makes_default_group = makes_default_group
-        self.turns = _C.RankTurns(world_size, random=schedule == "random", seed=seed)
+    def __init__(self, options: _Options) -> None:
+        world_size = self.world_size = options.world_size
+        self.makes_default_group = options.makes_default_group
+        self.modules = options.modules
+        self.turns = _C.RankTurns(
+            world_size, random=options.schedule == "random", seed=options.seed
+        )
+        self.streams = random_streams(options.random_seed)
+        pieces = state_pieces(self.streams)
+        if self.modules is not None:
+            pieces += [self.modules, ImportLocks()]
+        self.state = ProcessState(pieces, world_size)
         # All before the first one runs: each takes over the state of the process's generator.
-        self.rank_threads = [_C.RankThread(self.turns, rank) for rank in range(world_size)]
+        self.rank_threads = [
+            _C.RankThread(self.turns, rank, partial(self.state.take, rank))
+            for rank in range(world_size)
+        ]
         self.store = _C.RankStore(self.turns)
         self.stopped = threading.Event()  # wakes ranks that sleep
         self.results: list[Any] = [None] * world_size
@@ -106,6 +133,7 @@ def run_ranks(
     *args: Any,
     schedule: str = "in_turn",
     seed: int = 0,
+    own_modules: Sequence[str] = (),
 ) -> list[Result]:
     """Call `function(*args)` on each rank and return what each returned, by rank.
 
@@ -114,6 +142,9 @@ def run_ranks(
     `init_process_group` may be called as in a process of its own, with any backend. One rank runs
     at a time, until it has to wait; `schedule="random"` draws who is next from `seed`. Warns of
     messages that nobody received and collectives that members never joined.
+
+    Modules are shared, with their globals, but for packages that `own_modules` names: of these each
+    rank that imports them while it runs gets its own.
 
     Raises:
         UsageError: `world_size` is not positive, there is no such schedule, another run is on in
@@ -134,7 +165,9 @@ def run_ranks(
     if not _one_run.acquire(blocking=False):
         raise UsageError("ranks run in this process already; run_ranks runs one world at a time")
     try:
-        return _run_threads(_Run(world_size, schedule, seed), function, args)
+        own = OwnModules(own=own_modules, others=False) if own_modules else None
+        options = _Options(world_size, schedule, seed, own)
+        return _run_threads(_Run(options), function, args)
     finally:
         _one_run.release()
 
@@ -142,22 +175,25 @@ def run_ranks(
 def run_script(
     script: Script,
     world_size: int,
-    on_rank: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    on_rank: Callable[[int], AbstractContextManager[Any]] = nullcontext,
 ) -> None:
     """Run a script on each rank, which makes its default group itself, as under torchrun.
 
-    `on_rank` is entered on each rank's thread around it.
+    `on_rank`, given the rank, is entered on each rank's thread around it.
 
     Raises:
         RanksFailedError: as run_ranks().
     """
 
     def program() -> None:
-        with on_rank():
+        own = rank_globals()
+        assert own is not None  # noqa: S101
+        with on_rank(own.rank_thread.rank):
             script.run()
 
-    with _one_run, script.as_main(), prefixed_output():
-        _run_threads(_Run(world_size, "in_turn", 0, makes_default_group=False), program, ())
+    options = _Options(world_size, modules=OwnModules(), random_seed=0, makes_default_group=False)
+    with _one_run, prefixed_output():
+        _run_threads(_Run(options), program, ())
 
 
 def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ...]) -> list[Result]:
@@ -167,7 +203,12 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
         )
         for rank in range(run.world_size)
     ]
-    with globals_by_thread():
+    with globals_by_thread(), ExitStack() as stack:
+        if run.modules is not None:
+            stack.enter_context(run.modules.watching())
+        for stream in run.streams:
+            stack.enter_context(stream.looked_up())
+        stack.enter_context(run.state.restored())
         for thread in threads:
             thread.start()
         try:

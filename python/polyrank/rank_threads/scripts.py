@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from polyrank.errors import UsageError
-from polyrank.rank_threads.torch_globals import rank_globals
 
 __all__ = ["Script"]
-
-
-class _MainOfRank(types.ModuleType):
-    """`sys.modules["__main__"]`: each rank finds its own, as pickle needs it."""
-
-    def __getattr__(self, name: str) -> Any:
-        own = rank_globals()
-        if own is None or own.main is None:
-            raise AttributeError(f"module '__main__' has no attribute {name!r}")
-        return getattr(own.main, name)
 
 
 class Script:
@@ -59,17 +46,5 @@ class Script:
         main = types.ModuleType("__main__")
         main.__file__ = self._file
         main.__package__ = self._package
-        own = rank_globals()
-        if own is not None:
-            own.main = main
+        sys.modules["__main__"] = main  # the rank's own, as all of its modules
         exec(self._code, main.__dict__)  # noqa: S102 - running programs is what this is for
-
-    @contextlib.contextmanager
-    def as_main(self) -> Iterator[None]:
-        """Let `__main__` be each rank's own."""
-        before = sys.modules["__main__"]
-        sys.modules["__main__"] = _MainOfRank("__main__")
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = before

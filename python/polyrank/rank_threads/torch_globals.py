@@ -5,82 +5,26 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
+import torch
 import torch.distributed as dist
+import torch.multiprocessing
 from torch._C import _distributed_c10d
 from torch._C._distributed_c10d import PrefixStore
 from torch.distributed import device_mesh, distributed_c10d
 
 from polyrank import _C
 from polyrank.errors import UsageError
+from polyrank.rank_threads.group_functions import wrap_monitored_barrier, wrap_split_group
+from polyrank.rank_threads.rank_globals import rank_globals
+from polyrank.rank_threads.spawning import wrap_start_processes
 
-__all__ = ["BACKEND", "RankGlobals", "rank_globals", "thread_globals"]
+__all__ = ["BACKEND", "globals_by_thread"]
 
 BACKEND = "threads"
-
-
-@dataclass
-class _Groups:
-    """The process groups of one rank, with the attributes of `distributed_c10d._World`.
-
-    PyTorch's own class keeps most of them in globals of its module.
-    """
-
-    default_pg: Any = None
-    pg_map: dict[Any, Any] = field(default_factory=dict)
-    pg_names: dict[Any, Any] = field(default_factory=dict)
-    pg_group_ranks: dict[Any, Any] = field(default_factory=dict)
-    pg_backend_config: dict[Any, Any] = field(default_factory=dict)
-    group_count: int = 0
-    tags_to_pg: dict[str, Any] = field(default_factory=dict)
-    pg_to_tag: dict[Any, Any] = field(default_factory=dict)
-    pg_coalesce_state: dict[Any, Any] = field(default_factory=dict)
-    comms: list[Any] = field(default_factory=list)
-    pg_config_info: list[dict[str, Any]] = field(default_factory=list)
-
-
-class RankGlobals:
-    """One rank's: its thread, its process groups, the store that it shares."""
-
-    def __init__(
-        self,
-        rank_thread: _C.RankThread,
-        world_size: int,
-        store: _C.RankStore,
-        stopped: threading.Event,
-    ) -> None:
-        self.rank_thread = rank_thread
-        self.stopped = stopped  # set when the run is to end
-        self.world_size = world_size
-        self.store = store
-        self.groups = _Groups()
-        self.num_worlds = 0
-        self.is_default_group_claimed = False
-        self.main: ModuleType | None = None  # of a script
-
-
-_of_thread = threading.local()
-
-
-def rank_globals() -> RankGlobals | None:
-    """Those of the rank that the calling thread runs, or None."""
-    return getattr(_of_thread, "globals", None)
-
-
-@contextlib.contextmanager
-def thread_globals(own: RankGlobals) -> Iterator[None]:
-    """Let the calling thread be a rank."""
-    _of_thread.globals = own
-    try:
-        yield
-    finally:
-        del _of_thread.globals
 
 
 class _GroupsOfThread:
@@ -177,7 +121,7 @@ def _wrap_sleep(original: Callable[[float], None]) -> Callable[[float], None]:
     @functools.wraps(original)
     def sleep(seconds: float, /) -> None:
         own = rank_globals()
-        if own is None:
+        if own is None or own.is_forked:
             original(seconds)
             return
         own.rank_thread.pause()
@@ -189,21 +133,32 @@ def _wrap_sleep(original: Callable[[float], None]) -> Callable[[float], None]:
     return sleep
 
 
+_SPAWN_MODULE = sys.modules["torch.multiprocessing.spawn"]  # under a function of its name
+
+# What of PyTorch is replaced: its name, with what, and where it is.
+_WRAPPED: tuple[tuple[Any, ...], ...] = (
+    ("_new_process_group_helper", _wrap_helper, distributed_c10d),
+    ("init_process_group", _wrap_init, distributed_c10d, dist, device_mesh),
+    ("monitored_barrier", wrap_monitored_barrier, distributed_c10d, dist),
+    ("split_group", wrap_split_group, distributed_c10d, dist, device_mesh),
+    ("spawn", wrap_start_processes, _SPAWN_MODULE, torch.multiprocessing),
+    ("start_processes", wrap_start_processes, _SPAWN_MODULE, torch.multiprocessing),
+)
+
+
 @contextlib.contextmanager
 def globals_by_thread() -> Iterator[None]:
     """Give each thread that is a rank its own process groups; put all back afterwards."""
     _register_backend()
-    init = _wrap_init(distributed_c10d.init_process_group)
-    replacements: list[tuple[Any, str, Any]] = [
+    replacements = [
         (distributed_c10d, "_world", _GroupsOfThread(distributed_c10d._world)),
-        (
-            distributed_c10d,
-            "_new_process_group_helper",
-            _wrap_helper(distributed_c10d._new_process_group_helper),
-        ),
-        *((owner, "init_process_group", init) for owner in (dist, distributed_c10d, device_mesh)),
         (time, "sleep", _wrap_sleep(time.sleep)),
-        (sys, "excepthook", sys.excepthook),  # each rank's init_process_group puts its name before
+        *(
+            (owner, name, replacement)
+            for name, wrap, *owners in _WRAPPED
+            for replacement in [wrap(getattr(owners[0], name))]
+            for owner in owners
+        ),
     ]
     with contextlib.ExitStack() as stack:
         for owner, name, replacement in replacements:

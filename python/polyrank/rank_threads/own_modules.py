@@ -1,0 +1,188 @@
+"""Python modules of which each rank has its own copy, as in a process of its own.
+
+NOTE [Modules of ranks]
+`sys.modules` stays the one dict that Python's C code, pickle, dataclasses and typing read. When the
+turn changes hands, the modules that are a rank's own are taken out of it and those of the next rank
+put in, so that an `import` finds the rank's or loads it anew. Own are all modules but
+  - those that were there before ranks started (the program's, whose `__main__` is own, are not);
+  - the standard library's, torch's and polyrank's;
+  - installed packages with compiled parts, and what these import while they are loaded: their C code
+    holds on to objects that exist once.
+A compiled module inside of a package that is own is shared by the ranks: C code can be loaded once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+__all__ = ["ImportLocks", "OwnModules"]
+
+_SHARED = frozenset(
+    {*sys.stdlib_module_names, "functorch", "polyrank", "polyrank_pytest", "torch", "torchgen"}
+)
+_BOOTSTRAP = sys.modules["_frozen_importlib"]
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+
+def _package(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _is_extension(module: Any) -> bool:
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and file.endswith(tuple(EXTENSION_SUFFIXES))
+
+
+def _is_compiled_installation(module: Any) -> bool:
+    """Whether it is an installed package that has extensions."""
+    folders = [Path(folder) for folder in getattr(module, "__path__", ())]
+    return any(
+        file.endswith(tuple(EXTENSION_SUFFIXES))
+        for folder in folders
+        if not _INSTALLED.isdisjoint(folder.parts)
+        for _, _, files in os.walk(folder)
+        for file in files
+    )
+
+
+class _LoadedExtension:
+    """Gives a rank an extension that another one has loaded."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+        self._spec = module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec  # which the import machinery has replaced
+
+
+class OwnModules:
+    """Which modules are ranks' own, and whose are in place; a piece of a rank's state.
+
+    `own` names packages that are own although they would not be, `shared` the contrary. With
+    `others` False only those that are named are own.
+    """
+
+    def __init__(
+        self, *, own: Iterable[str] = (), shared: Iterable[str] = (), others: bool = True
+    ) -> None:
+        self._is_own_package: dict[str, bool] = dict.fromkeys(_SHARED, False)
+        self._is_own_package.update(dict.fromkeys(map(_package, sys.modules), False))
+        self._is_own_package.update(dict.fromkeys(shared, False))
+        self._is_own_package.update(dict.fromkeys((*own, "__main__"), True))
+        self._others = others
+        self._extensions: dict[str, ModuleType] = {}
+        self._present: dict[str, Any] = {}
+        self._seen_size = -1  # of sys.modules when `_present` was right
+
+    # --- as a piece of state ---
+
+    def start(self, rank: int) -> dict[str, Any]:
+        """No module yet but the program's main one."""
+        return {"__main__": sys.modules["__main__"]}
+
+    def keep(self) -> dict[str, Any]:
+        """The modules in place that are own."""
+        if not self._is_as_seen():
+            self._present = {
+                name: module
+                for name, module in tuple(sys.modules.items())
+                if self._is_own(name, module)
+            }
+        return self._present
+
+    def _is_as_seen(self) -> bool:
+        # At every turn: identity of all own modules, without a step of the interpreter for each.
+        now = map(sys.modules.get, self._present)
+        return len(sys.modules) == self._seen_size and all(
+            map(operator.is_, now, self._present.values())
+        )
+
+    def put(self, kept: dict[str, Any]) -> None:
+        """Put a rank's modules in the place of those that are there."""
+        if self._present.keys() != kept.keys():
+            for name in self._present.keys() - kept.keys():
+                sys.modules.pop(name, None)
+        sys.modules.update(kept)
+        self._present = kept
+        self._seen_size = len(sys.modules)
+
+    # --- as a finder, at the head of sys.meta_path ---
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Watches what is loaded; finds extensions that another rank has loaded."""
+        self._seen_size = -1
+        if "." not in name and name not in self._is_own_package:
+            importer = _module_being_loaded()
+            if importer is not None and not self._is_own_one(_package(importer)):
+                self._is_own_package[name] = False
+        if (known := self._extensions.get(name)) is None:
+            return None
+        origin = known.__file__
+        return ModuleSpec(name, _LoadedExtension(known), origin=origin)  # type: ignore[arg-type]
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """See all imports."""
+        sys.meta_path.insert(0, self)
+        try:
+            yield
+        finally:
+            sys.meta_path.remove(self)
+
+    def _is_own(self, name: str, module: Any) -> bool:
+        is_own = self._is_own_one(_package(name))
+        if is_own and _is_extension(module):
+            self._extensions.setdefault(name, module)
+        return is_own
+
+    def _is_own_one(self, package: str) -> bool:
+        if package not in self._is_own_package:
+            module = sys.modules.get(package)
+            self._is_own_package[package] = self._others and not (
+                _is_extension(module) or _is_compiled_installation(module)
+            )
+        return self._is_own_package[package]
+
+
+def _module_being_loaded() -> str | None:
+    """The name of the module whose code has asked for the import that is on."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            name = frame.f_globals.get("__name__")
+            return name if isinstance(name, str) else None
+        frame = frame.f_back
+    return None
+
+
+class ImportLocks:
+    """The locks of modules that are being loaded, by name; a piece of a rank's state.
+
+    A rank that waits for others while it loads a module must not keep them from loading theirs.
+    """
+
+    def start(self, rank: int) -> dict[str, Any]:
+        """No module is being loaded."""
+        return {}
+
+    def keep(self) -> Any:
+        """The locks in place."""
+        return vars(_BOOTSTRAP)["_module_locks"]
+
+    def put(self, kept: Any) -> None:
+        """Put a rank's locks in place."""
+        vars(_BOOTSTRAP)["_module_locks"] = kept

@@ -1,0 +1,69 @@
+"""Processes that a rank's program starts, where ranks are threads."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+from collections.abc import Callable
+from typing import Any
+
+from polyrank import _C
+from polyrank.errors import UsageError
+from polyrank.rank_threads.rank_globals import rank_globals
+
+__all__ = ["wrap_start_processes"]
+
+
+class _EndedProcesses:
+    """What `spawn(join=False)` returns: what it started is over."""
+
+    processes: tuple[Any, ...] = ()
+
+    def join(self, timeout: float | None = None, grace_period: float | None = None) -> bool:
+        return True
+
+    def pids(self) -> list[int]:
+        return []
+
+
+def wrap_start_processes(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`torch.multiprocessing.spawn` or `start_processes`: each rank takes the place of one process.
+
+    All ranks run the program up to there; then rank r runs the function as process r of its node.
+    """
+
+    @functools.wraps(original)
+    def start(
+        fn: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        nprocs: int = 1,
+        join: bool = True,
+        *more: Any,
+        **options: Any,
+    ) -> Any:
+        own = rank_globals()
+        if own is None or own.is_forked:
+            return original(fn, args, nprocs, join, *more, **options)
+        local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", own.world_size))
+        if nprocs != local_world_size:
+            raise UsageError(
+                f"the program spawns {nprocs} processes, and each rank is to be one of them, but "
+                f"{local_world_size} ranks run on a node: run it on as many"
+            )
+        fn(own.rank_thread.rank % local_world_size, *args)
+        return None if join else _EndedProcesses()
+
+    return start
+
+
+def _leave_ranks_in_child() -> None:
+    """A forked process (a DataLoader's worker) has its rank's state, but no other ranks."""
+    own = rank_globals()
+    if own is not None:
+        own.is_forked = True
+        _C.RankThread.forget_current()
+        random.seed()  # as Python does with the one generator that it knows
+
+
+os.register_at_fork(after_in_child=_leave_ranks_in_child)

@@ -1,0 +1,146 @@
+"""What each rank has of its own in Python, though ranks share a process."""
+
+# ruff: noqa: NPY002  the functions that share one stream are what is tested
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import polyrank
+import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed.tensor import _random as dtensor_random
+
+
+def draw() -> list[float]:
+    return [random.random(), float(np.random.rand()), float(np.random.standard_normal())]
+
+
+def test_streams_of_random_and_numpy() -> None:
+    def program() -> list[float]:
+        random.seed(dist.get_rank())
+        np.random.seed(dist.get_rank())
+        first = draw()
+        dist.barrier()  # other ranks draw meanwhile
+        return first + draw()
+
+    for rank, drawn in enumerate(polyrank.run_ranks(program, 3)):
+        random.seed(rank)
+        np.random.seed(rank)
+        assert drawn == draw() + draw()
+
+
+def test_streams_start_unlike_and_the_same_on_each_run() -> None:
+    before = random.getstate()
+    drawn = polyrank.run_ranks(draw, 3)
+    assert random.getstate() == before
+    assert len({tuple(of_rank) for of_rank in drawn}) == 3
+    assert polyrank.run_ranks(draw, 3) == drawn
+
+
+def test_the_process_has_its_functions_back() -> None:
+    before = random.random, np.random.rand, np.random.mtrand._rand
+    polyrank.run_ranks(draw, 2)
+    assert (random.random, np.random.rand, np.random.mtrand._rand) == before
+
+
+def test_environment_arguments_and_path() -> None:
+    def program() -> tuple[str, str, str]:
+        rank = str(dist.get_rank())
+        os.environ["POLYRANK_TEST"] = rank
+        sys.argv.append(rank)
+        sys.path.append(rank)
+        dist.barrier()
+        return os.environ["POLYRANK_TEST"], sys.argv[-1], sys.path[-1]
+
+    before = list(sys.path), list(sys.argv)
+    assert polyrank.run_ranks(program, 2) == [("0", "0", "0"), ("1", "1", "1")]
+    assert (sys.path, sys.argv) == before
+    assert "POLYRANK_TEST" not in os.environ
+
+
+def test_logging_and_warnings() -> None:
+    def program() -> tuple[int, bool, int, str]:
+        rank = dist.get_rank()
+        logger = logging.getLogger("polyrank_test.own")
+        if rank == 0:
+            logging.basicConfig(level=logging.INFO, force=True)
+            warnings.simplefilter("error")
+        else:
+            logging.disable(logging.CRITICAL)
+        logger.addHandler(logging.NullHandler())
+        dist.barrier()
+        enabled = shared.isEnabledFor(logging.INFO)
+        return len(logger.handlers), enabled, logging.root.level, warnings.filters[0][0]
+
+    shared = logging.getLogger("polyrank_test.shared")
+    assert not shared.isEnabledFor(logging.INFO)
+    level = logging.root.level
+    first, second = polyrank.run_ranks(program, 2)
+    assert first == (1, True, logging.INFO, "error")
+    assert second[:3] == (1, False, level)
+    assert second[3] == warnings.filters[0][0] != "error"
+    assert logging.root.level == level
+    assert "polyrank_test.own" not in logging.root.manager.loggerDict
+
+
+def test_default_dtype_and_dtensors_tracker() -> None:
+    def program() -> tuple[torch.dtype, object]:
+        if dist.get_rank() == 0:
+            torch.set_default_dtype(torch.float64)
+            dtensor_random._rng_tracker = "rank 0's"  # type: ignore[assignment]
+        dist.barrier()
+        return torch.ones(1).dtype, dtensor_random._rng_tracker
+
+    assert polyrank.run_ranks(program, 2) == [(torch.float64, "rank 0's"), (torch.float32, None)]
+    assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_modules_are_own_if_asked(
+    own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_state").mkdir()
+    (tmp_path / "own_state" / "__init__.py").write_text("from . import counts\n")
+    (tmp_path / "own_state" / "counts.py").write_text("RANKS = []\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def program() -> list[int]:
+        import own_state
+
+        own_state.counts.RANKS.append(dist.get_rank())
+        dist.barrier()
+        assert sys.modules["own_state"] is own_state
+        return list(own_state.counts.RANKS)
+
+    packages = ["own_state"] if own else []
+    try:
+        results = polyrank.run_ranks(program, 2, own_modules=packages)
+        assert ("own_state" in sys.modules) is not own
+    finally:
+        for name in ("own_state", "own_state.counts"):
+            sys.modules.pop(name, None)
+    assert results == ([[0], [1]] if own else [[0, 1], [0, 1]])
+
+
+def test_many_turns_keep_state_apart_whatever_the_order() -> None:
+    def program() -> list[float]:
+        rank = dist.get_rank()
+        stream = random.Random(rank)
+        random.seed(rank)
+        differences = []
+        for _ in range(20):
+            dist.all_reduce(torch.ones(1))
+            differences.append(abs(random.random() - stream.random()))
+        return differences
+
+    for seed in range(3):
+        results = polyrank.run_ranks(program, 4, schedule="random", seed=seed)
+        assert results == [[0.0] * 20] * 4

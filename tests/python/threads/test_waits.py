@@ -1,0 +1,158 @@
+"""Waits that end by themselves, keys of the store, and groups that are made of others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import polyrank
+import pytest
+import torch
+import torch.distributed as dist
+from polyrank.rank_threads import RanksFailedError
+
+
+def first_error(program: Callable[[], object], world_size: int = 3) -> Exception:
+    with pytest.raises(RanksFailedError) as caught:
+        polyrank.run_ranks(program, world_size)
+    return caught.value.exceptions[0]
+
+
+def test_a_wait_with_a_time_out_says_who_did_not_come() -> None:
+    def program() -> None:
+        if dist.get_rank() != 2:
+            work = dist.all_reduce(torch.ones(4), async_op=True)
+            work.wait(timedelta(milliseconds=30))
+
+    start = time.monotonic()
+    error = first_error(program)
+    assert 0.03 <= time.monotonic() - start < 10
+    assert isinstance(error, polyrank.CollectiveError)
+    text = str(error)
+    assert "timed out after" in text and "waiting for rank 2" in text
+    assert "rank 2 has returned" in text
+    assert "test_waits.py" in text
+
+
+def test_a_time_out_that_is_caught_leaves_the_collective_to_go_on() -> None:
+    def program() -> tuple[bool, float]:
+        x = torch.ones(1)
+        if dist.get_rank() == 1:
+            time.sleep(0.1)
+        work = dist.all_reduce(x, async_op=True)
+        is_late = False
+        try:
+            work.wait(timedelta(milliseconds=20))
+        except polyrank.CollectiveError:
+            is_late = True
+            work.wait()
+        return is_late, x.item()
+
+    assert polyrank.run_ranks(program, 2) == [(True, 2.0), (False, 2.0)]
+
+
+def test_a_key_that_nobody_sets_is_found_at_once() -> None:
+    def program() -> None:
+        store = dist.distributed_c10d._get_default_store()
+        if dist.get_rank() == 1:
+            store.get("address")
+        dist.barrier()
+
+    start = time.monotonic()
+    error = first_error(program)
+    assert time.monotonic() - start < 10  # the store's time-out is 300 s
+    assert isinstance(error, polyrank.DeadlockError)
+    text = str(error)
+    assert 'rank 1 waits for key "' in text and 'address" of the store  ' in text
+    assert "test_waits.py" in text
+    assert "ranks 0,2 wait in barrier" in text
+
+
+def test_keys_are_handed_from_rank_to_rank() -> None:
+    def program() -> bytes:
+        store = dist.distributed_c10d._get_default_store()
+        rank = dist.get_rank()
+        if rank == 2:
+            store.set("word", "there")
+        while not store.check(["word"]):
+            pass
+        store.wait(["word"], timedelta(seconds=60))
+        store.add("count", 1)
+        while int(store.add("count", 0)) < 3:
+            time.sleep(0.001)
+        value: bytes = store.get("word")
+        return value
+
+    assert polyrank.run_ranks(program, 3) == [b"there"] * 3
+
+
+def test_waiting_for_a_key_with_a_time_out_ends_by_itself() -> None:
+    def program() -> str:
+        try:
+            dist.distributed_c10d._get_default_store().wait(["x"], timedelta(milliseconds=30))
+        except dist.DistStoreError as error:
+            return type(error).__name__
+        return "no error"
+
+    assert polyrank.run_ranks(program, 2) == ["DistStoreError"] * 2
+
+
+def test_monitored_barrier() -> None:
+    def program() -> None:
+        dist.monitored_barrier()
+        dist.monitored_barrier(timeout=timedelta(seconds=60), wait_all_ranks=True)
+        low = dist.new_group([0, 1])
+        if dist.get_rank() < 2:
+            dist.monitored_barrier(low, timeout=60.0)
+        else:
+            with pytest.warns(UserWarning, match="not in"):
+                dist.monitored_barrier(low)
+
+    polyrank.run_ranks(program, 3)
+
+
+def test_monitored_barrier_names_the_rank_that_does_not_come() -> None:
+    def program(timeout: timedelta | None) -> None:
+        if dist.get_rank() != 1:
+            dist.monitored_barrier(timeout=timeout)
+
+    error = first_error(lambda: program(None))
+    assert isinstance(error, polyrank.DeadlockError)
+    assert "ranks 0,2 wait in barrier" in str(error) and "for rank 1" in str(error)
+    error = first_error(lambda: program(timedelta(milliseconds=20)))
+    assert isinstance(error, polyrank.CollectiveError)
+    assert "waiting for rank 1" in str(error)
+
+
+def test_split_group() -> None:
+    def program() -> list[object]:
+        rank = dist.get_rank()
+        halves = dist.split_group(split_ranks=[[0, 2], [3, 1]])
+        assert halves is not None
+        x = torch.ones(1) * rank
+        dist.all_reduce(x, group=halves)
+        nested = dist.split_group(halves, [[1]])
+        return [dist.get_process_group_ranks(halves), x.item(), nested and nested.size()]
+
+    assert polyrank.run_ranks(program, 4) == [
+        [[0, 2], 2.0, None],
+        [[1, 3], 4.0, None],
+        [[0, 2], 2.0, 1],
+        [[1, 3], 4.0, 1],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        (None, "cannot be None or empty"),
+        ([[0], []], "ranks 0..2"),
+        ([[0, 3]], "ranks 0..2"),
+        ([[0, 1], [1, 2]], "one part only"),
+    ],
+)
+def test_parts_must_be_ranks_of_the_group(split: list[list[int]] | None, message: str) -> None:
+    error = first_error(lambda: dist.split_group(split_ranks=split))
+    assert isinstance(error, ValueError)
+    assert message in str(error)
