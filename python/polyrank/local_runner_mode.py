@@ -60,7 +60,8 @@ class LocalRunnerMode:
         self._turns = _C.RankTurns(concurrency, noun="runner")
         mailbox = _C.Mailbox()
         self._rank_threads = [
-            _C.RankThread(self._turns, runner, shared_mailbox=mailbox) for runner in range(concurrency)
+            _C.RankThread(self._turns, runner, shared_mailbox=mailbox)
+            for runner in range(concurrency)
         ]
         self._runners = [
             threading.Thread(target=self._run, args=(runner,), name=f"runner {runner}", daemon=True)

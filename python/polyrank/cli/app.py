@@ -33,6 +33,13 @@ class World(StrEnum):
     fake = "fake"
 
 
+class Schedule(StrEnum):
+    """Which rank runs next, of those that can."""
+
+    in_turn = "in_turn"
+    random = "random"
+
+
 class Device(StrEnum):
     """Where tensors of a script that asks for cuda live."""
 
@@ -60,11 +67,11 @@ def run(
     world: Annotated[
         World,
         typer.Option(
-            help="**lockstep**: all ranks at the same line, one process. **threads**: each rank a "
-            "thread, which may branch on its rank. **fake**: one rank alone; what the others would "
-            "send is what it sends."
+            help="**threads**: each rank a thread, which may branch on its rank; runs anything. "
+            "**lockstep**: all ranks at the same line at once, for speed and size. **fake**: one "
+            "rank alone; what the others would send is what it sends."
         ),
-    ] = World.lockstep,
+    ] = World.threads,
     ranks: Annotated[
         int | None, typer.Option(parser=_count, metavar="N", help="The world size.")
     ] = None,
@@ -95,6 +102,43 @@ def run(
             "answers as on a cluster. Default: cpu where there is no GPU."
         ),
     ] = None,
+    schedule: Annotated[
+        Schedule | None,
+        typer.Option(
+            help="Threads world: which rank is next. **in_turn**: who could go on first. **random**: "
+            "drawn from --seed, to find what depends on the order."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="S", help="Of --schedule random; default 0. Replays a run."),
+    ] = None,
+    schedules: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Threads world: run the script in K random schedules, with seeds from --seed on, up "
+            "to the first that fails.",
+        ),
+    ] = None,
+    shared_module: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Threads world: a package that ranks share, with its globals, instead of each "
+            "having its own; one that registers operators, say. May be repeated.",
+        ),
+    ] = None,
+    log_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-dir",
+            "--log_dir",
+            metavar="DIR",
+            help="Threads world: write what rank r prints to DIR/r/stdout.log and DIR/r/stderr.log.",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write what ran there too, as JSON."),
@@ -110,13 +154,13 @@ def run(
 ) -> None:
     """Run a torch.distributed script on N ranks in this process, every rank's values exact.
 
-    With --world threads, run it once per rank, in turns; with --world fake, as one of N ranks, with
-    nobody to talk to.
+    It runs once per rank, in turns; with --world lockstep once for all ranks, with --world fake as
+    one of N ranks, with nobody to talk to.
 
     The script is an ordinary one: it calls init_process_group with any backend, get_rank(),
-    DeviceMesh, collectives. get_rank() gives an int that differs between ranks; slicing and
-    arithmetic take it as it is. A branch on it (if rank == 0:) can't go both ways at once and is
-    an error that says so; with --world threads it is an int.
+    DeviceMesh, collectives. With --world lockstep get_rank() gives an int that differs between
+    ranks; slicing and arithmetic take it as it is. A branch on it (if rank == 0:) can't go both
+    ways at once there and is an error that says so.
 
     torch computes on one thread, as under torchrun, so that results do not depend on the number of
     cores; set OMP_NUM_THREADS for more.
@@ -124,8 +168,8 @@ def run(
     **Examples**
 
     - `polyrank run --world lockstep --ranks 64 train.py --epochs 2`
-    - `polyrank run --nproc-per-node 8 --nnodes 4 -m my_package.train`
-    - `polyrank run --world threads --ranks 4 pipeline.py`
+    - `polyrank run --world threads --nproc-per-node 8 --nnodes 4 -m my_package.train`
+    - `polyrank run --world threads --ranks 4 --schedules 20 pipeline.py`
     - `polyrank run --world fake --ranks 4096 --rank 17 --trace out.json train.py`
 
     **Exit codes** (else the script's own, from sys.exit)
@@ -148,6 +192,24 @@ def run(
             else f"all ranks run in the world {world.value}; --rank is for --world fake",
             param_hint="--rank",
         )
+    if world != World.threads:
+        _refuse_outside_threads(
+            {
+                "--schedule": schedule,
+                "--seed": seed,
+                "--schedules": schedules,
+                "--shared-module": shared_module or None,
+                "--log-dir": log_dir,
+            }
+        )
+    if schedule == Schedule.in_turn and schedules is not None:
+        raise typer.BadParameter("are random ones", param_hint="--schedules")
+    is_random = schedule == Schedule.random or schedules is not None
+    if seed is not None and not is_random:
+        raise typer.BadParameter(
+            "nothing is drawn unless you say --schedule random or --schedules K",
+            param_hint="--seed",
+        )
     options = RunOptions(
         script=script,
         arguments=tuple(arguments or ()),
@@ -159,8 +221,29 @@ def run(
         json_file=None if json_file is None else _writable(json_file, "--json"),
         trace_file=None if trace_file is None else _writable(trace_file, "--trace"),
         rank=(rank or 0) if world == World.fake else None,
+        schedule="random" if is_random else "in_turn",
+        seed=seed or 0,
+        num_schedules=schedules or 1,
+        shared_modules=tuple(shared_module or ()),
+        log_folder=None if log_dir is None else _writable_folder(log_dir),
     )
     raise typer.Exit(run_program(options))
+
+
+def _refuse_outside_threads(given: dict[str, object]) -> None:
+    for option, value in given.items():
+        if value is not None:
+            raise typer.BadParameter("is for --world threads", param_hint=option)
+
+
+def _writable_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{str(folder)!r} can't be made: {error.strerror or error}", param_hint="--log-dir"
+        ) from error
+    return folder.resolve()
 
 
 def _writable(file: Path, option: str) -> Path:

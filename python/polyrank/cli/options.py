@@ -20,3 +20,9 @@ class RunOptions:
     json_file: Path | None  # where to write the report; absolute
     rank: int | None = None  # the one that runs, in the fake world
     trace_file: Path | None = None  # where to write the trace; absolute
+    # Of the threads world:
+    schedule: str = "in_turn"  # or "random": who is next
+    seed: int = 0  # of the first schedule
+    num_schedules: int = 1  # how many to try, with seeds that follow each other
+    shared_modules: tuple[str, ...] = ()  # packages of which there is one for all ranks
+    log_folder: Path | None = None  # where ranks' output goes; absolute

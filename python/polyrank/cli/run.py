@@ -127,14 +127,38 @@ def _run_script(options: RunOptions, uses_cpu_for_cuda: bool) -> None:
     try:
         sys.path.insert(0, "" if options.is_module else str(Path(options.script).resolve().parent))
         if options.world == "threads":
-            script = Script(options.script, is_module=options.is_module)
-            run_script(script, options.world_size, partial(_on_rank, options, uses_cpu_for_cuda))
+            _run_rank_threads(options, uses_cpu_for_cuda)
         elif options.is_module:
             runpy.run_module(options.script, run_name="__main__", alter_sys=True)
         else:
             runpy.run_path(options.script, run_name="__main__")
     finally:
         sys.argv, sys.path[:] = old_argv, old_path
+
+
+def _run_rank_threads(options: RunOptions, uses_cpu_for_cuda: bool) -> None:
+    """Run the script in as many schedules as were asked for, up to the first that fails."""
+    script = Script(options.script, is_module=options.is_module)
+    for seed in range(options.seed, options.seed + options.num_schedules):
+        log_folder = options.log_folder
+        if log_folder is not None and options.num_schedules > 1:
+            log_folder /= f"seed_{seed}"
+        try:
+            run_script(
+                script,
+                options.world_size,
+                partial(_on_rank, options, uses_cpu_for_cuda),
+                schedule=options.schedule,
+                seed=seed,
+                shared_modules=options.shared_modules,
+                log_folder=log_folder,
+            )
+        except BaseException:
+            if options.schedule == "random":
+                sys.stderr.write(
+                    f"failed with seed {seed}; --schedule random --seed {seed} does the same again\n"
+                )
+            raise
 
 
 @contextlib.contextmanager

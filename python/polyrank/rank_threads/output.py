@@ -1,34 +1,35 @@
-"""What ranks print, line by line, with the rank before each line."""
+"""What ranks print: line by line with the rank before each line, or in files of each rank's own."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import sys
+from abc import abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 from polyrank.rank_threads.rank_globals import rank_globals
 
-__all__ = ["prefixed_output"]
+__all__ = ["output_in_files", "prefixed_output"]
 
 
-class _RankLines(io.TextIOBase):
-    """A stream that keeps each rank's unfinished line until its end comes."""
+class _RankStream(io.TextIOBase):
+    """Stands for a stream of the process; what ranks write goes where the subclass says."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._unfinished: dict[int, str] = {}
+
+    @abstractmethod
+    def write_of_rank(self, rank: int, text: str) -> None:
+        """Write what a rank wrote."""
 
     def write(self, text: str, /) -> int:
         own = rank_globals()
         if own is None:
             return self._stream.write(text)
-        rank = own.rank_thread.rank
-        *lines, rest = (self._unfinished.pop(rank, "") + text).split("\n")
-        self._stream.write("".join(f"[rank{rank}]: {line}\n" for line in lines))
-        if rest:
-            self._unfinished[rank] = rest
+        self.write_of_rank(own.rank_thread.rank, text)
         return len(text)
 
     def flush(self) -> None:
@@ -40,22 +41,68 @@ class _RankLines(io.TextIOBase):
     def fileno(self) -> int:
         return self._stream.fileno()
 
+
+class _RankLines(_RankStream):
+    """Keeps each rank's unfinished line until its end comes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._unfinished: dict[int, str] = {}
+
+    def write_of_rank(self, rank: int, text: str) -> None:
+        *lines, rest = (self._unfinished.pop(rank, "") + text).split("\n")
+        self._stream.write("".join(f"[rank{rank}]: {line}\n" for line in lines))
+        if rest:
+            self._unfinished[rank] = rest
+
     def finish(self) -> None:
-        """Write what has no end of line yet."""
+        """Write what has no end of line yet, rank 0's first."""
         for rank, rest in sorted(self._unfinished.items()):
             self._stream.write(f"[rank{rank}]: {rest}\n")
         self._unfinished.clear()
+
+
+class _RankFiles(_RankStream):
+    """Appends to `FOLDER/RANK/NAME`. No file stays open: there may be more than a process may have."""
+
+    def __init__(self, stream: TextIO, folder: Path, name: str, world_size: int) -> None:
+        super().__init__(stream)
+        self._files = [folder / str(rank) / name for rank in range(world_size)]
+        for file in self._files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("")
+
+    def write_of_rank(self, rank: int, text: str) -> None:
+        with self._files[rank].open("a") as file:
+            file.write(text)
+
+
+@contextlib.contextmanager
+def _in_place_of_output(out: _RankStream, err: _RankStream) -> Iterator[None]:
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = out, err
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 @contextlib.contextmanager
 def prefixed_output() -> Iterator[None]:
     """Put the rank before each line that a rank writes to standard output and error."""
     streams = _RankLines(sys.stdout), _RankLines(sys.stderr)
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = streams
     try:
-        yield
+        with _in_place_of_output(*streams):
+            yield
     finally:
-        sys.stdout, sys.stderr = before
         for stream in streams:
             stream.finish()
+
+
+@contextlib.contextmanager
+def output_in_files(folder: Path, world_size: int) -> Iterator[None]:
+    """Put what rank r writes into `folder/r/stdout.log` and `folder/r/stderr.log`, as torchrun does."""
+    out = _RankFiles(sys.stdout, folder, "stdout.log", world_size)
+    err = _RankFiles(sys.stderr, folder, "stderr.log", world_size)
+    with _in_place_of_output(out, err):
+        yield

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -17,7 +19,7 @@ import torch.distributed as dist
 from polyrank import _C
 from polyrank.errors import Error, UsageError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
-from polyrank.rank_threads.output import prefixed_output
+from polyrank.rank_threads.output import output_in_files, prefixed_output
 from polyrank.rank_threads.own_modules import ImportLocks, OwnModules
 from polyrank.rank_threads.process_state import ProcessState, state_pieces
 from polyrank.rank_threads.random_streams import random_streams
@@ -25,7 +27,7 @@ from polyrank.rank_threads.rank_globals import RankGlobals, rank_globals, thread
 from polyrank.rank_threads.scripts import Script
 from polyrank.rank_threads.torch_globals import globals_by_thread
 
-__all__ = ["RanksFailedError", "run_ranks", "run_script"]
+__all__ = ["RanksFailedError", "run_processes", "run_ranks", "run_script"]
 
 Result = TypeVar("Result")
 
@@ -153,10 +155,37 @@ def run_ranks(
             CollectiveMismatchError on each; where none could proceed, a DeadlockError that names
             who waits where for whom.
     """
-    if not isinstance(world_size, int) or world_size < 1:
-        raise UsageError(f"world_size={world_size!r}; it must be a positive number of ranks")
     if schedule not in ("in_turn", "random"):
         raise UsageError(f"schedule={schedule!r}; there are 'in_turn' and 'random'")
+    own = OwnModules(own=own_modules, others=False) if own_modules else None
+    return _run_here(_Options(world_size, schedule, seed, own), function, args)
+
+
+def run_processes(program: Callable[[int], Any], world_size: int) -> None:
+    """Call `program(rank)` on each rank, which makes its default group itself, as a process does.
+
+    Raises: as run_ranks().
+    """
+
+    def run() -> None:
+        program(_calling_rank())
+
+    _run_here(_Options(world_size, makes_default_group=False), run, ())
+
+
+def _calling_rank() -> int:
+    own = rank_globals()
+    assert own is not None  # noqa: S101
+    return own.rank_thread.rank
+
+
+def _run_here(
+    options: _Options, function: Callable[..., Result], args: tuple[Any, ...]
+) -> list[Result]:
+    if not isinstance(options.world_size, int) or options.world_size < 1:
+        raise UsageError(
+            f"world_size={options.world_size!r}; it must be a positive number of ranks"
+        )
     if enabled_local_tensor_mode() is not None:
         raise UsageError(
             "run_ranks was called in lockstep, where all ranks run at once already; leave the mode "
@@ -165,8 +194,6 @@ def run_ranks(
     if not _one_run.acquire(blocking=False):
         raise UsageError("ranks run in this process already; run_ranks runs one world at a time")
     try:
-        own = OwnModules(own=own_modules, others=False) if own_modules else None
-        options = _Options(world_size, schedule, seed, own)
         return _run_threads(_Run(options), function, args)
     finally:
         _one_run.release()
@@ -176,24 +203,50 @@ def run_script(
     script: Script,
     world_size: int,
     on_rank: Callable[[int], AbstractContextManager[Any]] = nullcontext,
+    *,
+    schedule: str = "in_turn",
+    seed: int = 0,
+    shared_modules: Sequence[str] = (),
+    log_folder: Path | None = None,
 ) -> None:
     """Run a script on each rank, which makes its default group itself, as under torchrun.
 
-    `on_rank`, given the rank, is entered on each rank's thread around it.
+    `on_rank`, given the rank, is entered on each rank's thread around it. Each rank has its own of
+    the modules that it imports, but for `shared_modules` and what OwnModules names. What ranks write
+    goes to the log folder if there is one.
 
     Raises:
         RanksFailedError: as run_ranks().
+        SystemExit: so the first rank to fail did.
     """
 
     def program() -> None:
-        own = rank_globals()
-        assert own is not None  # noqa: S101
-        with on_rank(own.rank_thread.rank):
-            script.run()
+        with on_rank(_calling_rank()):
+            try:
+                script.run()
+            except Exception:
+                if log_folder is not None:
+                    traceback.print_exc()  # as a process does
+                raise
 
-    options = _Options(world_size, modules=OwnModules(), random_seed=0, makes_default_group=False)
-    with _one_run, prefixed_output():
-        _run_threads(_Run(options), program, ())
+    options = _Options(
+        world_size,
+        schedule,
+        seed,
+        modules=OwnModules(shared=shared_modules),
+        random_seed=0,  # not the schedule's: only the order is to differ
+        makes_default_group=False,
+    )
+    output = prefixed_output() if log_folder is None else output_in_files(log_folder, world_size)
+    with _one_run, output:
+        run = _Run(options)
+        try:
+            _run_threads(run, program, ())
+        except RanksFailedError:
+            _, first = run.errors[0]
+            if isinstance(first, SystemExit):
+                raise first from None
+            raise
 
 
 def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ...]) -> list[Result]:
@@ -229,6 +282,6 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
         warnings.warn(
             f"ranks ended with launches that other ranks never answered:\n{unanswered}"
             "Receive each message and launch each collective on all members of its group.",
-            stacklevel=3,
+            stacklevel=4,
         )
     return run.results

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from polyrank.errors import UsageError
-
 __all__ = ["Script"]
 
 
@@ -18,7 +16,7 @@ class Script:
     """What `python script.py` or `python -m module` runs, compiled once.
 
     Raises:
-        UsageError: there is no such module, or it has no source.
+        ModuleNotFoundError: there is no such module, or it has no source.
     """
 
     def __init__(self, name: str, *, is_module: bool) -> None:
@@ -37,7 +35,7 @@ class Script:
         loader: Any = None if spec is None else spec.loader
         code = loader.get_code(name) if hasattr(loader, "get_code") else None
         if spec is None or code is None:
-            raise UsageError(f"there is no module {name!r} to run")
+            raise ModuleNotFoundError(f"No module named {name!r} that has code")
         self._package = spec.parent
         return code, spec.origin or name
 

@@ -187,6 +187,25 @@ def test_an_installed_package_with_compiled_parts_is_shared_with_what_it_imports
     )
 
 
+def test_a_package_that_registers_operators_can_be_shared(tmp_path: Path) -> None:
+    (tmp_path / "ops.py").write_text(
+        "import torch\n"
+        "library = torch.library.Library('polyrank_test', 'DEF')\n"
+        "library.define('twice(Tensor x) -> Tensor')\n"
+        "library.impl('twice', lambda x: x + x, 'CPU')\n"
+    )
+    (tmp_path / "program.py").write_text(
+        HEAD + "import ops\n"
+        "assert torch.ops.polyrank_test.twice(torch.ones(1)).item() == 2\n"
+        "dist.barrier()\n"
+    )
+    done = run(tmp_path, "program.py", ranks=2)
+    assert done.returncode == 1
+    assert "Only a single TORCH_LIBRARY can be used to register the namespace" in done.stderr
+    done = run(tmp_path, "--shared-module", "ops", "program.py", ranks=2)
+    assert done.returncode == 0, done.stderr
+
+
 def test_spawn_in_a_script_runs_each_rank_as_one_process(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(
         "import torch, torch.distributed as dist, torch.multiprocessing as mp\n"

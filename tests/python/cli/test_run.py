@@ -61,7 +61,7 @@ def test_a_trace_file_opens_in_viewers_and_has_the_record(tmp_path: Path) -> Non
         "dist.all_reduce(torch.ones(2))\n"
         "raise SystemExit(7)\n"
     )
-    result = run("--ranks", "4", "--trace", str(file), str(script))
+    result = run("--world", "lockstep", "--ranks", "4", "--trace", str(file), str(script))
     assert result.returncode == 7, result.stderr
     document = json.loads(file.read_text())
     (launch,) = document["polyrank"]["launches"]
@@ -72,7 +72,15 @@ def test_a_trace_file_opens_in_viewers_and_has_the_record(tmp_path: Path) -> Non
 def test_a_trace_file_that_cant_be_written_is_refused_first(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("print('ran')\n")
-    result = run("--ranks", "2", "--trace", str(tmp_path / "no" / "t.json"), str(script))
+    result = run(
+        "--world",
+        "lockstep",
+        "--ranks",
+        "2",
+        "--trace",
+        str(tmp_path / "no" / "t.json"),
+        str(script),
+    )
     assert result.returncode == 2 and "ran" not in result.stdout
     assert "can't be written" in result.stderr
 
@@ -138,7 +146,10 @@ def test_torch_runs_on_one_thread_unless_the_user_says_how_many(
 
 def run_with_json(folder: Path, text: str, target: str) -> subprocess.CompletedProcess[str]:
     (folder / "script.py").write_text(text)
-    return run("--ranks", "4", "--json", target, str(folder / "script.py"), "--epochs", "2")
+    return run(
+        *("--world", "lockstep", "--ranks", "4", "--json", target),
+        *(str(folder / "script.py"), "--epochs", "2"),
+    )
 
 
 def test_the_json_file_tells_what_ran(tmp_path: Path) -> None:
@@ -302,7 +313,7 @@ def test_the_rank_on_a_node(tmp_path: Path) -> None:
         "x = torch.ones(1) * dist.get_node_local_rank()\n"
         "print([x.on_rank(rank).item() for rank in range(4)])\n"
     )
-    result = run("--nproc-per-node", "2", "--nnodes", "2", str(script))
+    result = run("--world", "lockstep", "--nproc-per-node", "2", "--nnodes", "2", str(script))
     assert result.stdout == "[0.0, 1.0, 0.0, 1.0]\n", result.stderr
 
 
@@ -312,6 +323,7 @@ def test_the_rank_on_a_node(tmp_path: Path) -> None:
         (("--ranks", "4", "no_such.py"), "no_such.py"),
         (("--ranks", "2", "-m", "no_such_module"), "no_such_module"),
         (("--ranks", "2", "-m", "json.no_such_module"), "json.no_such_module"),
+        (("--world", "lockstep", "--ranks", "2", "-m", "no_such_module"), "no_such_module"),
         (("--ranks", "0", "x.py"), "'0' is no number"),
         (("--ranks", "-3", "x.py"), "'-3' is no number"),
         (("--ranks", "many", "x.py"), "'many' is no number"),
@@ -323,6 +335,13 @@ def test_the_rank_on_a_node(tmp_path: Path) -> None:
         (("--world", "moon", "--ranks", "2", "x.py"), "moon"),
         (("--world", "fake", "--ranks", "2", "--rank", "2", __file__), "no rank 2"),
         (("--ranks", "2", "--rank", "1", __file__), "all ranks run in the world"),
+        (("--world", "lockstep", "--ranks", "2", "--seed", "1", __file__), "--world threads"),
+        (("--world", "fake", "--ranks", "2", "--log-dir", "x", __file__), "--world threads"),
+        (("--ranks", "2", "--seed", "1", __file__), "nothing is drawn unless"),
+        (("--ranks", "2", "--schedule", "fair", __file__), "fair"),
+        (("--ranks", "2", "--schedules", "0", __file__), "--schedules"),
+        (("--ranks", "2", "--schedule", "in_turn", "--schedules", "2", __file__), "random ones"),
+        (("--ranks", "2", "--log-dir", "/dev/null/x", __file__), "--log-dir"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments: tuple[str, ...], message: str) -> None:

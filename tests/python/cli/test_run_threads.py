@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,10 +22,16 @@ def run(folder: Path, *arguments: str, ranks: int) -> subprocess.CompletedProces
     )
 
 
-def run_script(folder: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_script_with(
+    folder: Path, options: list[str], text: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
     script = folder / "program.py"
     script.write_text(HEAD + text)
-    return run(folder, str(script), *arguments, ranks=3)
+    return run(folder, *options, str(script), *arguments, ranks=3)
+
+
+def run_script(folder: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_script_with(folder, [], text, *arguments)
 
 
 def test_ranks_branch_and_print_with_their_number(tmp_path: Path) -> None:
@@ -112,5 +119,98 @@ def test_modules_run_too(tmp_path: Path) -> None:
 
 def test_there_must_be_such_a_module(tmp_path: Path) -> None:
     done = run(tmp_path, "-m", "no_such_module", ranks=2)
-    assert done.returncode != 0
-    assert "there is no module 'no_such_module' to run" in done.stderr
+    assert done.returncode == 2
+    assert "there is no such module to run: No module named 'no_such_module'" in done.stderr
+
+
+def test_this_is_the_world_unless_another_is_named(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("import os\nprint(int(os.environ['RANK']) + 1)\n")
+    command = [sys.executable, "-m", "polyrank.cli", "run", "--ranks", "2", "program.py"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[rank0]: 1\n[rank1]: 2\n"
+
+
+def test_what_has_no_end_of_line_is_printed_at_the_end_by_rank(tmp_path: Path) -> None:
+    done = run_script(
+        tmp_path,
+        "dist.init_process_group()\n"
+        "if dist.get_rank() == 0:\n    dist.barrier()\n"
+        "print(f'rank {dist.get_rank()} ends', end='')\n"
+        "if dist.get_rank() != 0:\n    dist.barrier()\n",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "".join(f"[rank{rank}]: rank {rank} ends\n" for rank in range(3))
+
+
+def test_a_folder_for_what_ranks_print(tmp_path: Path) -> None:
+    done = run_script_with(
+        tmp_path,
+        ["--log-dir", str(tmp_path / "logs")],
+        "dist.init_process_group()\n"
+        "rank = dist.get_rank()\n"
+        "print('out of', rank)\nprint('err of', rank, file=sys.stderr)\n"
+        "dist.barrier()\n"
+        "if rank == 1:\n    raise ValueError('no data')\n"
+        "dist.barrier()\n",
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "ValueError: no data" in done.stderr and "err of" not in done.stderr
+    for rank in range(3):
+        folder = tmp_path / "logs" / str(rank)
+        assert (folder / "stdout.log").read_text() == f"out of {rank}\n"
+        assert (folder / "stderr.log").read_text().startswith(f"err of {rank}\nTraceback")
+    assert "ValueError: no data\n" in (tmp_path / "logs" / "1" / "stderr.log").read_text()
+
+
+# Rank 0 takes two messages as they come, and can't do with the one of rank 2 first.
+RACE = """
+dist.init_process_group()
+x = torch.zeros(1)
+if dist.get_rank() == 0:
+    order = [dist.recv(x) for _ in range(2)]
+    print(*order)
+    if order == [2, 1]:
+        raise ValueError("rank 2 came first")
+else:
+    dist.send(x, dst=0)
+"""
+
+
+def test_a_race_is_found_by_trying_schedules_and_replayed_by_its_seed(tmp_path: Path) -> None:
+    assert run_script(tmp_path, RACE).stdout == "[rank0]: 1 2\n"
+    found = run_script_with(tmp_path, ["--schedules", "40", "--seed", "3"], RACE)
+    assert found.returncode == 1
+    assert "ValueError: rank 2 came first" in found.stderr
+    (seed,) = re.findall(r"--schedule random --seed (\d+) does the same again", found.stderr)
+    tries = int(seed) - 3 + 1
+    assert found.stdout == "[rank0]: 1 2\n" * (tries - 1) + "[rank0]: 2 1\n"
+    again = run_script_with(tmp_path, ["--schedule", "random", "--seed", seed], RACE)
+    assert again.returncode == 1
+    assert again.stdout == "[rank0]: 2 1\n"
+
+
+def test_each_schedule_has_its_log_folder_and_modules(tmp_path: Path) -> None:
+    (tmp_path / "state.py").write_text("RUNS = []\n")
+    done = run_script_with(
+        tmp_path,
+        ["--schedules", "2", "--log-dir", str(tmp_path / "logs")],
+        "import state\nstate.RUNS.append(1)\nprint(state.RUNS)\n",
+    )
+    assert done.returncode == 0, done.stderr
+    files = sorted((tmp_path / "logs").glob("*/*/stdout.log"))
+    assert [str(file.relative_to(tmp_path / "logs").parent) for file in files] == [
+        f"seed_{seed}/{rank}" for seed in range(2) for rank in range(3)
+    ]
+    assert {file.read_text() for file in files} == {"[1]\n"}
+
+
+def test_a_script_that_exits_has_its_code(tmp_path: Path) -> None:
+    assert run_script(tmp_path, "sys.exit(7)\n").returncode == 7
+    assert run_script(tmp_path, "sys.exit(0)\n").returncode == 0
+    done = run_script(tmp_path, "sys.exit('no data')\n")
+    assert done.returncode == 1
+    assert done.stderr.startswith("no data\n")
