@@ -6,13 +6,15 @@ import functools
 import importlib
 import sys
 import warnings
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
 import torch
 
 from polyrank.fake import entry as fake_world
-from polyrank.install import checkpoint, data_parallel, fully_shard, names
+from polyrank.install import checkpoint, data_parallel, fully_shard, names, threaded_tests
+from polyrank.install.when_imported import WhenImported
 
 _ADAPTED = (
     *fully_shard.ADAPTED,
@@ -34,6 +36,7 @@ class PlacedNames:
         self._replaced: list[tuple[Any, str, Any]] = []
         self._originals: dict[int, Any] = {}  # by id of ours
         self._has_warned = False
+        self._threaded_tests: WhenImported | None = None
 
     def place(self) -> None:
         """Replace each name once."""
@@ -44,18 +47,26 @@ class PlacedNames:
             *self._place_in(names.C10D_MODULE, names.C10D_OURS, {}),
             *self._place_in(names.FAKE_MODULE, names.FAKE_OURS, {}),
         ]
+        self._adapt(_ADAPTED)
+        self._threaded_tests = WhenImported(
+            threaded_tests.MODULE, lambda module: self._adapt(threaded_tests.adapted(module))
+        )
+        self._warn(missing)
+
+    def _adapt(self, adapted: Iterable[tuple[Any, str, Callable[[Any], Any]]]) -> None:
         held_by_modules: dict[int, tuple[Any, Any]] = {}
-        for owner, name, make in _ADAPTED:
+        for owner, name, make in adapted:
             original = vars(owner)[name]
             if isinstance(owner, ModuleType):
                 held_by_modules[id(original)] = original, make(original)
             else:
                 self._replace(owner, name, original, make(original))
         self._replace_everywhere(held_by_modules)
-        self._warn(missing)
 
     def restore(self) -> None:
         """Put the originals back."""
+        if self._threaded_tests is not None:
+            self._threaded_tests.stop()
         placed = {id(vars(module).get(name)) for module, name, _ in self._replaced}
         while self._replaced:
             module, name, original = self._replaced.pop()

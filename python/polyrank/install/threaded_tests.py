@@ -1,0 +1,133 @@
+"""PyTorch's test classes whose ranks are threads, on polyrank's threads world.
+
+MultiThreadedTestCase starts a thread per rank in setUp() and joins them in the test's place. Here the
+ranks run when they are joined: a failing rank ends the others, a hang is explained at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import unittest
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
+
+from polyrank.rank_threads.run_ranks import RanksFailedError, run_processes
+
+__all__ = ["MODULE", "adapted"]
+
+MODULE = "torch.testing._internal.common_distributed"
+
+Adapted = tuple[Any, str, Callable[[Any], Any]]
+
+
+class _PendingRanks(list[Any]):
+    """In the place of the list of threads: ranks that have not run yet."""
+
+    def __init__(self, program: Callable[[int], None], world_size: int) -> None:
+        super().__init__()
+        self.program = program
+        self.world_size = world_size
+
+
+def adapted(module: ModuleType) -> Iterator[Adapted]:
+    """What is replaced in the module: owner, name, and what makes ours of the original."""
+    case = vars(module)["MultiThreadedTestCase"]
+    yield case, "_spawn_threads", _make_spawn_threads
+    yield case, "run_test_with_threaded_pg", _make_run_test
+    yield case, "_join_threads", functools.partial(_make_join_threads, module)
+    yield module, "spawn_threads_and_init_comms", functools.partial(_make_spawn_and_init, case)
+
+
+def _make_spawn_threads(original: Callable[[Any], None]) -> Callable[[Any], None]:
+    @functools.wraps(original)
+    def _spawn_threads(self: Any) -> None:
+        case, name, world_size = type(self), self._current_test_name, self.world_size
+        case.global_store = HashStore()  # for tests that read it; ranks have one of their own
+        self.threads = _PendingRanks(lambda rank: case._run(name, rank, world_size), world_size)
+
+    return _spawn_threads
+
+
+def _make_run_test(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def run_test_with_threaded_pg(self: Any, test_name: str, rank: int, world_size: int) -> None:
+        dist.init_process_group(backend="threaded", rank=rank, world_size=world_size)
+        self.perThreadSetUp()
+        try:
+            _run_on_rank(type(self), rank, getattr(self, test_name))
+        finally:
+            self.perThreadTearDown()
+
+    return run_test_with_threaded_pg
+
+
+def _make_join_threads(module: ModuleType, original: Any) -> Any:
+    @functools.wraps(original.__func__)
+    def _join_threads(cls: Any, threads: Any, fn: Any) -> None:
+        if not isinstance(threads, _PendingRanks):
+            original.__func__(cls, threads, fn)
+            return
+        _failures_of(cls)  # what an earlier test left
+        try:
+            run_processes(threads.program, threads.world_size)
+        except RanksFailedError:
+            failures = _failures_of(cls)
+            if not failures:
+                raise
+        else:
+            failures = _failures_of(cls)  # skipped, or asked to exit
+        cls._check_return_codes(failures, vars(module)["TIMEOUT_DEFAULT"], fn)
+
+    return classmethod(_join_threads)
+
+
+def _make_spawn_and_init(case: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+    default_world_size = inspect.signature(original).parameters["world_size"].default
+
+    @functools.wraps(original)
+    def spawn_threads_and_init_comms(
+        func: Callable[..., Any] | None = None, *arguments: Any, **named: Any
+    ) -> Any:
+        given = dict(zip(("timeout", "world_size"), arguments, strict=False)) | named
+        if func is None:
+            return functools.partial(spawn_threads_and_init_comms, **given)
+        world_size = given.get("world_size", default_world_size)
+
+        @functools.wraps(func)
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+            def program(rank: int) -> None:
+                dist.init_process_group(backend="threaded", rank=rank, world_size=world_size)
+                _run_on_rank(case, rank, lambda: func(self, *args, **kwargs))
+
+            case._join_threads(_PendingRanks(program, world_size), func)
+
+        return wrapper
+
+    return spawn_threads_and_init_comms
+
+
+def _run_on_rank(case: Any, rank: int, test: Callable[[], Any]) -> None:
+    """Run a test; what it raises is reported as PyTorch's class does, and ends the other ranks."""
+    try:
+        test()
+    except (unittest.SkipTest, SystemExit):
+        case.exception_queue.put((rank, sys.exc_info()))  # the others may skip too
+    except BaseException:
+        case.exception_queue.put((rank, sys.exc_info()))
+        raise
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _failures_of(case: Any) -> list[Any]:
+    failures = []
+    while not case.exception_queue.empty():
+        failures.append(case.exception_queue.get())
+    return failures
