@@ -84,6 +84,7 @@ using Program = std::function<void(const Member&)>;
 std::vector<std::string> run(RankTurns& turns, const Program& program) {
   std::vector<std::string> errors(static_cast<std::size_t>(turns.world_size()));
   std::vector<std::thread> threads;
+  threads.reserve(errors.size());
   for (std::int64_t rank = 0; rank < turns.world_size(); ++rank) {
     threads.emplace_back([&turns, &program, &errors, rank] {
       try {
@@ -131,7 +132,7 @@ TEST(RankTurnsTest, MessagesGoAroundARing) {
 }
 
 TEST(RankTurnsTest, OnlyOneRankRunsAtATimeAndInTheSameOrderEachTime) {
-  const auto order = [](TurnOptions options) {
+  const auto order = [](const TurnOptions& options) {
     RankTurns turns(4, options);
     std::vector<std::int64_t> ran;
     std::atomic<int> running{0};

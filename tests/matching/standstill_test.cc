@@ -113,6 +113,7 @@ TEST(StandstillTest, LinesAreLimitedInLargeWorlds) {
   constexpr std::int64_t kRanks = 40;
   MatchBoard board(kRanks);
   std::vector<std::int64_t> all;
+  all.reserve(kRanks);
   for (std::int64_t rank = 0; rank < kRanks; ++rank) {
     all.push_back(rank);
   }

@@ -100,7 +100,7 @@ TableBackend::Work ThreadsBackend::settle(Arrival arrival, std::vector<at::Tenso
   auto work =
       c10::make_intrusive<ThreadsWork>(rank_, std::move(meetings), std::move(results), op_type);
   if (coalesced_) {
-    coalesced_->push_back(work);
+    coalesced_->emplace_back(work);
   }
   return work;
 }

@@ -149,14 +149,15 @@ def run_ranks(
     rank that imports them while it runs gets its own.
 
     Raises:
-        UsageError: `world_size` is not positive, there is no such schedule, another run is on in
-            this process, or a lockstep mode is.
+        UsageError: an argument is wrong, another run is on in this process, or a lockstep mode is.
         RanksFailedError: ranks raised. Where ranks launched collectives that do not match, that is a
             CollectiveMismatchError on each; where none could proceed, a DeadlockError that names
             who waits where for whom.
     """
     if schedule not in ("in_turn", "random"):
         raise UsageError(f"schedule={schedule!r}; there are 'in_turn' and 'random'")
+    if isinstance(own_modules, str):
+        raise UsageError(f"own_modules={own_modules!r}; it must be a list of packages' names")
     own = OwnModules(own=own_modules, others=False) if own_modules else None
     return _run_here(_Options(world_size, schedule, seed, own), function, args)
 

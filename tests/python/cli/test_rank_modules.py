@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -263,3 +266,87 @@ def test_data_loaders_and_samplers(tmp_path: Path, num_workers: int) -> None:
             "        return torch.tensor(float(i) ** 2)\n",
         },
     )
+
+
+# Groups, a step counter and a random stream in globals of a module, as Megatron-LM has them.
+STATE = """
+import random
+import numpy as np
+import torch
+import torch.distributed as dist
+TENSOR_GROUP = DATA_GROUP = None
+STEP = 0
+def init(size):
+    global TENSOR_GROUP, DATA_GROUP
+    rank = dist.get_rank()
+    for low in range(0, dist.get_world_size(), size):
+        group = dist.new_group(list(range(low, low + size)))
+        TENSOR_GROUP = group if low <= rank < low + size else TENSOR_GROUP
+    for place in range(size):
+        group = dist.new_group(list(range(place, dist.get_world_size(), size)))
+        DATA_GROUP = group if rank % size == place else DATA_GROUP
+    for seed in (torch.manual_seed, random.seed, np.random.seed):
+        seed(rank)
+def draw():
+    global STEP
+    STEP += 1
+    return STEP, random.random(), np.random.standard_normal(), torch.rand(()).item()
+"""
+
+TRAINING = """
+import os
+import torch
+import torch.distributed as dist
+import state
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+dist.init_process_group("gloo")
+state.init(2)
+torch.manual_seed(7 + dist.get_rank(state.TENSOR_GROUP))
+model = torch.nn.Linear(4, 4)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+data = TensorDataset(torch.arange(64.0).view(16, 4) / 64)
+place = dist.get_rank(state.DATA_GROUP)
+sampler = DistributedSampler(data, num_replicas=2, rank=place, seed=5)
+for (x,) in DataLoader(data, batch_size=2, sampler=sampler, num_workers=1):
+    y = model(x)
+    whole = y.detach().clone()
+    dist.all_reduce(whole, group=state.TENSOR_GROUP)
+    loss = (y * whole).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    for p in model.parameters():
+        dist.all_reduce(p.grad, group=state.DATA_GROUP)
+    optimizer.step()
+    drawn = state.draw()
+    if state.STEP == 2 and dist.get_rank() == 3:
+        dist.send(torch.tensor([drawn[1]], dtype=torch.float64), dst=0)
+    elif state.STEP == 2 and dist.get_rank() == 0:
+        got = torch.zeros(1, dtype=torch.float64)
+        dist.recv(got, src=3)
+        drawn = (*drawn, got.item())
+    with open(f"{os.environ['OUT']}{os.environ['RANK']}", "a") as file:
+        print(loss.item(), *drawn, file=file)
+dist.destroy_process_group()
+"""
+
+
+def test_a_program_with_state_in_modules_gives_what_processes_give(tmp_path: Path) -> None:
+    (tmp_path / "state.py").write_text(STATE)
+    (tmp_path / "program.py").write_text(TRAINING)
+    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "4")
+    ours = ("polyrank.cli", "run", "--world", "threads", "--ranks", "4")
+    for name, command in (("real", torchrun), ("ours", ours)):
+        done = subprocess.run(
+            [sys.executable, "-m", *command, "program.py"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            cwd=tmp_path,
+            env={**os.environ, "OUT": name, "OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stderr
+    for rank in range(4):
+        real = (tmp_path / f"real{rank}").read_text()
+        assert len(real.splitlines()) == 4
+        assert (tmp_path / f"ours{rank}").read_text() == real

@@ -183,6 +183,11 @@ def test_there_must_be_such_a_schedule() -> None:
         polyrank.run_ranks(lambda: None, 1, schedule="fair")
 
 
+def test_own_modules_are_a_list() -> None:
+    with pytest.raises(polyrank.UsageError, match="must be a list of packages' names"):
+        polyrank.run_ranks(dist.get_rank, 2, own_modules="json")
+
+
 def test_programs_that_ask_for_another_world() -> None:
     with pytest.raises(RanksFailedError, match="asks for a world of 3 ranks, but 2 run"):
         polyrank.run_ranks(lambda: dist.init_process_group("gloo", world_size=3, rank=0), 2)
