@@ -29,6 +29,8 @@ _SHARED = frozenset(
     {*sys.stdlib_module_names, "functorch", "polyrank", "polyrank_pytest", "torch", "torchgen"}
 )
 _BOOTSTRAP = sys.modules["_frozen_importlib"]
+# Modules that Cython's extensions make, for what they have in common.
+_CYTHON = ("_cython_", "cython_runtime")
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
@@ -153,7 +155,9 @@ class OwnModules:
         if package not in self._is_own_package:
             module = sys.modules.get(package)
             self._is_own_package[package] = self._others and not (
-                _is_extension(module) or _is_compiled_installation(module)
+                _is_extension(module)
+                or _is_compiled_installation(module)
+                or package.startswith(_CYTHON)
             )
         return self._is_own_package[package]
 
