@@ -110,11 +110,19 @@ def test_the_cause_comes_first(tmp_path: Path) -> None:
 def test_modules_run_too(tmp_path: Path) -> None:
     package = tmp_path / "trainer"
     package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "__main__.py").write_text("import os\nprint(__package__, os.environ['RANK'])\n")
-    done = run(tmp_path, "-m", "trainer", ranks=2)
-    assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.splitlines()) == ["[rank0]: trainer 0", "[rank1]: trainer 1"]
+    (package / "__init__.py").write_text("from . import state\n")
+    (package / "state.py").write_text("RANKS = []\n")
+    (package / "__main__.py").write_text(
+        "import os\nimport torch.distributed as dist\nfrom trainer.state import RANKS\n"
+        "RANKS.append(os.environ['RANK'])\n"
+        "dist.init_process_group()\ndist.barrier()\n"
+        "print(__package__, *RANKS)\n"
+    )
+    (package / "late.py").write_text("from . import __main__\n")
+    for module in ("trainer", "trainer.late"):
+        done = run(tmp_path, "-m", module, ranks=2)
+        assert done.returncode == 0, done.stderr
+        assert sorted(done.stdout.splitlines()) == ["[rank0]: trainer 0", "[rank1]: trainer 1"]
 
 
 def test_there_must_be_such_a_module(tmp_path: Path) -> None:
