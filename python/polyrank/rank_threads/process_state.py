@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch.distributed.tensor import _random as dtensor_random
 
 from polyrank.rank_threads.random_streams import RandomStream
 
@@ -108,6 +107,22 @@ class _DefaultDtype:
             torch.set_default_dtype(kept)
 
 
+class _DTensorTracker:
+    """What DTensor draws random numbers with; in a module that a program may never import."""
+
+    _MODULE = "torch.distributed.tensor._random"
+
+    def start(self, rank: int) -> Any:
+        return None
+
+    def keep(self) -> Any:
+        return getattr(sys.modules.get(self._MODULE), "_rng_tracker", None)
+
+    def put(self, kept: Any) -> None:
+        if (module := sys.modules.get(self._MODULE)) is not None:
+            vars(module)["_rng_tracker"] = kept
+
+
 def state_pieces(streams: Sequence[RandomStream]) -> list[StatePiece]:
     """What each rank has of its own in every run, these random streams among it."""
     root = logging.getLogger()
@@ -125,12 +140,11 @@ def state_pieces(streams: Sequence[RandomStream]) -> list[StatePiece]:
         # Loggers of modules that ranks share are shared too, below each rank's own root.
         _Attribute(root.manager, "loggerDict", _copy),
         _Attribute(root.manager, "_disable"),
-        _Attribute(dtensor_random, "_rng_tracker"),
     ]
     attributes += [
         _Attribute(stream.module, stream.name, _made_for_rank(stream)) for stream in streams
     ]
-    return [_Attributes(attributes), _EnabledLogging(), _DefaultDtype()]
+    return [_Attributes(attributes), _EnabledLogging(), _DefaultDtype(), _DTensorTracker()]
 
 
 class ProcessState:
