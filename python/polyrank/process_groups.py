@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.distributed import device_mesh, distributed_c10d
 
 from polyrank import _C
+from polyrank.debug_level import unwrapped_groups
 from polyrank.errors import DivergenceError
 
 __all__ = [
@@ -84,7 +85,10 @@ def _wrap_helper(original: Callable[..., Any], families: _Families) -> Callable[
         **kwargs: Any,
     ) -> Any:
         if not global_ranks_in_group:  # the default group: a new start
-            group, store = original(group_size, group_rank, global_ranks_in_group, *args, **kwargs)
+            with unwrapped_groups():
+                group, store = original(
+                    group_size, group_rank, global_ranks_in_group, *args, **kwargs
+                )
             _C.clear_process_groups()
             _C.register_process_group(
                 group.group_name, list(range(group_size)), group_size, "world"
@@ -92,9 +96,10 @@ def _wrap_helper(original: Callable[..., Any], families: _Families) -> Callable[
             return group, store
         members = list(global_ranks_in_group)
         # A group that rank 0 is not in would not be made. This process is its other members too.
-        group, store = original(
-            group_size, group_rank or 0, _EveryRankIsMember(members), *args, **kwargs
-        )
+        with unwrapped_groups():
+            group, store = original(
+                group_size, group_rank or 0, _EveryRankIsMember(members), *args, **kwargs
+            )
         description = group.group_desc
         label = "" if description == "undefined" else description
         _C.register_process_group(group.group_name, members, dist.get_world_size(), label)

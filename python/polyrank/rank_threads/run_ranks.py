@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 
 from polyrank import _C
+from polyrank.debug_level import unwrapped_groups
 from polyrank.errors import Error, UsageError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_threads.output import output_in_files, prefixed_output
@@ -257,7 +258,7 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
         )
         for rank in range(run.world_size)
     ]
-    with globals_by_thread(), ExitStack() as stack:
+    with globals_by_thread(), unwrapped_groups(), ExitStack() as stack:
         if run.modules is not None:
             stack.enter_context(run.modules.watching())
         for stream in run.streams:
