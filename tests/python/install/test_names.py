@@ -73,10 +73,7 @@ def test_functions_have_the_parameters_of_pytorchs(
 
 
 # Of PyTorch's own bookkeeping, which nothing outside of its module can use.
-INTERNAL = {
-    "LocalTensor": {"__slots__"},
-    "LocalTensorMode": {"_patch_random_functions", "_unpatch_random_functions"},
-}
+INTERNAL = {"LocalTensor": {"__slots__"}}
 
 
 @pytest.mark.parametrize(

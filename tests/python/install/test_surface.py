@@ -92,6 +92,16 @@ def test_device_mesh_can_be_unpatched(mode: polyrank.LocalTensorMode) -> None:
     assert mesh.get_coordinate()[1].node._local_ints == {0: 0, 1: 1, 2: 0, 3: 1}
 
 
+def test_random_functions_can_be_unpatched(mode: polyrank.LocalTensorMode) -> None:
+    torch.manual_seed(3)
+    mode._unpatch_random_functions()
+    torch.manual_seed(5)  # of the process alone
+    mode._patch_random_functions()
+    assert torch.initial_seed() == 3
+    torch.manual_seed(torch.SymInt(_local_tensor.LocalIntNode({r: r for r in range(4)})))
+    assert torch.initial_seed().node._local_ints == {r: r for r in range(4)}
+
+
 def test_local_device_mesh_answers_in_a_mode_only() -> None:
     mesh = init_device_mesh("cpu", (4,))
     ours = _local_tensor._LocalDeviceMesh
