@@ -22,24 +22,25 @@ void expect_cost(Kind kind, Algorithm algorithm, std::int64_t group_size, std::i
 
 TEST(CostModel, OfEightRanksAndAKilobyte) {
   constexpr std::int64_t kPayload = 1024;
+  constexpr std::int64_t kPart = kPayload / 8;  // of each rank
   const auto of_eight = [](Kind kind, Algorithm algorithm, CollectiveCost expected) {
     expect_cost(kind, algorithm, 8, kPayload, expected);
   };
-  of_eight(Kind::kAllReduce, Algorithm::kRing, {14, 2 * 7 * 128});
-  of_eight(Kind::kAllReduce, Algorithm::kTree, {6, 3 * 1024});
-  of_eight(Kind::kAllReduce, Algorithm::kHalvingDoubling, {6, 2 * (512 + 256 + 128)});
-  of_eight(Kind::kAllReduce, Algorithm::kDirect, {1, 7 * 1024});
-  of_eight(Kind::kAllGather, Algorithm::kRing, {7, 7 * 128});
-  of_eight(Kind::kAllGather, Algorithm::kHalvingDoubling, {3, 128 + 256 + 512});
-  of_eight(Kind::kReduceScatter, Algorithm::kHalvingDoubling, {3, 512 + 256 + 128});
-  of_eight(Kind::kBroadcast, Algorithm::kTree, {3, 3 * 1024});
-  of_eight(Kind::kBroadcast, Algorithm::kDirect, {1, 7 * 1024});
-  of_eight(Kind::kReduce, Algorithm::kTree, {3, 1024});
-  of_eight(Kind::kGather, Algorithm::kTree, {3, 512});
-  of_eight(Kind::kGather, Algorithm::kDirect, {1, 128});
-  of_eight(Kind::kScatter, Algorithm::kTree, {3, 512 + 256 + 128});
-  of_eight(Kind::kAllToAll, Algorithm::kDirect, {7, 7 * 128});
-  of_eight(Kind::kSend, Algorithm::kDirect, {1, 1024});
+  of_eight(Kind::kAllReduce, Algorithm::kRing, {14, 2 * 7 * kPart});
+  of_eight(Kind::kAllReduce, Algorithm::kTree, {6, 3 * kPayload});
+  of_eight(Kind::kAllReduce, Algorithm::kHalvingDoubling, {6, 2 * (4 + 2 + 1) * kPart});
+  of_eight(Kind::kAllReduce, Algorithm::kDirect, {1, 7 * kPayload});
+  of_eight(Kind::kAllGather, Algorithm::kRing, {7, 7 * kPart});
+  of_eight(Kind::kAllGather, Algorithm::kHalvingDoubling, {3, (1 + 2 + 4) * kPart});
+  of_eight(Kind::kReduceScatter, Algorithm::kHalvingDoubling, {3, (4 + 2 + 1) * kPart});
+  of_eight(Kind::kBroadcast, Algorithm::kTree, {3, 3 * kPayload});
+  of_eight(Kind::kBroadcast, Algorithm::kDirect, {1, 7 * kPayload});
+  of_eight(Kind::kReduce, Algorithm::kTree, {3, kPayload});
+  of_eight(Kind::kGather, Algorithm::kTree, {3, 4 * kPart});
+  of_eight(Kind::kGather, Algorithm::kDirect, {1, kPart});
+  of_eight(Kind::kScatter, Algorithm::kTree, {3, (4 + 2 + 1) * kPart});
+  of_eight(Kind::kAllToAll, Algorithm::kDirect, {7, 7 * kPart});
+  of_eight(Kind::kSend, Algorithm::kDirect, {1, kPayload});
   of_eight(Kind::kReceive, Algorithm::kDirect, {1, 0});
   of_eight(Kind::kBarrier, Algorithm::kDirect, {1, 0});
 }

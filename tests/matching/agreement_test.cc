@@ -10,6 +10,7 @@ namespace {
 
 std::string disagreement_of(const std::vector<Launch>& launches, std::int64_t group_size = -1) {
   std::vector<RankLaunch> by_rank;
+  by_rank.reserve(launches.size());
   for (std::size_t i = 0; i < launches.size(); ++i) {
     by_rank.push_back({static_cast<std::int64_t>(i), &launches[i]});
   }
@@ -65,7 +66,8 @@ TEST(AgreementTest, SidesAtDifferentLinesAreSeparateAndInOrderOfTheirLowestRank)
   const std::vector<Launch> launches = {all_reduce({4}, ReduceOp::kSum, "z.py:9"),
                                         all_reduce({4}, ReduceOp::kSum, "a.py:1"),
                                         all_reduce({4}, ReduceOp::kSum, "z.py:9")};
-  const std::vector<RankLaunch> by_rank = {{0, &launches[0]}, {1, &launches[1]}, {2, &launches[2]}};
+  const std::vector<RankLaunch> by_rank = {
+      {0, &launches.at(0)}, {1, &launches.at(1)}, {2, &launches.at(2)}};
   EXPECT_EQ(sides(by_rank),
             "  ranks 0,2: all_reduce(sum) float32[4]  z.py:9\n"
             "  rank 1: all_reduce(sum) float32[4]  a.py:1\n");

@@ -18,9 +18,11 @@
 
 namespace polyrank {
 
+enum class StepKind : std::uint8_t { kCollective, kSend, kReceive };
+
 // One blocking launch of a rank: a collective on a group, or a message.
 struct Step {
-  enum Kind : std::uint8_t { kCollective, kSend, kReceive } kind;
+  StepKind kind;
   std::int64_t group_or_peer;
 };
 using Program = std::vector<std::vector<Step>>;  // by rank
@@ -56,11 +58,11 @@ inline Position reference(const Program& program) {
       if (step == nullptr) {
         continue;
       }
-      if (step->kind == Step::kSend) {
+      if (step->kind == StepKind::kSend) {
         ++in_flight[{rank, step->group_or_peer}];
         pass(rank);
         moved = true;
-      } else if (step->kind == Step::kReceive) {
+      } else if (step->kind == StepKind::kReceive) {
         int& messages = in_flight[{step->group_or_peer, rank}];
         if (messages > 0) {
           --messages;
@@ -72,7 +74,7 @@ inline Position reference(const Program& program) {
         const auto members = members_of(group, world_size);
         const bool all_there = std::all_of(members.begin(), members.end(), [&](std::int64_t other) {
           const Step* theirs = next(other);
-          return theirs != nullptr && theirs->kind == Step::kCollective &&
+          return theirs != nullptr && theirs->kind == StepKind::kCollective &&
                  theirs->group_or_peer == group;
         });
         if (all_there) {
@@ -119,7 +121,7 @@ class Run {
     }
     const Step step = program_[index][position_[index]];
     const auto meeting = launch(rank, step);
-    if (step.kind == Step::kSend) {
+    if (step.kind == StepKind::kSend) {
       ++position_[index];
     } else {
       waits_for_[index] = meeting;
@@ -136,9 +138,9 @@ class Run {
  private:
   std::shared_ptr<Meeting> launch(std::int64_t rank, const Step& step) {
     switch (step.kind) {
-      case Step::kSend:
+      case StepKind::kSend:
         return board_.send(rank, step.group_or_peer, 0, groups_.front(), send_of(1), nullptr);
-      case Step::kReceive:
+      case StepKind::kReceive:
         return board_.receive(rank, step.group_or_peer, 0, groups_.front(), recv_of(1), nullptr);
       default:
         return board_.arrive(rank, groups_[static_cast<std::size_t>(step.group_or_peer)], barrier(),
@@ -235,13 +237,13 @@ inline std::vector<Step> steps_of(std::int64_t rank, std::int64_t world_size) {
   for (std::int64_t group = 0; group <= world_size; ++group) {
     const auto members = members_of(group, world_size);
     if (members.size() > 1 && std::count(members.begin(), members.end(), rank) == 1) {
-      steps.push_back({Step::kCollective, group});
+      steps.push_back({StepKind::kCollective, group});
     }
   }
   for (std::int64_t peer = 0; peer < world_size; ++peer) {
     if (peer != rank) {
-      steps.push_back({Step::kSend, peer});
-      steps.push_back({Step::kReceive, peer});
+      steps.push_back({StepKind::kSend, peer});
+      steps.push_back({StepKind::kReceive, peer});
     }
   }
   return steps;

@@ -135,7 +135,7 @@ TEST(MatchBoardTest, RefusesWhatARealGroupWouldRefuse) {
               board.join_group("low", {0, 2});
             }).find("was made with ranks 0-1 and is now made with 0,2"),
             std::string::npos);
-  EXPECT_NE(message_of<UsageError>([] { MatchBoard none(0); }).find("at least one rank"),
+  EXPECT_NE(message_of<UsageError>([] { const MatchBoard none(0); }).find("at least one rank"),
             std::string::npos);
 }
 
@@ -154,7 +154,7 @@ TEST(MatchBoardTest, AllProgramsOfTwoRanksAndThreeLaunchesEnd) {
   }
   const auto mirrored = [](std::vector<Step> steps) {
     for (Step& step : steps) {
-      step.group_or_peer = step.kind == Step::kCollective ? step.group_or_peer : 0;
+      step.group_or_peer = step.kind == StepKind::kCollective ? step.group_or_peer : 0;
     }
     return steps;
   };
@@ -181,15 +181,17 @@ TEST(MatchBoardTest, DrawnProgramsOfThreeRanksAndFourLaunchesEndAlike) {
 
 TEST(MatchBoardTest, CorrectProgramsOfThreeRanksEndInEveryOrder) {
   // A pipeline: 0 sends to 1, 1 to 2, then all meet; and a ring in which one rank receives first.
-  const Step all{Step::kCollective, 0};
-  check_all_interleavings({{{Step::kSend, 1}, all, {Step::kSend, 1}, all},
-                           {{Step::kReceive, 0}, {Step::kSend, 2}, all, {Step::kReceive, 0}, all},
-                           {{Step::kReceive, 1}, all, all}});
+  const Step all{StepKind::kCollective, 0};
+  check_all_interleavings(
+      {{{StepKind::kSend, 1}, all, {StepKind::kSend, 1}, all},
+       {{StepKind::kReceive, 0}, {StepKind::kSend, 2}, all, {StepKind::kReceive, 0}, all},
+       {{StepKind::kReceive, 1}, all, all}});
   const Position all_passed = {4, 5, 3};
-  EXPECT_EQ(reference({{{Step::kSend, 1}, all, {Step::kSend, 1}, all},
-                       {{Step::kReceive, 0}, {Step::kSend, 2}, all, {Step::kReceive, 0}, all},
-                       {{Step::kReceive, 1}, all, all}}),
-            all_passed);
+  EXPECT_EQ(
+      reference({{{StepKind::kSend, 1}, all, {StepKind::kSend, 1}, all},
+                 {{StepKind::kReceive, 0}, {StepKind::kSend, 2}, all, {StepKind::kReceive, 0}, all},
+                 {{StepKind::kReceive, 1}, all, all}}),
+      all_passed);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/matching/standstill.h>
 
+#include <numeric>
 #include <string>
 
 namespace polyrank {
@@ -112,11 +113,8 @@ TEST(StandstillTest, AMessageMustFitItsBuffer) {
 TEST(StandstillTest, LinesAreLimitedInLargeWorlds) {
   constexpr std::int64_t kRanks = 40;
   MatchBoard board(kRanks);
-  std::vector<std::int64_t> all;
-  all.reserve(kRanks);
-  for (std::int64_t rank = 0; rank < kRanks; ++rank) {
-    all.push_back(rank);
-  }
+  std::vector<std::int64_t> all(kRanks);
+  std::iota(all.begin(), all.end(), std::int64_t{0});
   const auto world = board.join_group("world", all);
   for (const std::int64_t rank : all) {
     board.set_waiting(rank,

@@ -60,6 +60,7 @@ TEST(CollectiveRecord, CountsLaunchesOfAllThreads) {
   const auto trace = std::make_shared<CollectiveTrace>();
   record.start(trace);
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&] {
       for (int j = 0; j < kLaunches; ++j) {
@@ -122,10 +123,10 @@ TEST(CollectiveRecord, KeepsTheFirstWaitAndSequencesOfTheWorld) {
   own.sequence = 41;
   const LaunchId id = record.launch(std::move(own));
   record.waited(id);
-  const std::int64_t first_wait = trace->launches()[0].wait->time_ns;
+  const std::int64_t first_wait = trace->launches()[0].wait.value().time_ns;
   record.waited(id);
   EXPECT_EQ(trace->launches()[0].launch.sequence, 41);
-  EXPECT_EQ(trace->launches()[0].wait->time_ns, first_wait);
+  EXPECT_EQ(trace->launches()[0].wait.value().time_ns, first_wait);
   record.restart_sequences();
   record.launch(launch(CollectiveKind::kSend, 1));
   EXPECT_EQ(trace->launches()[1].launch.sequence, 0);

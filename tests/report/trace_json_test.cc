@@ -7,7 +7,6 @@ namespace polyrank {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 using ::testing::StartsWith;
 
 TEST(TraceJson, OfNoLaunch) {

@@ -20,8 +20,8 @@ using ::testing::ThrowsMessage;
 
 class CollectiveOpTest : public ::testing::Test {
  protected:
-  CollectiveOpTest() { c10d::register_process_group("fake_collectives", group_); }
-  ~CollectiveOpTest() override { c10d::unregister_process_group("fake_collectives"); }
+  void SetUp() override { c10d::register_process_group("fake_collectives", group_); }
+  void TearDown() override { c10d::unregister_process_group("fake_collectives"); }
 
   c10::intrusive_ptr<c10d::ProcessGroup> group_ = c10::make_intrusive<c10d::ProcessGroup>(
       c10::make_intrusive<c10d::HashStore>(), /*rank=*/0, /*size=*/4);
@@ -41,11 +41,11 @@ TEST_F(CollectiveOpTest, TellsGroupAndSizes) {
 TEST_F(CollectiveOpTest, ReadsTheStackOfAKernel) {
   const auto op =
       c10::Dispatcher::singleton().findSchemaOrThrow("_c10d_functional::all_reduce", "");
-  torch::jit::Stack stack{7, view_, "sum", "fake_collectives"};  // on top of what was there
+  const torch::jit::Stack stack{7, view_, "sum", "fake_collectives"};  // on top of what was there
   const auto arguments = torch::jit::last(stack, op.schema().arguments().size());
   const std::string& name = op.operator_name().name;
   EXPECT_EQ(CollectiveOp::get_process_group(name, arguments), group_);
-  torch::jit::Stack results{at::zeros({4})};
+  const torch::jit::Stack results{at::zeros({4})};
   EXPECT_EQ(CollectiveOp::get_comm_tensor_size(name, arguments, results), 64);
 }
 

@@ -33,7 +33,7 @@ Tensors of_equal_members(const CollectiveCall& call, const Tensors& inputs, std:
     members.members.push_back(static_cast<std::int64_t>(member));
   }
   for (const at::Tensor& input : inputs) {
-    members.tensors.push_back(Tensors(group_size, input));
+    members.tensors.emplace_back(group_size, input);
   }
   Tensors got;
   const MemberOutputs outputs = exchange(call, members);

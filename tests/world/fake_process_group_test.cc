@@ -24,7 +24,7 @@ constexpr int kSize = 3;
 
 c10::intrusive_ptr<FakeProcessGroup> group_of(int rank, int size,
                                               FakeValues values = FakeValues::kMirror) {
-  auto options = c10::make_intrusive<FakeOptions>();
+  const auto options = c10::make_intrusive<FakeOptions>();
   options->values = values;
   return FakeProcessGroup::create(rank, size, options);
 }
@@ -112,7 +112,7 @@ TEST(FakeProcessGroup, AfterShutdownLaunchesAreErrors) {
 }
 
 TEST(FakeProcessGroup, ChecksCanBeTurnedOff) {
-  auto options = c10::make_intrusive<FakeOptions>();
+  const auto options = c10::make_intrusive<FakeOptions>();
   options->checks = false;
   at::Tensor output = at::full({3}, 77.0F);
   at::Tensor input = at::ones({2});

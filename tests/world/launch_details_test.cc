@@ -31,8 +31,8 @@ TEST(TensorRuns, OfAViewHoldWhatTheViewHolds) {
 
 class TracedWorldTest : public ::testing::Test {
  protected:
-  TracedWorldTest() { collective_record().start(trace_); }
-  ~TracedWorldTest() override { collective_record().stop(trace_); }
+  void SetUp() override { collective_record().start(trace_); }
+  void TearDown() override { collective_record().stop(trace_); }
 
   LockstepWorld world_{4};
   std::shared_ptr<CollectiveTrace> trace_ = std::make_shared<CollectiveTrace>();

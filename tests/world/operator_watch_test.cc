@@ -10,7 +10,7 @@ namespace polyrank {
 namespace {
 
 TEST(OperatorWatch, LeavesWhatAWorldRecordsToTheWorld) {
-  at::Tensor x = local_tensor({{1}, {2}});
+  const at::Tensor x = local_tensor({{1}, {2}});
   const LockstepWorld world(2);
   const auto trace = std::make_shared<CollectiveTrace>();
   {

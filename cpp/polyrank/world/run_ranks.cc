@@ -73,7 +73,7 @@ c10::intrusive_ptr<ThreadsBackend> RankContext::new_group(
 }
 
 void run_ranks(std::int64_t world_size, const std::function<void(RankContext&)>& program,
-               TurnOptions options) {
+               const TurnOptions& options) {
   const auto turns = std::make_shared<RankTurns>(world_size, options);
   std::vector<std::shared_ptr<RankThread>> ranks;
   for (std::int64_t rank = 0; rank < world_size; ++rank) {

@@ -37,6 +37,6 @@ class POLYRANK_API RankContext {
 // Throws: what the first rank to fail threw; UsageError if world_size < 1.
 POLYRANK_API void run_ranks(std::int64_t world_size,
                             const std::function<void(RankContext&)>& program,
-                            TurnOptions options = {});
+                            const TurnOptions& options = {});
 
 }  // namespace polyrank
