@@ -1,4 +1,4 @@
-"""Programs of 4 ranks that hang, disagree or die, each a small form of what people reported.
+"""Programs of 4 ranks that hang, disagree or die, most of them small forms of what people reported.
 
     polyrank run --world threads --ranks 4 examples/broken_programs.py another_numel
     torchrun --nproc-per-node 4 examples/broken_programs.py another_numel
@@ -18,15 +18,15 @@ from torch import nn
 ODD = 3
 
 Program = Callable[[], None]
-# By name: the program, and where it comes from.
+# By name: the program, and the issue that it is a small form of, if there is one.
 PROGRAMS: dict[str, tuple[Program, str]] = {}
 
 
-def reported_in(source: str) -> Callable[[Program], Program]:
-    """Add a program to the table, with the public issue that it is a small form of."""
+def broken(reported_in: str = "") -> Callable[[Program], Program]:
+    """Add a program to the table, with the public issue that it is a small form of, if it is."""
 
     def add(program: Program) -> Program:
-        PROGRAMS[program.__name__] = program, source
+        PROGRAMS[program.__name__] = program, reported_in
         return program
 
     return add
@@ -39,7 +39,7 @@ def is_odd() -> bool:
 # --- Ranks launch different things ----------------------------------------------------------------
 
 
-@reported_in("NVIDIA/nccl#296")
+@broken("NVIDIA/nccl#296")
 def another_collective() -> None:
     x = torch.ones(4)
     if is_odd():
@@ -48,32 +48,32 @@ def another_collective() -> None:
         dist.all_reduce(x)
 
 
-@reported_in("NVIDIA/nccl#1394")
+@broken("NVIDIA/nccl#1394")
 def another_numel() -> None:
     dist.all_reduce(torch.ones(5 if is_odd() else 4))
 
 
-@reported_in("NVIDIA/nccl#1417")
+@broken("NVIDIA/nccl#1417")
 def another_shape() -> None:
     dist.all_reduce(torch.ones(2, 2) if is_odd() else torch.ones(4))
 
 
-@reported_in("pytorch/pytorch#79901")
+@broken("pytorch/pytorch#79901")
 def another_dtype() -> None:
     dist.all_reduce(torch.ones(4, dtype=torch.float64 if is_odd() else torch.float32))
 
 
-@reported_in("pytorch/pytorch#22071")
+@broken()
 def another_reduce_op() -> None:
     dist.all_reduce(torch.ones(4), op=dist.ReduceOp.MAX if is_odd() else dist.ReduceOp.SUM)
 
 
-@reported_in("EchoseChen/SPA-VL-RLHF#2")
+@broken()
 def another_root() -> None:
     dist.broadcast(torch.ones(4), src=1 if is_odd() else 0)
 
 
-@reported_in("horovod/horovod#2640")
+@broken("horovod/horovod#2640")
 def gradients_in_another_order() -> None:
     gradients = [torch.ones(4), torch.ones(6)]
     order = reversed(gradients) if is_odd() else gradients
@@ -81,14 +81,14 @@ def gradients_in_another_order() -> None:
         work.wait()
 
 
-@reported_in("Megatron-LM#3025")
+@broken("NVIDIA/Megatron-LM#3025")
 def pieces_of_another_size() -> None:
     sent = [2, 1, 1, 1] if is_odd() else [1, 1, 1, 1]
     x = torch.ones(sum(sent))
     dist.all_to_all_single(torch.empty(4), x, [1, 1, 1, 1], sent)
 
 
-@reported_in("pytorch/pytorch#75755")
+@broken()
 def an_object_list_of_another_length() -> None:
     dist.broadcast_object_list([None] if is_odd() else ["a", "b"], src=0)
 
@@ -96,14 +96,14 @@ def an_object_list_of_another_length() -> None:
 # --- A rank does not come -------------------------------------------------------------------------
 
 
-@reported_in("Lightning-AI/pytorch-lightning#19106")
+@broken("Lightning-AI/pytorch-lightning#19106")
 def a_call_left_out() -> None:
     if not is_odd():
         dist.all_reduce(torch.ones(4))
     dist.barrier()
 
 
-@reported_in("Lightning-AI/pytorch-lightning#19680")
+@broken("Lightning-AI/pytorch-lightning#19680")
 def a_metric_on_rank_0_only() -> None:
     for step in range(2):
         loss = torch.ones(1)
@@ -112,20 +112,20 @@ def a_metric_on_rank_0_only() -> None:
             dist.all_gather([torch.empty(1) for _ in range(4)], loss)
 
 
-@reported_in("pytorch/pytorch#33148")
+@broken("pytorch/pytorch#33148")
 def fewer_batches() -> None:
     for _ in range(2 if is_odd() else 3):
         dist.all_reduce(torch.ones(4))
 
 
-@reported_in("pytorch/pytorch#38174")
+@broken("pytorch/pytorch#38174")
 def fewer_batches_with_ddp() -> None:
     model = nn.parallel.DistributedDataParallel(nn.Linear(2, 1))
     for _ in range(1 if is_odd() else 2):
         model(torch.ones(3, 2)).sum().backward()
 
 
-@reported_in("pytorch/ignite#664")
+@broken("pytorch/ignite#664")
 def early_stopping_by_the_own_loss() -> None:
     for epoch in range(3):
         loss = torch.tensor(float(dist.get_rank() + epoch))
@@ -134,7 +134,7 @@ def early_stopping_by_the_own_loss() -> None:
             break
 
 
-@reported_in("KempnerInstitute/KempnerForge#49")
+@broken("KempnerInstitute/KempnerForge#49")
 def a_checkpoint_that_some_ranks_see() -> None:
     sees_it = not is_odd()  # os.path.exists() on a network file system
     if sees_it:
@@ -142,7 +142,7 @@ def a_checkpoint_that_some_ranks_see() -> None:
     dist.barrier()
 
 
-@reported_in("VeOmni#1164")
+@broken("ByteDance-Seed/VeOmni#1164")
 def a_barrier_in_finally() -> None:
     try:
         if is_odd():
@@ -152,14 +152,14 @@ def a_barrier_in_finally() -> None:
         dist.barrier()
 
 
-@reported_in("pytorch/pytorch#27757")
+@broken()
 def a_rank_that_raises() -> None:
     if is_odd():
         raise ValueError("bad sample")
     dist.all_reduce(torch.ones(4))
 
 
-@reported_in("lifeiteng/vall-e#93")
+@broken("lifeiteng/vall-e#93")
 def one_rank_validates_while_others_train() -> None:
     if is_odd():
         dist.all_reduce(torch.zeros(1))  # the validation's loss
@@ -167,7 +167,7 @@ def one_rank_validates_while_others_train() -> None:
         dist.all_reduce(torch.ones(4))
 
 
-@reported_in("pytorch/pytorch#128949")
+@broken("pytorch/pytorch#128949")
 def a_layer_that_one_rank_skips() -> None:
     first, second = nn.Linear(2, 2), nn.Linear(2, 2)
     model = nn.ModuleList([first, second])
@@ -178,7 +178,7 @@ def a_layer_that_one_rank_skips() -> None:
             dist.all_reduce(parameter.grad)
 
 
-@reported_in("meta-pytorch/torchtitan#1035")
+@broken()
 def full_tensor_on_rank_0_only() -> None:
     from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
 
@@ -192,14 +192,14 @@ def full_tensor_on_rank_0_only() -> None:
 # --- Groups ---------------------------------------------------------------------------------------
 
 
-@reported_in("meta-pytorch/torchrec#4149")
+@broken("meta-pytorch/torchrec#4149")
 def groups_in_another_order() -> None:
     groups = [dist.new_group([0, 1, 2, 3]) for _ in range(2)]
     for group in reversed(groups) if is_odd() else groups:
         dist.all_reduce(torch.ones(4), group=group)
 
 
-@reported_in("pytorch/pytorch#25390")
+@broken("pytorch/pytorch#25390")
 def a_group_made_by_its_members_only() -> None:
     if not is_odd():
         dist.new_group([0, 1, 2])
@@ -207,13 +207,13 @@ def a_group_made_by_its_members_only() -> None:
     dist.all_reduce(torch.ones(4), group=everyone)
 
 
-@reported_in("pytorch/pytorch#130102")
+@broken("pytorch/pytorch#130102")
 def each_pair_makes_its_own_group() -> None:
     ranks = [0, 3] if dist.get_rank() in (0, 3) else [1, 2]
     dist.barrier(group=dist.new_group(ranks))
 
 
-@reported_in("pytorch/pytorch#75755")
+@broken("pytorch/pytorch#75755")
 def a_group_of_others() -> None:
     group = dist.new_group([0, 1, 2])
     x = torch.ones(4)
@@ -222,7 +222,7 @@ def a_group_of_others() -> None:
         dist.all_reduce(x)
 
 
-@reported_in("pytorch/pytorch#109401")
+@broken()
 def a_collective_amid_messages() -> None:
     if dist.get_rank() == 0:
         dist.all_reduce(torch.ones(4))
@@ -236,14 +236,14 @@ def a_collective_amid_messages() -> None:
 # --- Messages -------------------------------------------------------------------------------------
 
 
-@reported_in("NVIDIA/nccl#479")
+@broken("NVIDIA/nccl#479")
 def everyone_receives_first() -> None:
     rank, size = dist.get_rank(), dist.get_world_size()
     dist.recv(torch.empty(1), src=(rank - 1) % size)
     dist.send(torch.ones(1), dst=(rank + 1) % size)
 
 
-@reported_in("pytorch/PiPPy#969")
+@broken("pytorch/PiPPy#969")
 def stages_that_wait_for_a_skip_connection() -> None:
     rank = dist.get_rank()
     sent_before = {2: 0, 3: 1}  # the skip connection comes from two stages before
@@ -261,7 +261,7 @@ def stages_that_wait_for_a_skip_connection() -> None:
         dist.send(torch.ones(1), dst=rank + 2)
 
 
-@reported_in("pytorch/pytorch#172668")
+@broken()
 def a_message_of_another_size() -> None:
     if dist.get_rank() == 0:
         dist.send(torch.ones(5), dst=ODD)
@@ -269,7 +269,7 @@ def a_message_of_another_size() -> None:
         dist.recv(torch.empty(4), src=0)
 
 
-@reported_in("pytorch/pytorch#172668")
+@broken()
 def a_message_of_another_dtype() -> None:
     if dist.get_rank() == 0:
         dist.send(torch.ones(4, dtype=torch.int32), dst=ODD)
@@ -277,7 +277,7 @@ def a_message_of_another_dtype() -> None:
         dist.recv(torch.empty(4), src=0)
 
 
-@reported_in("pytorch/pytorch#109401")
+@broken()
 def another_tag() -> None:
     if dist.get_rank() == 0:
         dist.send(torch.ones(1), dst=ODD, tag=1)
@@ -285,7 +285,7 @@ def another_tag() -> None:
         dist.recv(torch.empty(1), src=0, tag=2)
 
 
-@reported_in("pytorch/pytorch#109401")
+@broken()
 def a_message_from_nobody() -> None:
     if is_odd():
         dist.recv(torch.empty(1))  # from any rank
@@ -294,7 +294,7 @@ def a_message_from_nobody() -> None:
 # --- Besides collectives --------------------------------------------------------------------------
 
 
-@reported_in("pytorch/pytorch#132003")
+@broken()
 def a_key_that_nobody_sets() -> None:
     store = dist.distributed_c10d._get_default_store()
     if is_odd():

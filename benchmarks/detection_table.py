@@ -1,6 +1,6 @@
 """Runs examples/broken_programs.py on ranks that are threads and in gloo's processes, side by side.
 
-    python benchmarks/broken_programs.py            # writes docs/broken_programs.md
+    python benchmarks/detection_table.py            # writes docs/broken_programs.md
 
 For each program: what each says first, and after how long. Processes get a time-out of some seconds
 instead of the usual half an hour, without and with TORCH_DISTRIBUTED_DEBUG=DETAIL.
@@ -33,13 +33,14 @@ PATIENCE = 2.5  # time-outs after which a program that says nothing is called ha
 
 HEAD = """# Programs that hang or disagree
 
-What {count} broken programs of 4 ranks say first, and after how long. They are small forms of what
-people reported; each is in [examples/broken_programs.py](../examples/broken_programs.py), a script
-for both worlds, and each is a test (tests/python/threads/test_broken_programs.py). Processes had a
-time-out of {timeout:g} s, which is 30 min unless a program says otherwise: what takes {timeout:g} s here takes half an
-hour there. "DETAIL" is TORCH_DISTRIBUTED_DEBUG=DETAIL. Written by `python benchmarks/broken_programs.py`.
+What {count} broken programs of 4 ranks say first, and after how long. Where an issue is named, the
+program is a small form of what was reported there. All are in
+[examples/broken_programs.py](../examples/broken_programs.py), a script for both worlds, and each is a
+test (tests/python/threads/test_broken_programs.py). Processes had a time-out of {timeout:g} s, which is
+30 min unless a program says otherwise: what takes {timeout:g} s here takes half an hour there. "DETAIL" is
+TORCH_DISTRIBUTED_DEBUG=DETAIL. Written by `python benchmarks/detection_table.py`.
 
-| program, reported in | polyrank, ranks as threads | gloo's processes | with DETAIL |
+| program | polyrank, ranks as threads | gloo's processes | with DETAIL |
 |---|---|---|---|
 """
 
@@ -178,7 +179,9 @@ def main() -> None:
     for name in options.programs:  # after the forks, which want a process without threads
         outcomes = (run_in_threads(name), in_processes[name, "OFF"], in_processes[name, "DETAIL"])
         cells = (f"{time_of(outcome)}{shorten(str(outcome))}" for outcome in outcomes)
-        rows.append(f"| `{name}`, {PROGRAMS[name][1]} | {' | '.join(cells)} |\n")
+        issue = PROGRAMS[name][1]
+        title = f"`{name}`" + (f", {issue}" if issue else "")
+        rows.append(f"| {title} | {' | '.join(cells)} |\n")
         print(rows[-1], end="", flush=True)
     head = HEAD.format(count=len(options.programs), timeout=options.timeout)
     options.output.write_text(head + "".join(rows))
