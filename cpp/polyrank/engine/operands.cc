@@ -133,7 +133,7 @@ std::optional<Operands::Element> Operands::element_of(const OperatorInfo& info,
     const bool is_written = writes(info, argument);
     if (LocalTensorImpl* impl = LocalTensorImpl::from(tensor)) {
       element.impl = impl;
-      const bool may_merge = is_written && info.overwrites && impl->local_storage().can_replace() &&
+      const bool may_merge = info.is_overwritten[argument] && impl->local_storage().can_replace() &&
                              impl->local_storage().has_data() && impl->covers_storage();
       element.by_geometry = may_merge || (info.reads_geometry_only && argument == 0);
       note_ranks(impl->ranks());

@@ -46,10 +46,11 @@ bool is_undeclared_write(std::string_view op, std::string_view argument) {
 constexpr std::array<std::string_view, 3> kOverwriting = {"aten::copy_", "aten::fill_",
                                                           "aten::zero_"};
 
-// Change the metadata of what they write; the tag inplace_view names further ones.
-constexpr std::array<std::string_view, 6> kChangesMetadata = {
-    "aten::resize_",  "aten::resize_as_",      "aten::set_",
-    "aten::set_data", "aten::_resize_output_", "aten::as_strided_"};
+// Change the metadata of what they write; the tag inplace_view names further ones. (addbmm_ gives
+// what it writes the shape of the sum, where that is larger.)
+constexpr std::array<std::string_view, 7> kChangesMetadata = {
+    "aten::resize_",         "aten::resize_as_",  "aten::set_",   "aten::set_data",
+    "aten::_resize_output_", "aten::as_strided_", "aten::addbmm_"};
 
 bool contains(std::span<const std::string_view> names, std::string_view name) {
   return std::ranges::find(names, name) != names.end();
@@ -89,6 +90,7 @@ OperatorInfo::OperatorInfo(const c10::OperatorHandle& op)
     const bool written = (argument.alias_info() != nullptr && argument.alias_info()->isWrite()) ||
                          is_undeclared_write(name, argument.name());
     is_written.push_back(written);
+    is_overwritten.push_back(argument.is_out() || (written && contains(kOverwriting, name)));
     writes_anything = writes_anything || written;
     has_out_argument = has_out_argument || argument.is_out();
     has_tensor_argument = has_tensor_argument || holds_tensor(argument.type());
@@ -102,7 +104,6 @@ OperatorInfo::OperatorInfo(const c10::OperatorHandle& op)
   is_random = op.hasTag(at::Tag::nondeterministic_seeded);
   changes_metadata =
       has_out_argument || op.hasTag(at::Tag::inplace_view) || contains(kChangesMetadata, name);
-  overwrites = has_out_argument || contains(kOverwriting, name);
   is_foreach = name.starts_with("aten::_foreach_") || name.starts_with("aten::_fused_");
   is_foreach = is_foreach && num_arguments > 0 && is_tensor_list(schema.arguments()[0].type());
   reads_geometry_only = name.ends_with("_like") || name.starts_with("aten::new_");

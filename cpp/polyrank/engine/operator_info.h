@@ -22,13 +22,15 @@ struct OperatorInfo {
   std::size_t num_arguments;
   std::size_t num_returns;
   std::vector<bool> is_written;  // per argument: whether the operator writes to it
+  // Per argument: whether the operator writes all of it and reads nothing of it. With `out=` that
+  // is so of the out arguments, but not of others it writes, like a batch norm's running mean.
+  std::vector<bool> is_overwritten;
   bool writes_anything = false;  // of is_written, or hidden_writes
   bool has_tensor_argument = false;
   bool returns_tensor = false;
   int generator_argument = -1;       // position, or -1
   bool is_random = false;            // draws from a generator, given or default
   bool changes_metadata = false;     // may change sizes, strides or storage of what it writes
-  bool overwrites = false;           // writes all of its written arguments and reads none of them
   bool reads_geometry_only = false;  // of its first argument: zeros_like, new_empty, …
   bool is_foreach = false;           // acts on each position of parallel lists by itself
   // A factory also where it is given a plain tensor, since what it makes is written to rank by

@@ -128,6 +128,14 @@ def test_out_that_is_overwritten_whole_takes_over_the_cohorts_of_the_operands() 
     assert num_cohorts(result) == 1
 
 
+def test_what_an_out_form_writes_beside_its_out_arguments_is_read() -> None:
+    def program(x: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> Any:
+        out = (torch.empty_like(x), torch.empty(3), torch.empty(3))
+        return torch.native_batch_norm(x, None, None, mean, variance, True, 0.1, 1e-5, out=out)
+
+    assert_as_alone(program, shared(4, 3), distinct(3), mixed(3))
+
+
 def test_operator_registered_after_a_mode_was_used() -> None:
     with polyrank.LocalTensorMode(2):
         torch.ones(2) + 1

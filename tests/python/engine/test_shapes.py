@@ -184,6 +184,18 @@ def test_repeat_interleave_and_bincount() -> None:
     assert_as_alone(lambda n: functional.one_hot(n, 10), counts)
 
 
+@pytest.mark.parametrize("make", [distinct, shared])
+def test_an_in_place_operator_that_resizes(make: Callable[..., Argument]) -> None:
+    def program(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        result = x.clone().addbmm_(first, second)
+        result.sum().backward()
+        return result
+
+    arguments = (make(1, requires_grad=True), make(2, 3, 4, seed=1), make(2, 4, 5, seed=2))
+    result = assert_as_alone(program, *arguments)
+    assert result.shape == (3, 5)
+
+
 def test_resize_by_rank() -> None:
     def program(x: Tensor, i: int) -> Any:
         view = x[0]
