@@ -193,10 +193,13 @@ void Operands::note_ranks(const RankSet& ranks) {
   }
 }
 
-bool Operands::has_python_cohorts() const {
-  return std::any_of(locals_.begin(), locals_.end(), [](const LocalOperand& operand) {
-    return operand.impl->has_python_cohorts();
-  });
+bool Operands::has_python_tensors() const {
+  return std::ranges::any_of(
+             locals_,
+             [](const LocalOperand& operand) { return operand.impl->has_python_cohorts(); }) ||
+         std::ranges::any_of(plain_, [](const at::Tensor& tensor) {
+           return tensor.key_set().has(c10::DispatchKey::Python);
+         });
 }
 
 const RankPartition& Operands::Element::partition() const {

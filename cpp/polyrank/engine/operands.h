@@ -52,8 +52,9 @@ class Operands {
   // Storages of the LocalTensors, and those given as arguments themselves.
   c10::ArrayRef<LocalStorage*> storages() const { return storages_; }
 
-  // Whether a LocalTensor's cohorts dispatch to Python themselves (FakeTensors).
-  bool has_python_cohorts() const;
+  // Whether a LocalTensor's cohorts, or a plain tensor, dispatch to Python themselves
+  // (FakeTensors).
+  bool has_python_tensors() const;
 
   // Plain tensors among the arguments, and whether the operator writes to one.
   c10::ArrayRef<at::Tensor> plain() const { return plain_; }

@@ -31,8 +31,8 @@ RandomStreams::RandomStreams(const OperatorInfo& info, LockstepMode* mode, const
     return;
   }
   c10::Device device = random_device(operands, arguments);
-  if (device.is_meta()) {
-    return;  // no values, no draws
+  if (device.is_meta() || operands.has_python_tensors()) {
+    return;  // no values, no draws; and some kernels that only give shapes take no generator
   }
   if (!device.has_index() && !device.is_cpu()) {
     device = at::globalContext().defaultGenerator(device).device();

@@ -101,8 +101,8 @@ Results call_cohorts(const c10::OperatorHandle& op, const OperatorInfo& info,
   const auto num_columns = static_cast<std::size_t>(num_cohorts);
   Results results(info.num_returns * num_columns);
   const BelowLockstepGuard below;
-  const bool has_python_cohorts = below.has_modes_below() || operands.has_python_cohorts();
-  const CohortKeysGuard keys(has_python_cohorts);
+  const bool runs_python = below.has_modes_below() || operands.has_python_tensors();
+  const CohortKeysGuard keys(runs_python);
 
   const auto call_one = [&](std::int32_t cohort, torch::jit::Stack* call) {
     call->clear();
@@ -116,7 +116,7 @@ Results call_cohorts(const c10::OperatorHandle& op, const OperatorInfo& info,
   };
   torch::jit::Stack call;
   call.reserve(std::max(info.num_arguments, info.num_returns));
-  if (num_cohorts == 1 || has_python_cohorts || random->uses_default_generator() ||
+  if (num_cohorts == 1 || runs_python || random->uses_default_generator() ||
       !may_use_cohort_threads()) {
     for (std::int32_t cohort = 0; cohort < num_cohorts; ++cohort) {
       call_one(cohort, &call);

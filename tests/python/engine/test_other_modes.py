@@ -154,6 +154,17 @@ def test_fake_mode_below() -> None:
     assert isinstance(x.grad.cohorts()[0].tensor, FakeTensor)
 
 
+@pytest.mark.parametrize("fake_is_inside", [False, True])
+def test_random_operators_on_fake_tensors_draw_nothing(fake_is_inside: bool) -> None:
+    fake = FakeTensorMode()
+    plain = fake.from_tensor(torch.empty(3))
+    lockstep = polyrank.LocalTensorMode(4)
+    with lockstep if fake_is_inside else fake, fake if fake_is_inside else lockstep:
+        for x in (torch.empty(3), plain):
+            x.cauchy_().exponential_().log_normal_().geometric_(0.5)
+            assert x.shape == (3,)
+
+
 def test_fake_mode_below_with_shapes_that_differ() -> None:
     with FakeTensorMode(), polyrank.LocalTensorMode(4):
         x = torch.ones(local_int((1, 2, 1, 2)), 3)
