@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polyrank
 import pytest
 import torch
 from oracle.as_alone import assert_as_alone, distinct, shared
 from oracle.known_gaps import GAPS, UNINITIALIZED
+from oracle.op_check import SampleCheck, ways
 from oracle.op_samples import clone_exactly, first_dtype, rank_samples
 from oracle.rank_by_rank import assert_each_rank, each_rank, local, local_int, tensor_difference
 from torch import Tensor
 from torch.testing._internal.common_methods_invocations import op_db
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DIFFERENT: dict[str, tuple[Tensor, Tensor]] = {
     "values": (torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0000002])),
@@ -99,6 +103,25 @@ def test_exact_clones(tensor: Tensor) -> None:
     if tensor.layout == torch.strided:
         assert copy.storage_offset() == tensor.storage_offset()
         assert copy.untyped_storage().data_ptr() != tensor.untyped_storage().data_ptr()
+
+
+def failures_of_sample(of_leaf: Callable[[Tensor], Tensor]) -> list[str]:
+    """What is found wrong with a program that is given the first leaf of a sample."""
+    op = next(op for op in op_db if op.name == "add")
+    sample = next(iter(rank_samples(op, torch.float32, 1)))
+    check = SampleCheck(lambda leaves: of_leaf(leaves[0]), sample, backward=False)
+    return [failure for way in ways(sample) if (failure := check.failure(way)) is not None]
+
+
+def test_memory_that_the_program_never_wrote_is_no_difference() -> None:
+    assert not failures_of_sample(torch.empty_like)
+
+
+def test_memory_that_only_ranks_together_never_wrote_is_a_difference() -> None:
+    def program(x: Tensor) -> Tensor:
+        return torch.empty_like(x) if isinstance(x, polyrank.LocalTensor) else torch.zeros_like(x)
+
+    assert "expected values" in failures_of_sample(program)[0]
 
 
 def test_samples_differ_between_ranks() -> None:
