@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import polyrank
@@ -14,6 +14,7 @@ from oracle.rank_by_rank import (
     local_int,
     num_cohorts,
 )
+from oracle.simulator import alone_in_simulator, alone_out_of_simulator
 from torch import Tensor
 from torch.testing._internal.common_utils import DeterministicGuard
 from torch.utils import _pytree as pytree
@@ -73,12 +74,18 @@ class Reference:
 
 
 class SampleCheck:
-    """Compares the results of one program on one sample, each way."""
+    """Compares the results of one program on one sample, each way.
 
-    def __init__(self, program: Program, sample: RankSample, *, backward: bool) -> None:
+    With `of_subclass`, the reference of a rank is what it computes as PyTorch's own LocalTensor.
+    """
+
+    def __init__(
+        self, program: Program, sample: RankSample, *, backward: bool, of_subclass: bool = False
+    ) -> None:
         self._program = program
         self._sample = sample
         self._backward = backward
+        self._of_subclass = of_subclass
         self._references: dict[tuple[tuple[int, ...], int], Reference] = {}
 
     def failure(self, way: Way) -> str | None:
@@ -92,7 +99,12 @@ class SampleCheck:
         if not only_values:
             return difference
         with DeterministicGuard(True, warn_only=True, fill_uninitialized_memory=True):
-            again = SampleCheck(self._program, self._sample, backward=self._backward)
+            again = SampleCheck(
+                self._program,
+                self._sample,
+                backward=self._backward,
+                of_subclass=self._of_subclass,
+            )
             return again._compare(way)[0]
 
     def _compare(self, way: Way) -> tuple[str | None, bool]:
@@ -139,11 +151,19 @@ class SampleCheck:
         if key not in self._references:
             torch.random.default_generator.manual_seed(SEED_OF_VARIANT[rng_variant])
             try:
-                reference = self._evaluate(self._sample.plain(variants), None, seed=sum(variants))
+                reference = self._evaluate_alone(variants)
             except Exception as error:  # noqa: BLE001 (whatever an operator raises)
                 reference = Reference(error=error)
             self._references[key] = reference
         return self._references[key]
+
+    def _evaluate_alone(self, variants: tuple[int, ...]) -> Reference:
+        leaves, seed = self._sample.plain(variants), sum(variants)
+        if not self._of_subclass:
+            return self._evaluate(leaves, None, seed)
+        reference = self._evaluate([alone_in_simulator(leaf) for leaf in leaves], None, seed)
+        parts = {field.name: getattr(reference, field.name) for field in fields(reference)}
+        return Reference(**pytree.tree_map(alone_out_of_simulator, parts))
 
     def _run_on_all_ranks(self, way: Way, expected: Mapping[int, Reference]) -> Reference:
         leaves = self._sample.local(way.variants_of_leaf)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from polyrank.lockstep import init_lockstep_group
+from torch import Tensor
 from torch.distributed._local_tensor import LocalIntNode, LocalTensor, LocalTensorMode
 from torch.utils import _pytree as pytree
 
@@ -46,3 +47,17 @@ def in_simulator_on_rank(tree: Any, rank: int) -> Any:
         return bool(leaf) if isinstance(leaf, torch.SymBool) else leaf
 
     return pytree.tree_map(leaf_on_rank, tree)
+
+
+def alone_in_simulator(leaf: Any) -> Any:
+    """A tensor as the simulator's LocalTensor of one rank; other values as they are."""
+    if not isinstance(leaf, Tensor):
+        return leaf
+    return LocalTensor({0: leaf.detach()}, requires_grad=leaf.requires_grad)
+
+
+def alone_out_of_simulator(leaf: Any) -> Any:
+    """What a result of `alone_in_simulator` is for its one rank, a leaf of autograd."""
+    if not isinstance(leaf, LocalTensor):
+        return leaf
+    return leaf._local_tensors[0].detach().requires_grad_(leaf.requires_grad)

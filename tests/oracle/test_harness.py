@@ -8,7 +8,7 @@ import polyrank
 import pytest
 import torch
 from oracle.as_alone import assert_as_alone, distinct, shared
-from oracle.known_gaps import GAPS, UNINITIALIZED
+from oracle.known_gaps import GAPS, OF_SUBCLASSES, UNINITIALIZED
 from oracle.op_check import SampleCheck, ways
 from oracle.op_samples import clone_exactly, first_dtype, rank_samples
 from oracle.rank_by_rank import assert_each_rank, each_rank, local, local_int, tensor_difference
@@ -141,6 +141,7 @@ def test_samples_differ_between_ranks() -> None:
 def test_gaps_name_operators_that_exist() -> None:
     names = {op.full_name for op in op_db}
     assert {gap.op for gap in GAPS} <= names
+    assert {op for _, op in OF_SUBCLASSES} <= names
     assert names >= UNINITIALIZED
     assert len({(gap.check, gap.op) for gap in GAPS}) == len(GAPS)
     assert all(gap.reason for gap in GAPS)
