@@ -31,7 +31,7 @@ PointToPoint message(const at::Tensor& tensor, std::vector<std::int64_t> peers,
 class MailboxTest : public ::testing::Test {
  protected:
   Mailbox box_;
-  BelowLockstepGuard below_;
+  BelowLockstepGuard below_{false};
   CohortKeysGuard keys_{false};
 };
 

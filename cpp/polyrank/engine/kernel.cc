@@ -78,7 +78,7 @@ class LocalKernel final : public c10::OperatorKernel {
         run_operator(op, info, mode, stack);
       }
     } else if (mode != nullptr) {
-      run_below(op, stack);
+      run_below(op, scan.has_fake, stack);
     } else {
       python_fallback().callBoxed(op, keys, stack);
     }

@@ -175,8 +175,8 @@ RankSet ranks_of(const at::Tensor& tensor) { return impl_of(tensor).ranks(); }
 
 at::Tensor reconcile(const at::Tensor& tensor) {
   const CohortTensors& own = impl_of(tensor).cohort_tensors();
-  const BelowLockstepGuard below;
-  const CohortKeysGuard keys(below.has_modes_below() || impl_of(tensor).has_python_cohorts());
+  const BelowLockstepGuard below(impl_of(tensor).has_python_cohorts());
+  const CohortKeysGuard keys(below.runs_python());
   const at::Tensor& first = own.tensors.front();
   for (std::size_t i = 1; i < own.tensors.size(); ++i) {
     const at::Tensor& other = own.tensors[i];

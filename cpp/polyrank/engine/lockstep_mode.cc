@@ -125,16 +125,14 @@ struct BelowLockstepGuard::SavedStack {
   TorchDispatchModeTLS modes;
 };
 
-BelowLockstepGuard::BelowLockstepGuard() : was_active_(below_lockstep) {
+BelowLockstepGuard::BelowLockstepGuard(bool has_python_tensors)
+    : was_active_(below_lockstep), runs_python_(has_python_tensors) {
   below_lockstep = true;
   std::int64_t length = TorchDispatchModeTLS::stack_len();
-  if (length == 0) {
-    return;
+  for (std::int64_t index = 0; index < length && !runs_python_; ++index) {
+    runs_python_ = python_mode_at(index) == nullptr;
   }
-  for (std::int64_t index = 0; index < length && !has_modes_below_; ++index) {
-    has_modes_below_ = python_mode_at(index) == nullptr;
-  }
-  if (!has_modes_below_) {
+  if (length == 0 || !runs_python_) {
     return;  // the caller excludes the Python key; no need to touch the stack
   }
   saved_ = std::make_unique<SavedStack>(SavedStack{TorchDispatchModeTLS::get_state()});

@@ -67,16 +67,16 @@ struct ModeStack {
 POLYRANK_API ModeStack current_modes();
 
 // Takes lockstep modes off the top of PyTorch's stack while operators of cohorts run, and keeps
-// those further down from acting. `has_modes_below()` tells whether other modes are left, which
-// must see the operators.
+// those further down from acting. `runs_python()` tells whether the operators must still reach the
+// Python key: other modes are left, or tensors among their arguments dispatch to Python themselves.
 class POLYRANK_API BelowLockstepGuard {
  public:
-  BelowLockstepGuard();
+  explicit BelowLockstepGuard(bool has_python_tensors);
   ~BelowLockstepGuard();
   BelowLockstepGuard(const BelowLockstepGuard&) = delete;
   BelowLockstepGuard& operator=(const BelowLockstepGuard&) = delete;
 
-  bool has_modes_below() const noexcept { return has_modes_below_; }
+  bool runs_python() const noexcept { return runs_python_; }
 
   // Whether this thread is inside such a guard: the tensors at hand are one cohort's.
   static bool is_active() noexcept;
@@ -85,7 +85,7 @@ class POLYRANK_API BelowLockstepGuard {
   struct SavedStack;
   std::unique_ptr<SavedStack> saved_;
   bool was_active_;
-  bool has_modes_below_ = false;
+  bool runs_python_;
 };
 
 // Runs the rest of the scope in lockstep over `world_size` ranks, without an interpreter.

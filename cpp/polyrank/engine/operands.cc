@@ -64,12 +64,14 @@ void scan_tensor(const at::Tensor& tensor, OperandScan* scan) {
   }
   if (LocalTensorImpl::from(tensor) != nullptr || wrapped_number(tensor)) {
     scan->has_local = true;
-  } else if (tensor.key_set().has(c10::DispatchKey::Python) &&
-             interpreter_hooks().handles_operators_itself != nullptr &&
+  } else if (!tensor.key_set().has(c10::DispatchKey::Python)) {
+    scan->has_plain = true;
+  } else if (interpreter_hooks().handles_operators_itself != nullptr &&
              interpreter_hooks().handles_operators_itself(tensor)) {
     scan->has_foreign = true;
   } else {
     scan->has_plain = true;
+    scan->has_fake = true;
   }
 }
 

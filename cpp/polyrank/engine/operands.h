@@ -21,6 +21,7 @@ namespace polyrank {
 struct OperandScan {
   bool has_local = false;    // a LocalTensor, or a number that differs between ranks
   bool has_plain = false;    // a plain tensor
+  bool has_fake = false;     // a plain tensor that is a FakeTensor
   bool has_foreign = false;  // a tensor that handles operators itself
 };
 OperandScan scan_operands(c10::ArrayRef<c10::IValue> arguments);

@@ -100,9 +100,8 @@ Results call_cohorts(const c10::OperatorHandle& op, const OperatorInfo& info,
                      const Operands& operands, std::int32_t num_cohorts, RandomStreams* random) {
   const auto num_columns = static_cast<std::size_t>(num_cohorts);
   Results results(info.num_returns * num_columns);
-  const BelowLockstepGuard below;
-  const bool runs_python = below.has_modes_below() || operands.has_python_tensors();
-  const CohortKeysGuard keys(runs_python);
+  const BelowLockstepGuard below(operands.has_python_tensors());
+  const CohortKeysGuard keys(below.runs_python());
 
   const auto call_one = [&](std::int32_t cohort, torch::jit::Stack* call) {
     call->clear();
@@ -116,7 +115,7 @@ Results call_cohorts(const c10::OperatorHandle& op, const OperatorInfo& info,
   };
   torch::jit::Stack call;
   call.reserve(std::max(info.num_arguments, info.num_returns));
-  if (num_cohorts == 1 || runs_python || random->uses_default_generator() ||
+  if (num_cohorts == 1 || below.runs_python() || random->uses_default_generator() ||
       !may_use_cohort_threads()) {
     for (std::int32_t cohort = 0; cohort < num_cohorts; ++cohort) {
       call_one(cohort, &call);
@@ -182,10 +181,10 @@ void reset_call_counts() noexcept {
   rank_calls.store(0, std::memory_order_relaxed);
 }
 
-void run_below(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-  const BelowLockstepGuard below;
+void run_below(const c10::OperatorHandle& op, bool has_python_tensors, torch::jit::Stack* stack) {
+  const BelowLockstepGuard below(has_python_tensors);
   const CohortKeysGuard keys(/*keep_python=*/true);
-  if (below.has_modes_below()) {
+  if (below.runs_python()) {
     op.callBoxed(stack);
     return;
   }

@@ -16,7 +16,7 @@ void run_operator(const c10::OperatorHandle& op, const OperatorInfo& info, Locks
                   torch::jit::Stack* stack);
 
 // Runs `op` below our modes on arguments that hold no LocalTensor.
-void run_below(const c10::OperatorHandle& op, torch::jit::Stack* stack);
+void run_below(const c10::OperatorHandle& op, bool has_python_tensors, torch::jit::Stack* stack);
 
 // Counts of the work done so far in this process: how many calls the cohorts took, and how many
 // one call per rank would have been.

@@ -59,7 +59,7 @@ void check_group(const CollectiveCall& call, const KnownGroup& group) {
   }
 }
 
-// Whether cohorts' tensors, or modes below ours, must see the operators of the cohorts.
+// Whether cohorts' tensors dispatch to Python themselves (FakeTensors).
 bool has_python_cohorts(const CollectiveCall& call) {
   for (const CollectiveUnit& unit : call.units) {
     for (const auto* tensors : {&unit.inputs, &unit.outputs}) {
@@ -102,8 +102,8 @@ Launched launch(const CollectiveCall& call, const KnownGroup& group) {
   const std::int64_t start = start_ns();
   LockstepLaunch lockstep(call, group);
   {
-    const BelowLockstepGuard below;
-    const CohortKeysGuard keys(has_python_cohorts(call) || below.has_modes_below());
+    const BelowLockstepGuard below(has_python_cohorts(call));
+    const CohortKeysGuard keys(below.runs_python());
     for (const CollectiveUnit& unit : call.units) {
       lockstep.run(unit);
     }
@@ -123,8 +123,8 @@ Launched exchange_messages(const CollectiveCall& call, const KnownGroup& group) 
                           .num_groups = group.family.num_groups(),
                           .cohorts = RankPartition::uniform(ranks_of_launch(call.tensors())),
                           .start_ns = start_ns()};
-  const BelowLockstepGuard below;
-  const CohortKeysGuard keys(has_python_cohorts(call) || below.has_modes_below());
+  const BelowLockstepGuard below(has_python_cohorts(call));
+  const CohortKeysGuard keys(below.runs_python());
   for (const bool sends : {true, false}) {
     for (std::size_t unit = 0; unit < call.units.size(); ++unit) {
       if (call.is_send[unit] != sends) {

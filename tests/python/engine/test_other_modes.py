@@ -183,6 +183,15 @@ def test_local_tensor_made_of_fake_tensors() -> None:
     assert isinstance(y.on_rank(1), FakeTensor)
 
 
+def test_fake_tensors_outside_of_their_mode() -> None:
+    plain = FakeTensorMode().from_tensor(torch.ones(2, 3))
+    x = polyrank.LocalTensor(dict.fromkeys(range(4), plain))
+    with polyrank.LocalTensorMode(4):
+        for y in (plain + 1, plain.normal_(), (x + 1).on_rank(1)):
+            assert isinstance(y, FakeTensor)
+            assert y.shape == (2, 3)
+
+
 def test_data_dependent_shape_of_a_fake_tensor_is_the_error_of_fake_tensors() -> None:
     with FakeTensorMode(), polyrank.LocalTensorMode(2):
         x = torch.ones(3)
