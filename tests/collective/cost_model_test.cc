@@ -26,19 +26,19 @@ TEST(CostModel, OfEightRanksAndAKilobyte) {
   const auto of_eight = [](Kind kind, Algorithm algorithm, CollectiveCost expected) {
     expect_cost(kind, algorithm, 8, kPayload, expected);
   };
-  of_eight(Kind::kAllReduce, Algorithm::kRing, {14, 2 * 7 * kPart});
+  of_eight(Kind::kAllReduce, Algorithm::kRing, {14, 14 * kPart});
   of_eight(Kind::kAllReduce, Algorithm::kTree, {6, 3 * kPayload});
-  of_eight(Kind::kAllReduce, Algorithm::kHalvingDoubling, {6, 2 * (4 + 2 + 1) * kPart});
+  of_eight(Kind::kAllReduce, Algorithm::kHalvingDoubling, {6, 14 * kPart});
   of_eight(Kind::kAllReduce, Algorithm::kDirect, {1, 7 * kPayload});
   of_eight(Kind::kAllGather, Algorithm::kRing, {7, 7 * kPart});
-  of_eight(Kind::kAllGather, Algorithm::kHalvingDoubling, {3, (1 + 2 + 4) * kPart});
-  of_eight(Kind::kReduceScatter, Algorithm::kHalvingDoubling, {3, (4 + 2 + 1) * kPart});
+  of_eight(Kind::kAllGather, Algorithm::kHalvingDoubling, {3, 7 * kPart});
+  of_eight(Kind::kReduceScatter, Algorithm::kHalvingDoubling, {3, 7 * kPart});
   of_eight(Kind::kBroadcast, Algorithm::kTree, {3, 3 * kPayload});
   of_eight(Kind::kBroadcast, Algorithm::kDirect, {1, 7 * kPayload});
   of_eight(Kind::kReduce, Algorithm::kTree, {3, kPayload});
   of_eight(Kind::kGather, Algorithm::kTree, {3, 4 * kPart});
   of_eight(Kind::kGather, Algorithm::kDirect, {1, kPart});
-  of_eight(Kind::kScatter, Algorithm::kTree, {3, (4 + 2 + 1) * kPart});
+  of_eight(Kind::kScatter, Algorithm::kTree, {3, 7 * kPart});
   of_eight(Kind::kAllToAll, Algorithm::kDirect, {7, 7 * kPart});
   of_eight(Kind::kSend, Algorithm::kDirect, {1, kPayload});
   of_eight(Kind::kReceive, Algorithm::kDirect, {1, 0});
