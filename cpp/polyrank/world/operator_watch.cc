@@ -38,15 +38,20 @@ struct OwnGroup {
   RankPartition rank;  // the one that launches
 };
 
+// What people call a group of which PyTorch says this.
+std::string label_of(const std::string& description, const RankRuns& ranks) {
+  if (description == "default_pg") {
+    return "world";
+  }
+  const bool has_none = description.empty() || description == "undefined";
+  return has_none ? str_cat("ranks ", ranks.to_string()) : description;
+}
+
 OwnGroup describe(const ProcessGroup& process_group) {
   const std::string& name = process_group->getGroupName();
   const std::vector<std::int64_t> members = members_of_group(name, process_group->getSize());
-  const std::string& description = process_group->getGroupDesc();
   const RankRuns ranks = RankRuns::of(members);
-  const std::string label = description == "default_pg" ? "world"
-                            : description.empty() || description == "undefined"
-                                ? str_cat("ranks ", ranks.to_string())
-                                : description;
+  const std::string label = label_of(process_group->getGroupDesc(), ranks);
   const std::int64_t rank = members[static_cast<std::size_t>(process_group->getRank())];
   return {c10::weak_intrusive_ptr<c10d::ProcessGroup>(process_group),
           std::make_shared<LaunchGroup>(LaunchGroup{
@@ -99,7 +104,10 @@ void record_operator(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> argu
   try {
     add_details(read_call(spec, arguments), results, &launch);
   } catch (const Error&) {
-    // Arguments that our worlds refuse and this one took (sparse tensors): the launch counts.
+    // Arguments that our worlds refuse and this one took (sparse tensors): the launch counts, but
+    // not what was read of them so far.
+    launch.inputs.clear();
+    launch.outputs.clear();
   }
   for (const TensorRun& run : launch.inputs) {
     launch.input_bytes += run.nbytes;

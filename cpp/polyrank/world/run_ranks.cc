@@ -76,6 +76,7 @@ void run_ranks(std::int64_t world_size, const std::function<void(RankContext&)>&
                const TurnOptions& options) {
   const auto turns = std::make_shared<RankTurns>(world_size, options);
   std::vector<std::shared_ptr<RankThread>> ranks;
+  ranks.reserve(static_cast<std::size_t>(world_size));
   for (std::int64_t rank = 0; rank < world_size; ++rank) {
     ranks.push_back(std::make_shared<RankThread>(turns, rank));
   }

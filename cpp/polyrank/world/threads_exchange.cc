@@ -88,11 +88,11 @@ MemberInputs inputs_of(const Meeting& meeting, const Calls& calls, std::size_t u
 void write(const Meeting& meeting, std::size_t member, const at::Tensor& result,
            const at::Tensor& target) {
   if (target.numel() != result.numel() || target.scalar_type() != result.scalar_type()) {
-    throw CollectiveError(str_cat("group \"", meeting.group->name,
-                                  "\": ", to_string(meeting.launches[member]->kind), " gives rank ",
-                                  meeting.participants[member], " ", describe_tensor(result),
-                                  ", but the tensor to hold it is ", describe_tensor(target),
-                                  ". Allocate the output with that size and dtype."));
+    throw CollectiveError(str_cat(
+        "group \"", meeting.group->name, "\": ", to_string(meeting.launches[member].value().kind),
+        " gives rank ", meeting.participants[member], " ", describe_tensor(result),
+        ", but the tensor to hold it is ", describe_tensor(target),
+        ". Allocate the output with that size and dtype."));
   }
   if (!target.is_same(result)) {
     target.copy_(result.reshape(target.sizes()));
