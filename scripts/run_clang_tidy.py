@@ -143,7 +143,8 @@ def main() -> int:
     (folder / "compile_commands.json").write_text(json.dumps(commands))
     files = files_to_check(commands, changed_files() if options.changed else None)
     files = [file for file in files if any(part in file for part in options.parts or ("",))]
-    digests = {str(command["file"]): digest(command) for command in commands}
+    command_of = {str(command["file"]): command for command in commands}
+    digests = {file: digest(command_of[file]) for file in files}
     passed_before = PassedFiles(folder / "passed.txt")
     unknown = [file for file in files if digests[file] not in passed_before]
 

@@ -13,7 +13,8 @@ import torch
 
 from polyrank import _C
 from polyrank.errors import UsageError
-from polyrank.local_tensor_mode import own_modes
+from polyrank.local_tensor_mode import checked_ranks, own_modes
+from polyrank.rank_threads.ending import join_threads, text_of
 
 __all__ = ["LocalRunnerMode"]
 
@@ -47,15 +48,9 @@ class LocalRunnerMode:
     def __init__(
         self, ranks: frozenset[int] | int, concurrency: int, fn: Callable[[int], None]
     ) -> None:
-        if isinstance(ranks, int):
-            ranks = frozenset(range(ranks))
-        if not ranks or min(ranks) < 0:
-            raise UsageError(
-                f"ranks must be a world size of 1 or more, or the global ranks; got {ranks!r}"
-            )
         if concurrency < 1:
             raise UsageError(f"concurrency={concurrency!r}; it must be 1 thread or more")
-        self._ranks = ranks
+        self._ranks = checked_ranks(ranks)
         self._fn = fn
         self._turns = _C.RankTurns(concurrency, noun="runner")
         mailbox = _C.Mailbox()
@@ -99,20 +94,15 @@ class LocalRunnerMode:
         exc_tb: TracebackType | None,
     ) -> None:
         try:
-            self._join()
+            join_threads(self._runners, self._stop)
         finally:
             LocalRunnerMode._running = None
         if self._errors and exc_val is None:
             raise self._errors[0]
 
-    def _join(self) -> None:
-        try:
-            for runner in self._runners:
-                runner.join()
-        except BaseException:  # Ctrl-C
-            sys.stderr.write("interrupted: runners end when they next wait for a message\n")
-            self._turns.stop("the run was interrupted")
-            raise
+    def _stop(self) -> None:
+        sys.stderr.write("interrupted: runners end when they next wait for a message\n")
+        self._turns.stop("the run was interrupted")
 
     def _run(self, id: int) -> None:
         own = self._rank_threads[id]
@@ -124,7 +114,7 @@ class LocalRunnerMode:
                 self._fn(id)
         except BaseException as error:  # noqa: BLE001 - leaving the block raises it
             self._errors.append(error)
-            own.end_failed(f"{type(error).__name__}: {error}")
+            own.end_failed(text_of(error))
         else:
             own.end()
 

@@ -42,6 +42,21 @@ def own_modes() -> Iterator[None]:
         del _of_thread.modes
 
 
+def checked_ranks(ranks: int | frozenset[int]) -> frozenset[int]:
+    """The ranks that a world size or a set of global ranks stands for.
+
+    Raises:
+        UsageError: no rank, or a negative one.
+    """
+    if isinstance(ranks, int) and not isinstance(ranks, bool) and ranks > 0:
+        return frozenset(range(ranks))
+    if isinstance(ranks, frozenset) and ranks and min(ranks) >= 0:
+        return ranks
+    raise UsageError(
+        f"ranks must be a world size of 1 or more, or a frozenset of ranks; got {ranks!r}"
+    )
+
+
 class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Runs the block for a set of ranks at once.
 
@@ -64,14 +79,7 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, ranks: int | frozenset[int], *, rank_dependent_get_rank: bool = True
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        if isinstance(ranks, int) and not isinstance(ranks, bool) and ranks > 0:
-            self.ranks = frozenset(range(ranks))
-        elif isinstance(ranks, frozenset) and ranks and min(ranks) >= 0:
-            self.ranks = ranks
-        else:
-            raise UsageError(
-                f"ranks must be a world size of 1 or more, or a frozenset of ranks; got {ranks!r}"
-            )
+        self.ranks = checked_ranks(ranks)
         self.has_rank_dependent_get_rank = rank_dependent_get_rank
         self._state = _C.LockstepMode(_C.RankSet(sorted(self.ranks)))
 

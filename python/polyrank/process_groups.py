@@ -75,6 +75,7 @@ class _Families:
 
 def _wrap_helper(original: Callable[..., Any], families: _Families) -> Callable[..., Any]:
     """`_new_process_group_helper` that makes groups without rank 0 too, and registers all."""
+    make = unwrapped_groups()(original)
 
     @functools.wraps(original)
     def new_process_group(
@@ -85,10 +86,7 @@ def _wrap_helper(original: Callable[..., Any], families: _Families) -> Callable[
         **kwargs: Any,
     ) -> Any:
         if not global_ranks_in_group:  # the default group: a new start
-            with unwrapped_groups():
-                group, store = original(
-                    group_size, group_rank, global_ranks_in_group, *args, **kwargs
-                )
+            group, store = make(group_size, group_rank, global_ranks_in_group, *args, **kwargs)
             _C.clear_process_groups()
             _C.register_process_group(
                 group.group_name, list(range(group_size)), group_size, "world"
@@ -96,10 +94,9 @@ def _wrap_helper(original: Callable[..., Any], families: _Families) -> Callable[
             return group, store
         members = list(global_ranks_in_group)
         # A group that rank 0 is not in would not be made. This process is its other members too.
-        with unwrapped_groups():
-            group, store = original(
-                group_size, group_rank or 0, _EveryRankIsMember(members), *args, **kwargs
-            )
+        group, store = make(
+            group_size, group_rank or 0, _EveryRankIsMember(members), *args, **kwargs
+        )
         description = group.group_desc
         label = "" if description == "undefined" else description
         _C.register_process_group(group.group_name, members, dist.get_world_size(), label)

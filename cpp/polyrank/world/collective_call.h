@@ -39,8 +39,7 @@ struct CollectiveCall {
   std::vector<c10::SymInt> peers;  // group ranks
   std::vector<std::int64_t> tags;
   std::vector<bool> is_send;
-  std::optional<std::int64_t>
-      only_rank;  // who sends or receives alone; nothing: the tensor's ranks
+  std::optional<std::int64_t> only_rank;  // who takes part; nothing: all of the tensor's ranks
   std::vector<CollectiveUnit> units;
 
   // All tensors of the launch, inputs and outputs.

@@ -4,8 +4,10 @@
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/fake_exchange.h>
 #include <polyrank/world/fake_process_group.h>
+#include <polyrank/world/group_families.h>
 #include <polyrank/world/launch_details.h>
 
+#include <optional>
 #include <utility>
 
 namespace polyrank {
@@ -79,12 +81,8 @@ FakeProcessGroup::FakeProcessGroup(FakeMember member, Options options)
 
 // What people call the group.
 std::string FakeProcessGroup::label() const {
-  if (pg_desc_ == "default_pg") {
-    return "world";
-  }
-  // PyTorch's word for a group that the program gave no description.
-  return pg_desc_.empty() || pg_desc_ == "undefined" ? str_cat("ranks ", member_.to_string())
-                                                     : pg_desc_;
+  const std::optional<std::string> given = given_label(pg_desc_);
+  return given ? *given : str_cat("ranks ", member_.to_string());
 }
 
 FakeCaller FakeProcessGroup::caller() const {

@@ -56,6 +56,15 @@ Members find_or_assume_members(const std::string& name, std::int64_t group_size,
 
 }  // namespace
 
+std::optional<std::string> given_label(const std::string& description) {
+  if (description == "default_pg") {
+    return "world";
+  }
+  // PyTorch says "undefined" of a group that the program gave no description.
+  const bool is_given = !description.empty() && description != "undefined";
+  return is_given ? std::optional(description) : std::nullopt;
+}
+
 KnownGroup::KnownGroup(const std::string& name, const std::string& label, const Members& members,
                        const GroupFamily& family)
     : name(name),

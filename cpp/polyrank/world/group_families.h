@@ -27,6 +27,10 @@ namespace polyrank {
 //  - a group that was made while nobody took note (before the mode, or outside lockstep) is taken
 //    to stand for all groups of its pattern, as in PyTorch's simulator.
 
+// What people call a group of which PyTorch gives this description; nothing where the program has
+// not described it.
+std::optional<std::string> given_label(const std::string& description);
+
 // A process group as the lockstep world knows it.
 struct KnownGroup {
   // `members`: those of the group that bears the name, in its order.

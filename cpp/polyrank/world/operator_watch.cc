@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <utility>
@@ -38,20 +39,12 @@ struct OwnGroup {
   RankPartition rank;  // the one that launches
 };
 
-// What people call a group of which PyTorch says this.
-std::string label_of(const std::string& description, const RankRuns& ranks) {
-  if (description == "default_pg") {
-    return "world";
-  }
-  const bool has_none = description.empty() || description == "undefined";
-  return has_none ? str_cat("ranks ", ranks.to_string()) : description;
-}
-
 OwnGroup describe(const ProcessGroup& process_group) {
   const std::string& name = process_group->getGroupName();
   const std::vector<std::int64_t> members = members_of_group(name, process_group->getSize());
   const RankRuns ranks = RankRuns::of(members);
-  const std::string label = label_of(process_group->getGroupDesc(), ranks);
+  const std::optional<std::string> given = given_label(process_group->getGroupDesc());
+  const std::string label = given ? *given : str_cat("ranks ", ranks.to_string());
   const std::int64_t rank = members[static_cast<std::size_t>(process_group->getRank())];
   return {c10::weak_intrusive_ptr<c10d::ProcessGroup>(process_group),
           std::make_shared<LaunchGroup>(LaunchGroup{

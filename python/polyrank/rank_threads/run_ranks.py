@@ -20,6 +20,7 @@ from polyrank import _C
 from polyrank.debug_level import unwrapped_groups
 from polyrank.errors import Error, UsageError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
+from polyrank.rank_threads.ending import join_threads, text_of
 from polyrank.rank_threads.output import output_in_files, prefixed_output
 from polyrank.rank_threads.own_modules import ImportLocks, OwnModules
 from polyrank.rank_threads.process_state import ProcessState, state_pieces
@@ -42,13 +43,6 @@ class RanksFailedError(Error, ExceptionGroup[Exception]):
     def derive(self, excs: Sequence[Exception], /) -> RanksFailedError:  # type: ignore[override]
         """As ExceptionGroup's."""
         return RanksFailedError(self.message, excs)
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception as unprintable:  # noqa: BLE001 - whatever its __str__ does, the rank must end
-        return f"{type(error).__name__} (its text can't be had: {type(unprintable).__name__})"
 
 
 @dataclass(frozen=True)
@@ -110,7 +104,13 @@ class _Run:
     def fail(self, rank: int, error: BaseException) -> None:
         """End a rank that raised."""
         self.errors.append((rank, error))
-        self.rank_threads[rank].end_failed(_text_of(error))
+        self.rank_threads[rank].end_failed(text_of(error))
+
+    def stop(self) -> None:
+        """End all ranks, on Ctrl-C."""
+        sys.stderr.write("interrupted: ranks end at their next collective or sleep\n")
+        self.stopped.set()
+        self.turns.stop("the run was interrupted")
 
     def error(self) -> BaseException | None:
         """What to raise, if anything."""
@@ -125,7 +125,7 @@ class _Run:
         ]
         message = (
             f"{len(self.errors)} of {self.world_size} ranks failed; first rank {first_rank}: "
-            + _text_of(first)
+            + text_of(first)
         )
         return RanksFailedError(message, exceptions)
 
@@ -266,16 +266,7 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
         stack.enter_context(run.state.restored())
         for thread in threads:
             thread.start()
-        try:
-            for thread in threads:
-                thread.join()
-        except BaseException:
-            sys.stderr.write("interrupted: ranks end at their next collective or sleep\n")
-            run.stopped.set()
-            run.turns.stop("the run was interrupted")
-            for thread in threads:
-                thread.join()
-            raise
+        join_threads(threads, run.stop)
     error = run.error()
     if error is not None:
         raise error

@@ -194,6 +194,22 @@ def test_the_first_failure_ends_the_run() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("runner")]
 
 
+class _Unprintable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+def test_a_failure_whose_text_cannot_be_had_ends_the_run() -> None:
+    def stage(index: int) -> None:
+        with LocalTensorMode(ranks_of(index)):
+            if index == 2:
+                raise _Unprintable
+            dist.recv(torch.zeros(1), dist.get_rank() + PER_STAGE)
+
+    with pytest.raises(_Unprintable), LocalRunnerMode(WORLD_SIZE, STAGES, stage):
+        pass
+
+
 def test_objects_go_between_threads() -> None:
     got = []
 

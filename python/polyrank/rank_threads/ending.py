@@ -1,0 +1,28 @@
+"""How threads that take turns end: by an error, or by Ctrl-C."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+__all__ = ["join_threads", "text_of"]
+
+
+def text_of(error: BaseException) -> str:
+    """Type and text of what a thread raised, as the others are told."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as unprintable:  # noqa: BLE001 - whatever its __str__ does, the thread must end
+        return f"{type(error).__name__} (its text can't be had: {type(unprintable).__name__})"
+
+
+def join_threads(threads: Sequence[threading.Thread], stop: Callable[[], None]) -> None:
+    """Wait for all threads; on Ctrl-C call `stop`, which ends them, and wait all the same."""
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        stop()
+        for thread in threads:
+            thread.join()
+        raise
