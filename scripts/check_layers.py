@@ -15,7 +15,8 @@ USES: dict[str, set[str]] = {
     "report": {"core", "collective", "matching"},
     "engine": {"core", "collective", "matching", "report"},
     "world": {"core", "collective", "matching", "report", "engine"},
-    "bindings": {"core", "collective", "matching", "report", "engine", "world"},
+    "dist2": {"core", "collective", "matching", "report", "engine", "world"},
+    "bindings": {"core", "collective", "matching", "report", "engine", "world", "dist2"},
 }
 WITHOUT_TORCH = {"core", "collective", "matching", "report"}
 # Only the bindings know Python; everything below them works in a C++ program without one.

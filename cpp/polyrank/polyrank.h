@@ -2,6 +2,7 @@
 #pragma once
 
 #include <polyrank/core/errors.h>
+#include <polyrank/dist2/process_groups.h>
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/local_tensor.h>
 #include <polyrank/report/collective_record.h>

@@ -1,9 +1,10 @@
 # The C++ core; its parts are documented in the headers of cpp/polyrank.
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar
 
 import torch
-from torch._C._distributed_c10d import Store
+from torch._C._distributed_c10d import ProcessGroup, Store, Work
 
 class RankSet:
     def __init__(self, ranks: list[int]) -> None: ...
@@ -212,3 +213,45 @@ class RankStore(Store):
 
 class ThreadsBackend:
     def __init__(self, rank: RankThread, name: str, members: Sequence[int]) -> None: ...
+
+class NativeFactory:
+    def __call__(
+        self,
+        store: Store,
+        rank: int,
+        world_size: int,
+        timeout: timedelta,
+        device: torch.device,
+        **options: object,
+    ) -> ProcessGroup: ...
+
+class LockstepGroup(ProcessGroup):
+    def rank(self) -> int | torch.SymInt: ...  # type: ignore[override]
+    def send(
+        self, tensors: Sequence[torch.Tensor], peer: int | torch.SymInt, tag: int, /
+    ) -> Work: ...
+    def recv(
+        self, tensors: Sequence[torch.Tensor], peer: int | torch.SymInt, tag: int, /
+    ) -> Work: ...
+    def split_group(
+        self,
+        ranks: Sequence[int | torch.SymInt],
+        timeout: timedelta | None = None,
+        opts: Any = None,
+        group_name: str | None = None,
+        group_desc: str | None = None,
+        device_types: Any = None,
+    ) -> ProcessGroup | None: ...
+
+def register_dist2_backend(name: str, factory: Callable[..., ProcessGroup]) -> None: ...
+def set_dist2_nccl_factory(factory: Callable[..., ProcessGroup]) -> None: ...
+def find_dist2_backend(name: str) -> Callable[..., ProcessGroup]: ...
+def dist2_meeting_place(
+    backend: str,
+    timeout: timedelta,
+    store: Store | None = None,
+    rank: int | None = None,
+    world_size: int | None = None,
+) -> tuple[Store, int, int]: ...
+def dist2_roll_call(store: Store, rank: int, world_size: int, timeout: timedelta) -> list[str]: ...
+def set_dist2_fake_world(member: FakeMember | None = None) -> None: ...

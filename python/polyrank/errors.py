@@ -13,6 +13,12 @@ class UsageError(Error, ValueError, AssertionError):
     """A function was called in a way that it does not offer."""
 
 
+class UnknownOptionError(UsageError, KeyError):
+    """A backend was given an option that it does not have."""
+
+    __str__ = Exception.__str__  # a KeyError's would quote the message
+
+
 class DivisionByZeroError(UsageError, ZeroDivisionError):
     """A rank-dependent number was divided by one that is zero on some rank."""
 

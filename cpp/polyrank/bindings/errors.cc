@@ -16,6 +16,7 @@ namespace {
 // Name of the class in polyrank.errors for a C++ error; derived classes first.
 const char* python_name(const Error& error) {
   if (dynamic_cast<const DivisionByZeroError*>(&error) != nullptr) return "DivisionByZeroError";
+  if (dynamic_cast<const UnknownOptionError*>(&error) != nullptr) return "UnknownOptionError";
   if (dynamic_cast<const UsageError*>(&error) != nullptr) return "UsageError";
   if (dynamic_cast<const UnsupportedOpError*>(&error) != nullptr) return "UnsupportedOpError";
   if (dynamic_cast<const DivergenceError*>(&error) != nullptr) return "DivergenceError";

@@ -19,6 +19,12 @@ class POLYRANK_API UsageError : public Error {
   using Error::Error;
 };
 
+// A backend was given an option that it does not have. Python: also a KeyError.
+class POLYRANK_API UnknownOptionError : public UsageError {
+ public:
+  using UsageError::UsageError;
+};
+
 // An operator, or a use of it, that can't run on LocalTensors. Python: also a NotImplementedError.
 class POLYRANK_API UnsupportedOpError : public Error {
  public:

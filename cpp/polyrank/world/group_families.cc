@@ -135,6 +135,14 @@ GroupFamily GroupFamilies::family_of(const Entry& entry) const {
   return family;
 }
 
+void GroupFamilies::close(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(name);
+  if (found != entries_.end()) {
+    found->second.is_closed = true;
+  }
+}
+
 std::shared_ptr<const KnownGroup> GroupFamilies::find(const std::string& name) const {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(name);
@@ -142,6 +150,11 @@ std::shared_ptr<const KnownGroup> GroupFamilies::find(const std::string& name) c
     return nullptr;
   }
   Entry& entry = found->second;
+  if (entry.is_closed) {
+    throw CollectiveError(str_cat("group \"", entry.label, "\" (ranks ",
+                                  RankSet::of(entry.members).to_string(),
+                                  "): used after it was shut down. Make a new group."));
+  }
   if (entry.resolved == nullptr || entry.generation != generation_) {
     entry.generation = generation_;
     entry.resolved =

@@ -58,7 +58,11 @@ class POLYRANK_API GroupFamilies {
   // Throws: UsageError if a name is unknown, sizes differ or groups overlap.
   void declare_family(const std::vector<std::string>& names);
 
+  // The group may not be used any more. Nothing happens if nobody took note of it.
+  void close(const std::string& name);
+
   // The group of that name and its family, or null if nobody took note of it.
+  // Throws: CollectiveError if it was closed.
   std::shared_ptr<const KnownGroup> find(const std::string& name) const;
 
   // Number of ranks in the world, or 0 before the first group.
@@ -73,6 +77,7 @@ class POLYRANK_API GroupFamilies {
   struct Entry {
     std::vector<std::int64_t> members;
     std::string label;
+    bool is_closed = false;
     std::int64_t ordinal = 0;  // 1 for the first group of these members, and so on; 0: declared
     std::optional<GroupFamily> declared;         // by declare_family()
     std::shared_ptr<const KnownGroup> resolved;  // as of `generation` of the whole

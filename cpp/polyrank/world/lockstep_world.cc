@@ -100,8 +100,12 @@ ProcessGroup group_or_world(const ProcessGroup& group) {
 
 c10::SymInt get_rank(const ProcessGroup& group) {
   const ProcessGroup named = group_or_world(group);
+  return rank_in_group(named->getGroupName(), named->getSize());
+}
+
+c10::SymInt rank_in_group(const std::string& group_name, std::int64_t group_size) {
   const std::int64_t world_size = group_families().world_size();
-  const auto known = resolve_group(named->getGroupName(), named->getSize(), world_size);
+  const auto known = resolve_group(group_name, group_size, world_size);
   std::vector<std::int64_t> positions;
   positions.reserve(static_cast<std::size_t>(world_size));
   for (std::int64_t rank = 0; rank < world_size; ++rank) {

@@ -64,6 +64,9 @@ POLYRANK_API ProcessGroup group_or_world(const ProcessGroup& group);
 // Throws: as group_or_world(); CollectiveError if nobody took note of the group.
 POLYRANK_API c10::SymInt get_rank(const ProcessGroup& group = {});
 
+// As get_rank(), of the group of that name and size.
+POLYRANK_API c10::SymInt rank_in_group(const std::string& group_name, std::int64_t group_size);
+
 // Number of ranks in each group of the family.
 // Throws: as group_or_world().
 POLYRANK_API std::int64_t get_world_size(const ProcessGroup& group = {});

@@ -7,6 +7,7 @@
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/collective_call.h>
 #include <polyrank/world/collective_op.h>
+#include <polyrank/world/global_ranks.h>
 #include <polyrank/world/group_families.h>
 #include <polyrank/world/launch_details.h>
 #include <polyrank/world/operator_watch.h>
@@ -41,7 +42,10 @@ struct OwnGroup {
 
 OwnGroup describe(const ProcessGroup& process_group) {
   const std::string& name = process_group->getGroupName();
-  const std::vector<std::int64_t> members = members_of_group(name, process_group->getSize());
+  const auto* const knows_members = dynamic_cast<const GlobalRanks*>(process_group.get());
+  const std::vector<std::int64_t> members = knows_members == nullptr
+                                                ? members_of_group(name, process_group->getSize())
+                                                : knows_members->global_ranks();
   const RankRuns ranks = RankRuns::of(members);
   const std::optional<std::string> given = given_label(process_group->getGroupDesc());
   const std::string label = given ? *given : str_cat("ranks ", ranks.to_string());

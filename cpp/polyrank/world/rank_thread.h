@@ -25,7 +25,7 @@ namespace polyrank {
 // a LocalRunnerMode). Such threads share a mailbox, so that lockstep sends of one reach another.
 //
 // Thread rule: belongs to the rank's thread, but for stop() of its turns.
-class POLYRANK_API RankThread {
+class POLYRANK_API RankThread : public std::enable_shared_from_this<RankThread> {
  public:
   // Requires: 0 <= rank < turns->world_size()
   RankThread(std::shared_ptr<RankTurns> turns, std::int64_t rank,

@@ -155,6 +155,42 @@ TableBackend::Work ThreadsBackend::endCoalescing() {
                                           c10d::OpType::COALESCED);
 }
 
+c10::intrusive_ptr<c10d::Backend::Options> ThreadsBackend::getBackendOptions() {
+  return c10::make_intrusive<Options>("threads");
+}
+
+c10::intrusive_ptr<c10d::Backend> ThreadsBackend::split(
+    const c10::intrusive_ptr<c10d::Store>& /*store*/, const std::vector<int>& ranks,
+    const c10::intrusive_ptr<Options>& options) {
+  return translating_errors([&]() -> c10::intrusive_ptr<c10d::Backend> {
+    std::vector<std::int64_t> members;
+    for (const int group_rank : ranks) {
+      members.push_back(global_rank_of(group_rank));
+    }
+    if (std::find(members.begin(), members.end(), rank_->rank()) == members.end()) {
+      return {};
+    }
+    return c10::make_intrusive<ThreadsBackend>(rank_, options->group_name, members);
+  });
+}
+
+c10::intrusive_ptr<c10d::Backend> ThreadsBackend::merge(
+    const c10::intrusive_ptr<c10d::Store>& store, const c10::intrusive_ptr<Options>& options,
+    const int& rank, const int& size) {
+  return translating_errors([&]() -> c10::intrusive_ptr<c10d::Backend> {
+    const auto key_of = [](int member) { return str_cat("global_rank/", member); };
+    store->set(key_of(rank), std::to_string(rank_->rank()));
+    std::vector<std::int64_t> members;
+    for (int member = 0; member < size; ++member) {
+      members.push_back(std::stoll(store->get_to_str(key_of(member))));
+    }
+    if (rank == 0) {  // the parts may call themselves differently
+      store->set("name", options->group_name);
+    }
+    return c10::make_intrusive<ThreadsBackend>(rank_, store->get_to_str("name"), members);
+  });
+}
+
 ThreadsWork::ThreadsWork(std::shared_ptr<RankThread> rank,
                          std::vector<std::shared_ptr<Meeting>> meetings,
                          std::vector<at::Tensor> results, c10d::OpType op_type)

@@ -29,11 +29,26 @@ class POLYRANK_API ThreadsBackend final : public TableBackend {
 
   const std::string getBackendName() const override { return "threads"; }
   bool supportsCoalescing() const override { return true; }
+  bool supportsSplitting() const override { return true; }
   void startCoalescing() override { coalesced_.emplace(); }
   Work endCoalescing() override;
 
   void setSequenceNumberForGroup() override {}
   std::uint64_t getSequenceNumberForGroup() override { return sequence_number_; }
+  // Say nothing: there are no time-outs.
+  c10::intrusive_ptr<c10d::Backend::Options> getBackendOptions() override;
+
+  // A group of these group ranks, in this order, under the options' group_name; each makes it. Null
+  // if this rank is not among them. Throws: CollectiveError if one is not of this group; as the
+  // constructor.
+  c10::intrusive_ptr<c10d::Backend> split(
+      const c10::intrusive_ptr<c10d::Store>& store, const std::vector<int>& ranks,
+      const c10::intrusive_ptr<c10d::Backend::Options>& options) override;
+  // The group of `size` ranks that meet in `store`, each under a `rank` of its own.
+  c10::intrusive_ptr<c10d::Backend> merge(const c10::intrusive_ptr<c10d::Store>& store,
+                                          const c10::intrusive_ptr<c10d::Backend::Options>& options,
+                                          const int& rank, const int& size) override;
+
   void abort() override { is_shut_down_ = true; }
   void shutdown() override { is_shut_down_ = true; }
 

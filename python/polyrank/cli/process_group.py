@@ -10,9 +10,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
 
-from polyrank._C import FakeStore
+from polyrank._C import FakeMember, FakeRank, FakeStore
 from polyrank.errors import UsageError
-from polyrank.fake.world import required_fake_world
+from polyrank.fake.world import fake_process_groups_of_dist2, required_fake_world
 from polyrank.lockstep import init_lockstep_group
 
 
@@ -51,7 +51,11 @@ def fake_process_group(world_size: int, rank: int) -> Iterator[None]:
         init_fake_group("fake", rank=rank, world_size=world_size, store=FakeStore())
         required_fake_world().takes_any_backend = True
 
-    with _placed((_init_for(world_size, make_group), dist, distributed_c10d)):
+    everyone = FakeMember.fibers([(world_size, 1)], world_size, FakeRank(rank))
+    with (
+        fake_process_groups_of_dist2(everyone),
+        _placed((_init_for(world_size, make_group), dist, distributed_c10d)),
+    ):
         yield
 
 

@@ -17,7 +17,11 @@ from polyrank.errors import UsageError
 from polyrank.fake.functions import FUNCTIONS, is_on
 from polyrank.fake.mesh import METHODS
 from polyrank.fake.objects import OBJECT_FUNCTIONS
-from polyrank.fake.world import FakeWorld, required_fake_world
+from polyrank.fake.world import (
+    FakeWorld,
+    fake_process_groups_of_dist2,
+    required_fake_world,
+)
 
 __all__ = ["ADAPTED", "fake_world"]
 
@@ -65,8 +69,10 @@ def fake_world(
             store=FakeStore(),
             pg_options=FakeProcessGroup.Options(values=values, checks=checks),
         )
+        world = required_fake_world()
         try:
-            yield required_fake_world()
+            with fake_process_groups_of_dist2(world.whole().member):
+                yield world
         finally:
             sys.excepthook = excepthook  # init_process_group() puts one above it each time
             if dist.is_initialized():

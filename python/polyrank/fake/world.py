@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,14 @@ from polyrank.fake.group_ranks import GroupRanks
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
-__all__ = ["FakeWorld", "backend_of", "current_fake_world", "pickled", "required_fake_world"]
+__all__ = [
+    "FakeWorld",
+    "backend_of",
+    "current_fake_world",
+    "fake_process_groups_of_dist2",
+    "pickled",
+    "required_fake_world",
+]
 
 
 # The coordinate of a rank in a mesh; None if it is not in it.
@@ -129,6 +137,16 @@ def pickled(objects: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
     to_tensor: Any = distributed_c10d._object_to_tensor
     pairs = [to_tensor(one, torch.device("cpu"), None) for one in objects]
     return torch.cat([size for _, size in pairs]), torch.cat([data for data, _ in pairs])
+
+
+@contextlib.contextmanager
+def fake_process_groups_of_dist2(everyone: _C.FakeMember) -> Iterator[None]:
+    """Let polyrank.dist2 make groups of this world, whatever real backend is asked for."""
+    _C.set_dist2_fake_world(everyone)
+    try:
+        yield
+    finally:
+        _C.set_dist2_fake_world(None)
 
 
 def required_fake_world() -> FakeWorld:

@@ -1,0 +1,107 @@
+#include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/dist2/backend_registry.h>
+#include <polyrank/dist2/gloo_backend.h>
+#include <polyrank/dist2/world_backends.h>
+
+#include <mutex>
+#include <utility>
+
+namespace polyrank::dist2 {
+
+namespace {
+
+std::mutex nccl_mutex;
+
+ProcessGroupFactory& nccl_factory() {
+  static auto* const factory = new ProcessGroupFactory();
+  return *factory;
+}
+
+ProcessGroup make_nccl_group(const GroupRequest& request) {
+  if (const ProcessGroup group = group_of_world(request)) {
+    return group;
+  }
+  ProcessGroupFactory make;
+  {
+    const std::lock_guard lock(nccl_mutex);
+    make = nccl_factory();
+  }
+  if (!make) {
+    throw UnsupportedOpError(
+        "backend \"nccl\": the PyTorch of this process has no NCCL. Install a build of PyTorch for "
+        "CUDA, or take \"gloo\".");
+  }
+  return make(request);
+}
+
+// Factories by name.
+class Backends {
+ public:
+  void add(const std::string& name, ProcessGroupFactory factory) {
+    const std::lock_guard lock(mutex_);
+    if (!factories_.emplace(name, std::move(factory)).second) {
+      throw UsageError(str_cat("Backend ", name, " already registered"));
+    }
+  }
+
+  ProcessGroupFactory find(const std::string& name) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = factories_.find(name);
+    if (found == factories_.end()) {
+      throw UsageError(str_cat("Backend ", name, " not registered; there are ", names()));
+    }
+    return found->second;
+  }
+
+ private:
+  std::string names() const {
+    std::string names;
+    for (const auto& [name, factory] : factories_) {
+      names += str_cat(names.empty() ? "" : ", ", name);
+    }
+    return names;
+  }
+
+  mutable std::mutex mutex_;
+  std::map<std::string, ProcessGroupFactory> factories_{{"fake", &make_fake_group},
+                                                        {"gloo", &make_gloo_group},
+                                                        {"lockstep", &make_lockstep_group},
+                                                        {"nccl", &make_nccl_group},
+                                                        {"threads", &make_threads_group}};
+};
+
+Backends& backends() {
+  static auto* const backends = new Backends();  // what factories hold may be gone by then
+  return *backends;
+}
+
+}  // namespace
+
+void register_backend(const std::string& name, ProcessGroupFactory factory) {
+  backends().add(name, std::move(factory));
+}
+
+ProcessGroupFactory find_backend(const std::string& name) { return backends().find(name); }
+
+void set_nccl_factory(ProcessGroupFactory factory) {
+  const std::lock_guard lock(nccl_mutex);
+  nccl_factory() = std::move(factory);
+}
+
+void check_options(const GroupRequest& request, std::string_view backend,
+                   const std::set<std::string>& known) {
+  for (const auto& [name, value] : request.options) {
+    if (known.contains(name)) {
+      continue;
+    }
+    std::string list;
+    for (const std::string& option : known) {
+      list += str_cat(list.empty() ? "; it has " : ", ", option);
+    }
+    throw UnknownOptionError(str_cat("Unknown option ", name, " of backend \"", backend, "\"",
+                                     list.empty() ? "; it has none" : list));
+  }
+}
+
+}  // namespace polyrank::dist2

@@ -1,0 +1,28 @@
+#include <c10/util/Exception.h>
+#include <polyrank/dist2/watched_work.h>
+#include <polyrank/world/table_backend.h>
+
+#include <utility>
+
+namespace polyrank::dist2 {
+
+WatchedWork::WatchedWork(c10::intrusive_ptr<c10d::Work> work,
+                         std::shared_ptr<const Members> members, std::string launch)
+    : c10d::Work(members->rank(), work->retrieveOpType()),
+      work_(std::move(work)),
+      members_(std::move(members)),
+      launch_(std::move(launch)) {}
+
+bool WatchedWork::wait(std::chrono::milliseconds timeout) {
+  return translating_errors([&] {
+    try {
+      return work_->wait(timeout);
+    } catch (const c10::Error& error) {
+      members_->explain(launch_, error.what_without_backtrace());
+    } catch (const std::exception& error) {
+      members_->explain(launch_, error.what());
+    }
+  });
+}
+
+}  // namespace polyrank::dist2

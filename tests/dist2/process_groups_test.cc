@@ -1,0 +1,66 @@
+#include <ATen/Functions.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/dist2/process_groups.h>
+
+#include <stdexcept>
+#include <thread>
+#include <torch/csrc/distributed/c10d/HashStore.hpp>
+
+namespace polyrank::dist2 {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+Endpoint endpoint(int rank, int world_size) {
+  return {c10::make_intrusive<c10d::HashStore>(), rank, world_size};
+}
+
+TEST(ProcessGroups, AFactoryGetsWhatNewGroupWasGiven) {
+  GroupRequest seen;
+  register_backend("groups_test", [&](const GroupRequest& request) {
+    seen = request;
+    return c10::make_intrusive<c10d::ProcessGroup>(request.store, request.rank, request.world_size);
+  });
+  const Endpoint given = endpoint(1, 3);
+  const ProcessGroup group = new_group("groups_test", milliseconds(1500),
+                                       c10::Device(c10::kCUDA, 1), {{"depth", 7}}, given);
+  EXPECT_EQ(group->getRank(), 1);
+  EXPECT_EQ(seen.store, given.store);
+  EXPECT_EQ(seen.store->getTimeout(), milliseconds(1500));
+  EXPECT_EQ(seen.timeout, milliseconds(1500));
+  EXPECT_EQ(seen.device, c10::Device(c10::kCUDA, 1));
+  EXPECT_EQ(seen.options.at("depth").toInt(), 7);
+}
+
+TEST(ProcessGroups, RanksAndTimeoutsAreChecked) {
+  EXPECT_THAT([] { new_group("gloo", milliseconds(100), c10::kCPU, {}, endpoint(2, 2)); },
+              ThrowsMessage<UsageError>(HasSubstr("of 2 ranks has no rank 2; valid: 0..1")));
+  EXPECT_THAT([] { new_group("gloo", milliseconds(0), c10::kCPU, {}, endpoint(0, 1)); },
+              ThrowsMessage<UsageError>(HasSubstr("a time-out of 0 ms")));
+}
+
+TEST(ProcessGroups, TheCurrentOneIsTheThreadsAndComesBack) {
+  const auto group = c10::make_intrusive<c10d::ProcessGroup>(0, 1);
+  const auto other = c10::make_intrusive<c10d::ProcessGroup>(0, 1);
+  EXPECT_EQ(current_process_group(), ProcessGroup());
+  {
+    const ProcessGroupGuard guard(group);
+    EXPECT_EQ(current_process_group(), group);
+    try {
+      const ProcessGroupGuard inner(other);
+      EXPECT_EQ(current_process_group(), other);
+      throw std::runtime_error("out of the scope");
+    } catch (const std::runtime_error&) {
+    }
+    EXPECT_EQ(current_process_group(), group);
+    std::thread([] { EXPECT_EQ(current_process_group(), ProcessGroup()); }).join();
+  }
+  EXPECT_EQ(current_process_group(), ProcessGroup());
+}
+
+}  // namespace
+}  // namespace polyrank::dist2

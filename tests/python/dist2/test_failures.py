@@ -1,0 +1,103 @@
+"""A rank that dies, hangs or never comes ends the others in time, with an error that names it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polyrank
+import pytest
+import torch
+from dist2.processes import run_processes
+from polyrank import dist2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TIMEOUT = timedelta(seconds=4)
+# Beside the time-out: a second to ask who is there, and slowness of a busy machine.
+SLACK_SECONDS = 6
+
+
+def outcome(run: Callable[[], None]) -> tuple[str, float]:
+    """The error of what must fail, and the seconds that it took."""
+    started = time.monotonic()
+    try:
+        run()
+    except polyrank.CollectiveError as error:
+        return str(error), time.monotonic() - started
+    raise AssertionError("no error")
+
+
+def make_group() -> tuple[str, float]:
+    return outcome(lambda: dist2.new_group("gloo", TIMEOUT, "cpu") and None)
+
+
+def sum_without_rank_2(leave: Callable[[], None]) -> tuple[str, float]:
+    group = dist2.new_group("gloo", TIMEOUT, "cpu")
+    if group.rank() == 2:
+        leave()
+    return outcome(lambda: group.allreduce([torch.ones(4)]).wait() and None)
+
+
+def rank_2_exits() -> tuple[str, float]:
+    return sum_without_rank_2(lambda: os._exit(3))
+
+
+def rank_2_is_killed() -> tuple[str, float]:
+    return sum_without_rank_2(lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def sleep_and_exit() -> None:
+    time.sleep(TIMEOUT.total_seconds() + SLACK_SECONDS)
+    os._exit(0)
+
+
+def rank_2_sleeps() -> tuple[str, float]:
+    return sum_without_rank_2(sleep_and_exit)
+
+
+def split_without_rank_2() -> tuple[str, float]:
+    group = dist2.new_group("gloo", TIMEOUT, "cpu")
+    if group.rank() == 2:
+        sleep_and_exit()
+    return outcome(lambda: group.split_group([0, 1, 2]) and None)
+
+
+def outcomes(program: str, folder: Path, started: list[int], told: list[int]) -> list[str]:
+    """The errors of the ranks that lived to tell, each in time."""
+    run_processes(f"dist2.test_failures:{program}", 3, folder, ranks=started)
+    found = [torch.load(folder / f"rank{rank}.pt") for rank in told]
+    assert all(seconds < TIMEOUT.total_seconds() + SLACK_SECONDS for _, seconds in found), found
+    return [message for message, _ in found]
+
+
+def test_a_rank_that_never_comes(tmp_path: Path) -> None:
+    for message in outcomes("make_group", tmp_path, [0, 1], [0, 1]):
+        assert "no process group, since rank 2 did not come within 4000 ms" in message
+
+
+def test_rank_0_never_comes(tmp_path: Path) -> None:
+    for message in outcomes("make_group", tmp_path, [1, 2], [1, 2]):
+        assert "within 4000 ms; rank 0 serves it" in message
+
+
+@pytest.mark.parametrize("program", ["rank_2_exits", "rank_2_is_killed"])
+def test_a_rank_that_dies(program: str, tmp_path: Path) -> None:
+    for message in outcomes(program, tmp_path, [0, 1, 2], [0, 1]):
+        assert "allreduce (launch #0): the process of rank 2 has ended" in message
+
+
+def test_a_rank_that_hangs(tmp_path: Path) -> None:
+    for message in outcomes("rank_2_sleeps", tmp_path, [0, 1, 2], [0, 1]):
+        assert "all processes live; rank 2 has not failed here" in message
+        assert "Timed out" in message  # gloo's own words
+
+
+def test_a_rank_that_does_not_come_to_a_split(tmp_path: Path) -> None:
+    for message in outcomes("split_without_rank_2", tmp_path, [0, 1, 2], [0, 1]):
+        assert "since rank 2 did not come within 4000 ms" in message
