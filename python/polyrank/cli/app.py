@@ -24,6 +24,9 @@ app = typer.Typer(
 # What the layer of ranks is tested up to. A slip of a digit should not fill the machine's memory.
 _MAX_RANKS = 2**20
 
+# Each rank of the real world is a process of some hundred MB.
+_MAX_PROCESSES = 1024
+
 
 class World(StrEnum):
     """How ranks are run."""
@@ -31,6 +34,7 @@ class World(StrEnum):
     lockstep = "lockstep"
     threads = "threads"
     fake = "fake"
+    real = "real"
 
 
 class Schedule(StrEnum):
@@ -69,7 +73,8 @@ def run(
         typer.Option(
             help="**threads**: each rank a thread, which may branch on its rank; runs anything. "
             "**lockstep**: all ranks at the same line at once, for speed and size. **fake**: one "
-            "rank alone; what the others would send is what it sends."
+            "rank alone; what the others would send is what it sends. **real**: a process each on "
+            "this machine, as torchrun."
         ),
     ] = World.threads,
     ranks: Annotated[
@@ -155,7 +160,7 @@ def run(
     """Run a torch.distributed script on N ranks in this process, every rank's values exact.
 
     It runs once per rank, in turns; with --world lockstep once for all ranks, with --world fake as
-    one of N ranks, with nobody to talk to.
+    one of N ranks, with nobody to talk to, with --world real in N processes.
 
     The script is an ordinary one: it calls init_process_group with any backend, get_rank(),
     DeviceMesh, collectives. With --world lockstep get_rank() gives an int that differs between
@@ -171,6 +176,7 @@ def run(
     - `polyrank run --world threads --nproc-per-node 8 --nnodes 4 -m my_package.train`
     - `polyrank run --world threads --ranks 4 --schedules 20 pipeline.py`
     - `polyrank run --world fake --ranks 4096 --rank 17 --trace out.json train.py`
+    - `polyrank run --world real --ranks 4 --trace out.json train.py`
 
     **Exit codes** (else the script's own, from sys.exit)
 
@@ -210,6 +216,16 @@ def run(
             "nothing is drawn unless you say --schedule random or --schedules K",
             param_hint="--seed",
         )
+    if world == World.real and nnodes > 1:
+        raise typer.BadParameter(
+            "--world real starts processes on this machine only; start more nodes with torchrun",
+            param_hint="--nnodes",
+        )
+    if world == World.real and world_size > _MAX_PROCESSES:
+        raise typer.BadParameter(
+            f"{world_size} processes are more than {_MAX_PROCESSES:,}; another world has room",
+            param_hint="--ranks",
+        )
     options = RunOptions(
         script=script,
         arguments=tuple(arguments or ()),
@@ -227,6 +243,10 @@ def run(
         shared_modules=tuple(shared_module or ()),
         log_folder=None if log_dir is None else _writable_folder(log_dir),
     )
+    if world == World.real:
+        from polyrank.cli.real import run_real
+
+        raise typer.Exit(run_real(options))
     raise typer.Exit(run_program(options))
 
 

@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 
 
 def json_document(
-    options: RunOptions, report: RunReport, exit_code: int, error: BaseException | None
+    options: RunOptions, report: RunReport, exit_code: int, error: dict[str, str] | None
 ) -> dict[str, Any]:
     """The content of the file: what was run, how it ended, and the counts of `report`."""
     return {
@@ -27,7 +27,7 @@ def json_document(
         "is_module": options.is_module,
         "local_world_size": options.local_world_size,
         "exit_code": exit_code,
-        "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
+        "error": error,
         **dataclasses.asdict(report),
     }
 

@@ -35,7 +35,8 @@ class RunReport:
     cohort_calls: int  # operator calls that were made
     rank_calls: int  # operator calls that one per rank would have been
     seconds: float
-    peak_memory_bytes: int
+    peak_memory_bytes: int  # of the process that took most
+    num_processes: int = 1
 
 
 @dataclass
@@ -80,8 +81,17 @@ def print_report(report: RunReport) -> None:
     """Print the tables to stderr, so that the script's own output stays as it is."""
     console = Console(file=sys.stderr)
     if report.collectives:
-        table = Table(title="Collectives, as each rank launched them")
-        for name in ("kind", "group", "size", "groups", "count", "bytes a rank"):
+        is_sum = report.num_processes > 1
+        whose = "of all ranks together" if is_sum else "as each rank launched them"
+        table = Table(title=f"Collectives, {whose}")
+        for name in (
+            "kind",
+            "group",
+            "size",
+            "groups",
+            "count",
+            "bytes" if is_sum else "bytes a rank",
+        ):
             table.add_column(name, justify="left" if name in ("kind", "group") else "right")
         for row in report.collectives:
             table.add_row(
@@ -99,6 +109,8 @@ def print_report(report: RunReport) -> None:
 def _print_summary(console: Console, report: RunReport) -> None:
     saved = 1 - report.cohort_calls / report.rank_calls if report.rank_calls else 0.0
     title = f"{report.world_size:,} ranks in one process"
+    if report.num_processes > 1:
+        title = f"{report.world_size:,} ranks, a process each"
     if report.rank is not None:
         title = f"rank {report.rank:,} of {report.world_size:,}, alone"
     summary = Table(title=title, show_header=False)
@@ -109,5 +121,6 @@ def _print_summary(console: Console, report: RunReport) -> None:
         summary.add_row("operator calls, one per cohort", f"{report.cohort_calls:,}")
         summary.add_row("saved", f"{saved:.1%}")
     summary.add_row("seconds", f"{report.seconds:.1f}")
-    summary.add_row("peak memory", f"{report.peak_memory_bytes / 2**20:,.0f} MiB")
+    memory = "peak memory, largest process" if report.num_processes > 1 else "peak memory"
+    summary.add_row(memory, f"{report.peak_memory_bytes / 2**20:,.0f} MiB")
     console.print(summary)

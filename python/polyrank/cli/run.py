@@ -33,7 +33,7 @@ _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (CollectiveError, 4),
     (UnsupportedOpError, 5),
 )
-_EXIT_RAISED = 1
+EXIT_RAISED = 1
 _EXIT_USAGE = 2
 _EXIT_NO_REPORT = 6
 
@@ -41,40 +41,49 @@ _EXIT_NO_REPORT = 6
 def run_program(options: RunOptions) -> int:
     """Run the program, report what it did, and return the exit code."""
     meter = RunMeter(options.world_size, options.rank)
-    exit_code = 0
-    error: BaseException | None = None
     recorded: Trace | None = None
-    try:
+
+    def run() -> None:
+        nonlocal recorded
         with (
-            _world(options) as uses_cpu_for_cuda,
+            _world(options) as maps_cuda,
             _progress(options),
             contextlib.ExitStack() as stack,
         ):
             if options.trace_file is not None:
                 recorded = stack.enter_context(trace())
-            _run_script(options, uses_cpu_for_cuda)
-    except SystemExit as exit_request:
-        exit_code = _code_of(exit_request)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as raised:  # noqa: BLE001  whatever it was, the report is still worth having
-        error = raised
-        exit_code = _print_error(raised)
+            run_as_main(options, maps_cuda=maps_cuda)
+
+    exit_code, raised = exit_code_of(run)
+    error = None if raised is None else {"type": type(raised).__name__, "message": str(raised)}
     report = meter.read()
     print_report(report)
     if (json_file := options.json_file) is not None:
         document = json_document(options, report, exit_code, error)
-        exit_code = _save(partial(write_json, json_file, document)) or exit_code
+        exit_code = save(partial(write_json, json_file, document)) or exit_code
     if (trace_file := options.trace_file) is not None and recorded is not None:
         text = _trace_file_text(recorded)
-        exit_code = _save(partial(write_text, trace_file, text)) or exit_code
+        exit_code = save(partial(write_text, trace_file, text)) or exit_code
     return exit_code
+
+
+def exit_code_of(run: Callable[[], None]) -> tuple[int, BaseException | None]:
+    """Run a program to its end; its exit code, and what it raised, which is printed."""
+    try:
+        run()
+    except SystemExit as exit_request:
+        return _code_of(exit_request), None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:  # noqa: BLE001  whatever it was, the report is still worth having
+        return _print_error(raised), raised
+    return 0, None
 
 
 @contextlib.contextmanager
 def _world(options: RunOptions) -> Iterator[bool]:
     """Enter the world; tell whether cuda means the CPU in it."""
-    uses_cpu_for_cuda = _uses_cpu_for_cuda(options)
+    maps_cuda = uses_cpu_for_cuda(options)
     with contextlib.ExitStack() as stack:
         if options.world != "threads":
             install()
@@ -88,11 +97,11 @@ def _world(options: RunOptions) -> Iterator[bool]:
             )
         )
         stack.enter_context(_process_group(options))
-        if uses_cpu_for_cuda:
+        if maps_cuda:
             stack.enter_context(cuda_on_cpu(options.local_world_size))
         if options.world == "lockstep":
             stack.enter_context(LocalTensorMode(options.world_size))
-        yield uses_cpu_for_cuda
+        yield maps_cuda
 
 
 @contextlib.contextmanager
@@ -110,7 +119,8 @@ def _process_group(options: RunOptions) -> Iterator[None]:
             yield
 
 
-def _uses_cpu_for_cuda(options: RunOptions) -> bool:
+def uses_cpu_for_cuda(options: RunOptions) -> bool:
+    """Whether cuda means the CPU in this run."""
     if options.device is not None:
         return options.device == "cpu"
     return not torch.cuda.is_available() and _mentions_cuda(options)
@@ -121,13 +131,14 @@ def _mentions_cuda(options: RunOptions) -> bool:
     return options.is_module or "cuda" in Path(options.script).read_text(errors="replace")
 
 
-def _run_script(options: RunOptions, uses_cpu_for_cuda: bool) -> None:
+def run_as_main(options: RunOptions, *, maps_cuda: bool = False) -> None:
+    """Run the script or module as `__main__`, with its arguments."""
     old_argv, old_path = sys.argv[:], sys.path[:]
     sys.argv = [options.script, *options.arguments]
     try:
         sys.path.insert(0, "" if options.is_module else str(Path(options.script).resolve().parent))
         if options.world == "threads":
-            _run_rank_threads(options, uses_cpu_for_cuda)
+            _run_rank_threads(options, maps_cuda)
         elif options.is_module:
             runpy.run_module(options.script, run_name="__main__", alter_sys=True)
         else:
@@ -187,7 +198,7 @@ def _code_of(exit_request: SystemExit) -> int:
     if isinstance(exit_request.code, int):
         return exit_request.code
     sys.stderr.write(f"{exit_request.code}\n")
-    return _EXIT_RAISED
+    return EXIT_RAISED
 
 
 def _trace_file_text(recorded: Trace) -> str:
@@ -196,7 +207,8 @@ def _trace_file_text(recorded: Trace) -> str:
     return f'{{"polyrank": {recorded.to_json()}, {events[1:]}\n'
 
 
-def _save(write: Callable[[], None]) -> int:
+def save(write: Callable[[], None]) -> int:
+    """Write a report; an exit code, 0 if it could be written."""
     try:
         write()
     except OSError as error:
@@ -225,7 +237,7 @@ def _print_error(error: BaseException) -> int:
         sys.stderr.write(f"there is no such module to run: {error}\n")
         return _EXIT_USAGE
     sys.stderr.write("".join(report.format()))
-    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), _EXIT_RAISED)
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), EXIT_RAISED)
 
 
 def _drop_own_frames(report: traceback.TracebackException) -> bool:
