@@ -73,7 +73,6 @@ int run(const std::string& world, int num_ranks, int rank) {
 
 int main(int argc, char** argv) {
   try {
-    at::set_num_threads(1);
     return run(argc > 1 ? argv[1] : "", argc > 2 ? std::atoi(argv[2]) : 0,
                argc > 3 ? std::atoi(argv[3]) : 0);
   } catch (const std::exception& error) {

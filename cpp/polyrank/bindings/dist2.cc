@@ -174,7 +174,10 @@ void init_dist2(py::module_& module) {
       py::arg("name"), py::arg("factory"));
   module.def(
       "set_dist2_nccl_factory",
-      [](py::object factory) { dist2::set_nccl_factory(python_factory(std::move(factory))); },
+      [](py::object factory) {
+        dist2::set_nccl_factory(factory.is_none() ? ProcessGroupFactory()
+                                                  : python_factory(std::move(factory)));
+      },
       py::arg("factory"));
   module.def("find_dist2_backend", &find_backend, py::arg("name"));
   module.def("dist2_meeting_place", &meeting_place, py::arg("backend"), py::arg("timeout"),

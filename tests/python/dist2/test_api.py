@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import threading
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polyrank
 import pytest
 import torch
 import torch.distributed as dist
-from polyrank import dist2
+from polyrank import _C, dist2
 from torch.distributed import _dist2 as torch_dist2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TIMEOUT = timedelta(seconds=20)
 
@@ -130,6 +133,48 @@ def test_a_factory_gets_what_it_was_called_with() -> None:
     store.set("key", "value")
     assert args[0].get("key") == b"value"
     assert args[0].timeout == TIMEOUT
+
+
+@pytest.fixture
+def nccl_factory() -> Iterator[Any]:
+    """Sets what C++ calls for "nccl", which is in Python."""
+    yield _C.set_dist2_nccl_factory
+    _C.set_dist2_nccl_factory(dist2._nccl_factory if dist.is_nccl_available() else None)
+
+
+def test_options_go_through_cpp_to_a_factory_in_python(nccl_factory: Any) -> None:
+    calls: list[Any] = []
+    given = {"store": dist.HashStore(), "rank": 1, "world_size": 2}
+    options = {
+        "a": 1,
+        "b": 2.5,
+        "c": "x",
+        "d": [1, 2],
+        "e": None,
+        "f": True,
+        "g": [0.5],
+        "h": ["y"],
+    }
+
+    def factory(*args: Any, **options: Any) -> dist.ProcessGroup:
+        calls.append((args, options))
+        return dist.ProcessGroup(*args[:3])
+
+    def refuse(*args: Any, **options: Any) -> dist.ProcessGroup:
+        raise KeyError("of the factory")
+
+    nccl_factory(factory)
+    group = dist2.new_group("nccl", TIMEOUT, "cuda:1", **given, **options)
+    assert (group.rank(), group.size()) == (1, 2)
+    args, found = calls[0]
+    assert args[1:] == (1, 2, TIMEOUT, torch.device("cuda", 1))
+    assert found == options
+    assert type(found["f"]) is bool
+    with pytest.raises(ValueError, match="option a is a object; backends in C"):
+        dist2.new_group("nccl", TIMEOUT, "cuda", **given, a=object())
+    nccl_factory(refuse)
+    with pytest.raises(KeyError, match="of the factory"):
+        dist2.new_group("nccl", TIMEOUT, "cuda", **given)
 
 
 def test_options_of_the_fake_backend() -> None:
