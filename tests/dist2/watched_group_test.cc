@@ -19,7 +19,8 @@ using Tensors = std::vector<at::Tensor>;
 constexpr const char* kNobody = "127.0.0.1:1";
 
 Members members_of_four(const std::vector<std::string>& addresses) {
-  return {c10::make_intrusive<c10d::HashStore>(), 0, addresses, std::chrono::milliseconds(200)};
+  return {"test", c10::make_intrusive<c10d::HashStore>(), 0, addresses,
+          std::chrono::milliseconds(200)};
 }
 
 TEST(WatchedGroup, WhoHasEndedIsNamed) {

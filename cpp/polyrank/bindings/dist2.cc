@@ -25,7 +25,6 @@ namespace py = pybind11;
 
 namespace {
 
-using dist2::Endpoint;
 using dist2::GroupRequest;
 using dist2::ProcessGroup;
 using dist2::ProcessGroupFactory;
@@ -38,7 +37,7 @@ template <class T, class PyT>
 std::optional<c10::List<T>> list_of(const py::sequence& items) {
   c10::List<T> list;
   for (const auto& item : items) {
-    if (!py::isinstance<PyT>(item) || (py::isinstance<py::bool_>(item))) {
+    if (!py::isinstance<PyT>(item) || py::isinstance<py::bool_>(item)) {
       return std::nullopt;
     }
     list.push_back(item.template cast<T>());
@@ -119,8 +118,8 @@ py::object find_backend(const std::string& name) {
 }
 
 std::tuple<Store, int, int> meeting_place(const std::string& backend, milliseconds timeout,
-                                          std::optional<Store> store, std::optional<int> rank,
-                                          std::optional<int> world_size) {
+                                          const std::optional<Store>& store,
+                                          std::optional<int> rank, std::optional<int> world_size) {
   const GroupRequest request = dist2::request_for(backend, timeout, c10::kCPU, {},
                                                   {store.value_or(Store()), rank, world_size});
   return {request.store, request.rank, request.world_size};

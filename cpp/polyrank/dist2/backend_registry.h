@@ -27,7 +27,7 @@ namespace polyrank::dist2 {
 //  - after shutdown() or abort() a launch is an error.
 using ProcessGroup = c10::intrusive_ptr<c10d::ProcessGroup>;
 using Store = c10::intrusive_ptr<c10d::Store>;
-using ReduceOp = c10d::ReduceOp;
+using c10d::ReduceOp;
 
 // What the program says to one backend, by name.
 using BackendOptions = std::map<std::string, c10::IValue>;

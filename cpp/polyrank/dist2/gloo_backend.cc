@@ -32,6 +32,7 @@ ProcessGroup make_gloo_group(const GroupRequest& request) {
   if (const ProcessGroup group = group_of_world(request)) {
     return group;
   }
+  const std::string name = next_group_name();
   auto addresses = roll_call(request.store, request.rank, request.world_size, request.timeout);
   auto options = c10d::ProcessGroupGloo::Options::create_default(request.timeout);
   // Without these, splitting any but the first group of a process reads past the end of a list.
@@ -41,7 +42,7 @@ ProcessGroup make_gloo_group(const GroupRequest& request) {
   backend->setSequenceNumberForGroup();
   auto group = c10::make_intrusive<WatchedGroup>(
       request.world_size,
-      std::make_shared<const Members>(request.store, request.rank, std::move(addresses),
+      std::make_shared<const Members>(name, request.store, request.rank, std::move(addresses),
                                       request.timeout),
       &copy_options);
   constexpr auto kType = c10d::ProcessGroup::BackendType::GLOO;
@@ -51,7 +52,7 @@ ProcessGroup make_gloo_group(const GroupRequest& request) {
   if (at::hasCUDA()) {
     group->setBackend(c10::kCUDA, kType, backend);
   }
-  group->setGroupName(next_group_name());
+  group->setGroupName(name);
   return group;
 }
 

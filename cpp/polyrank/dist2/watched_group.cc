@@ -26,8 +26,18 @@ std::string ranks_text(const std::vector<std::int64_t>& ranks) {
 
 }  // namespace
 
-Members::Members(Store store, int rank, std::vector<std::string> addresses, milliseconds timeout)
-    : store_(std::move(store)), rank_(rank), addresses_(std::move(addresses)), timeout_(timeout) {}
+Members::Members(std::string name, Store store, int rank, std::vector<std::string> addresses,
+                 milliseconds timeout)
+    : name_(std::move(name)),
+      store_(std::move(store)),
+      rank_(rank),
+      addresses_(std::move(addresses)),
+      timeout_(timeout) {}
+
+std::string Members::label(std::string_view launch, std::int64_t number) const {
+  return str_cat("group \"", name_, "\" of ", addresses_.size(), ", rank ", rank_, ": ", launch,
+                 " (launch #", number, ")");
+}
 
 std::string Members::findings() const {
   std::vector<std::int64_t> ended;
@@ -80,24 +90,18 @@ WatchedGroup::WatchedGroup(int size, std::shared_ptr<const Members> members,
       members_(std::move(members)),
       copy_options_(copy_options) {}
 
-std::string WatchedGroup::label(std::string_view launch) const {
-  return str_cat("group \"", getGroupName(), "\" of ", getSize(), ", rank ", getRank(), ": ",
-                 launch, " (launch #", num_launches_.load(), ")");
-}
-
 void WatchedGroup::check_open(std::string_view launch) const {
   if (is_shut_down_) {
-    raise(CollectiveError(
-        str_cat(label(launch), " after the group was shut down. Make a new group.")));
+    raise(CollectiveError(str_cat(members_->label(launch, num_launches_),
+                                  " after the group was shut down. Make a new group.")));
   }
 }
 
 template <class Launch>
 WatchedGroup::Work WatchedGroup::watched(std::string_view launch, const Launch& function) {
   check_open(launch);
-  std::string text = label(launch);
-  ++num_launches_;
-  return c10::make_intrusive<WatchedWork>(function(), members_, std::move(text));
+  const std::int64_t number = num_launches_++;
+  return c10::make_intrusive<WatchedWork>(function(), members_, launch, number);
 }
 
 // What is watched: the function of PyTorch's group of that name, with these arguments.
@@ -208,8 +212,8 @@ c10::intrusive_ptr<IndependentGroup> WatchedGroup::adopt(const dist2::ProcessGro
   auto addresses = roll_call(group->getStore(), group->getRank(), group->getSize(), timeout);
   auto adopted = c10::make_intrusive<WatchedGroup>(
       group->getSize(),
-      std::make_shared<const Members>(group->getStore(), group->getRank(), std::move(addresses),
-                                      timeout),
+      std::make_shared<const Members>(group->getGroupName(), group->getStore(), group->getRank(),
+                                      std::move(addresses), timeout),
       copy_options_);
   take_over(group, adopted.get());
   return adopted;

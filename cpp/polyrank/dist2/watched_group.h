@@ -23,9 +23,12 @@ namespace polyrank::dist2 {
 // Thread rule: safe from any thread.
 class POLYRANK_API Members {
  public:
-  // `addresses`: as roll_call() gave them.
-  Members(Store store, int rank, std::vector<std::string> addresses,
+  // `name`: the group's; `addresses`: as roll_call() gave them.
+  Members(std::string name, Store store, int rank, std::vector<std::string> addresses,
           std::chrono::milliseconds timeout);
+
+  // A launch as messages name it.
+  std::string label(std::string_view launch, std::int64_t number) const;
 
   int rank() const noexcept { return rank_; }
   const Store& store() const noexcept { return store_; }
@@ -39,6 +42,7 @@ class POLYRANK_API Members {
  private:
   std::string findings() const;
 
+  std::string name_;
   Store store_;
   int rank_;
   std::vector<std::string> addresses_;
@@ -103,7 +107,6 @@ class POLYRANK_API WatchedGroup final : public IndependentGroup {
   c10::intrusive_ptr<IndependentGroup> adopt(const dist2::ProcessGroup& group) const override;
 
  private:
-  std::string label(std::string_view launch) const;
   void check_open(std::string_view launch) const;
   template <class Launch>
   Work watched(std::string_view launch, const Launch& function);

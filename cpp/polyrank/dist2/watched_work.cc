@@ -7,20 +7,22 @@
 namespace polyrank::dist2 {
 
 WatchedWork::WatchedWork(c10::intrusive_ptr<c10d::Work> work,
-                         std::shared_ptr<const Members> members, std::string launch)
+                         std::shared_ptr<const Members> members, std::string_view launch,
+                         std::int64_t number)
     : c10d::Work(members->rank(), work->retrieveOpType()),
       work_(std::move(work)),
       members_(std::move(members)),
-      launch_(std::move(launch)) {}
+      launch_(launch),
+      number_(number) {}
 
 bool WatchedWork::wait(std::chrono::milliseconds timeout) {
   return translating_errors([&] {
     try {
       return work_->wait(timeout);
     } catch (const c10::Error& error) {
-      members_->explain(launch_, error.what_without_backtrace());
+      members_->explain(members_->label(launch_, number_), error.what_without_backtrace());
     } catch (const std::exception& error) {
-      members_->explain(launch_, error.what());
+      members_->explain(members_->label(launch_, number_), error.what());
     }
   });
 }

@@ -4,15 +4,17 @@
 #include <polyrank/dist2/watched_group.h>
 
 #include <memory>
-#include <string>
+#include <string_view>
 
 namespace polyrank::dist2 {
 
 // Another Work, whose wait() says which ranks are gone if it fails. Its futures are the other's.
+//
+// Invariant: the name of the launch is a literal.
 class WatchedWork final : public c10d::Work {
  public:
   WatchedWork(c10::intrusive_ptr<c10d::Work> work, std::shared_ptr<const Members> members,
-              std::string launch);
+              std::string_view launch, std::int64_t number);
 
   // Throws: as Members::explain().
   bool wait(std::chrono::milliseconds timeout) override;
@@ -35,7 +37,8 @@ class WatchedWork final : public c10d::Work {
  private:
   c10::intrusive_ptr<c10d::Work> work_;
   std::shared_ptr<const Members> members_;
-  std::string launch_;
+  std::string_view launch_;
+  std::int64_t number_;
 };
 
 }  // namespace polyrank::dist2
