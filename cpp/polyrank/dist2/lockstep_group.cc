@@ -2,6 +2,7 @@
 #include <polyrank/core/rank_set.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/dist2/lockstep_group.h>
+#include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/world/group_families.h>
 #include <polyrank/world/lockstep_world.h>

@@ -3,7 +3,7 @@
 #include <polyrank/core/str_cat.h>
 #include <polyrank/dist2/watched_group.h>
 #include <polyrank/dist2/watched_work.h>
-#include <polyrank/world/table_backend.h>
+#include <polyrank/engine/interpreter_hooks.h>
 
 #include <algorithm>
 #include <thread>

@@ -1,6 +1,6 @@
 #include <c10/util/Exception.h>
 #include <polyrank/dist2/watched_work.h>
-#include <polyrank/world/table_backend.h>
+#include <polyrank/engine/interpreter_hooks.h>
 
 #include <utility>
 

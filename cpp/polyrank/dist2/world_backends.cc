@@ -7,6 +7,7 @@
 #include <polyrank/world/fake_process_group.h>
 #include <polyrank/world/fake_store.h>
 #include <polyrank/world/group_families.h>
+#include <polyrank/world/rank_store.h>
 #include <polyrank/world/threads_backend.h>
 
 #include <map>
@@ -38,16 +39,19 @@ std::int64_t num_ranks_in_lockstep() {
   return mode != nullptr && mode->is_enabled() ? mode->ranks().size() : 0;
 }
 
-// The store that the ranks of one run share.
+// The store that the ranks of one run share, which holds the run: so it lives as long as groups do.
 Store store_of_run(const std::shared_ptr<RankTurns>& turns) {
-  using Stores = std::map<std::weak_ptr<RankTurns>, Store, std::owner_less<>>;
+  using Stores =
+      std::map<std::weak_ptr<RankTurns>, c10::weak_intrusive_ptr<c10d::Store>, std::owner_less<>>;
   static std::mutex mutex;
   static auto* const stores = new Stores();  // stores may outlive static objects
   const std::lock_guard lock(mutex);
   std::erase_if(*stores, [](const auto& entry) { return entry.first.expired(); });
-  Store& store = (*stores)[turns];
+  const auto found = stores->find(turns);
+  Store store = found == stores->end() ? Store() : found->second.lock();
   if (!store) {
-    store = c10::make_intrusive<RankStore>();
+    store = c10::make_intrusive<RankStore>(turns);
+    stores->insert_or_assign(turns, c10::weak_intrusive_ptr<c10d::Store>(store));
   }
   return store;
 }
