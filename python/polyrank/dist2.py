@@ -26,7 +26,7 @@ from torch._C._distributed_c10d import (
 )
 
 from polyrank import _C
-from polyrank.errors import UnknownOptionError
+from polyrank.errors import UnknownOptionError, UsageError
 
 __all__ = [
     "ProcessGroup",
@@ -60,8 +60,10 @@ def register_backend(name: str, func: ProcessGroupFactory) -> None:
     """Let `new_group(name, ...)`, here and in C++, call `func`.
 
     Raises:
-        UsageError: there is a backend of that name.
+        UsageError: there is a backend of that name, the name is empty, or `func` can't be called.
     """
+    if not callable(func):
+        raise UsageError(f'backend "{name}": a factory is a function, not {func!r}')
     _C.register_dist2_backend(name, func)
 
 
@@ -92,14 +94,17 @@ def new_group(
         options: those of the backend; docs/dist2.md lists them.
 
     Raises:
-        UsageError: there is no such backend, gloo was given an option, or nobody says who this rank
-            is.
+        UsageError: there is no such backend, gloo was given an option, nobody says who this rank
+            is, or a factory of the program's gave something else.
         UnknownOptionError: the backend has no such option.
         CollectiveError: a rank did not come within `timeout`; the message names it.
     """
     factory = _C.find_dist2_backend(backend)
     place = _C.dist2_meeting_place(backend, timeout, store, rank, world_size)
-    return factory(*place, timeout, torch.device(device), **options)
+    group = factory(*place, timeout, torch.device(device), **options)
+    if not isinstance(group, ProcessGroup):
+        raise UsageError(f'backend "{backend}": its factory gave no process group, but {group!r}')
+    return group
 
 
 def current_process_group() -> ProcessGroup | None:

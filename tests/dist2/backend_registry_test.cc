@@ -30,6 +30,13 @@ TEST(BackendRegistry, ANameIsTakenOnce) {
   }
 }
 
+TEST(BackendRegistry, ANameIsNotEmptyAndAFactoryMakesAGroup) {
+  EXPECT_THAT([] { register_backend("", &plain_group); },
+              ThrowsMessage<UsageError>(HasSubstr("empty name")));
+  EXPECT_THAT([] { make_group("none", [](const GroupRequest&) { return ProcessGroup(); }, {}); },
+              ThrowsMessage<UsageError>(HasSubstr("\"none\": its factory gave no process group")));
+}
+
 TEST(BackendRegistry, AnUnknownNameTellsTheOthers) {
   EXPECT_THAT([] { find_backend("none"); },
               ThrowsMessage<UsageError>(

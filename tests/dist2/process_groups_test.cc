@@ -4,6 +4,7 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/dist2/process_groups.h>
 
+#include <cstdlib>
 #include <stdexcept>
 #include <thread>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
@@ -34,6 +35,22 @@ TEST(ProcessGroups, AFactoryGetsWhatNewGroupWasGiven) {
   EXPECT_EQ(seen.timeout, milliseconds(1500));
   EXPECT_EQ(seen.device, c10::Device(c10::kCUDA, 1));
   EXPECT_EQ(seen.options.at("depth").toInt(), 7);
+}
+
+TEST(ProcessGroups, WhatIsLeftOpenComesFromTheEnvironment) {
+  ::setenv("RANK", "3", 1);
+  ::setenv("WORLD_SIZE", "8", 1);
+  const Store store = c10::make_intrusive<c10d::HashStore>();
+  const auto request = [&](const Endpoint& given) {
+    return request_for("gloo", milliseconds(1000), c10::kCPU, {}, given);
+  };
+  EXPECT_EQ(request({.store = store}).rank, 3);
+  EXPECT_EQ(request({.store = store}).world_size, 8);
+  EXPECT_EQ(request({.store = store, .rank = 1}).rank, 1);
+  EXPECT_EQ(request({.store = store, .rank = 1}).world_size, 8);
+  ::unsetenv("RANK");
+  ::unsetenv("WORLD_SIZE");
+  EXPECT_THAT([&] { request({.store = store}); }, ThrowsMessage<UsageError>(HasSubstr("RANK")));
 }
 
 TEST(ProcessGroups, RanksAndTimeoutsAreChecked) {

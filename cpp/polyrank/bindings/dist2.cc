@@ -64,7 +64,8 @@ c10::IValue as_option(const std::string& name, const py::handle& value) {
                            "numbers or of texts"));
 }
 
-// A factory of the program's, in Python. Shared, since copies are made without the interpreter.
+// A factory of the program's, in Python; null is what it gives that is no process group. Shared,
+// since copies are made without the interpreter.
 struct PythonFactory {
   std::shared_ptr<const py::object> function;
 
@@ -74,9 +75,9 @@ struct PythonFactory {
     for (const auto& [name, value] : request.options) {
       options[py::str(name)] = torch::jit::toPyObject(value);
     }
-    return (*function)(request.store, request.rank, request.world_size, request.timeout,
-                       request.device, **options)
-        .cast<ProcessGroup>();
+    const py::object made = (*function)(request.store, request.rank, request.world_size,
+                                        request.timeout, request.device, **options);
+    return py::isinstance<c10d::ProcessGroup>(made) ? made.cast<ProcessGroup>() : ProcessGroup();
   }
 };
 

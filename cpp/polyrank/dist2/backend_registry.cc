@@ -79,10 +79,22 @@ Backends& backends() {
 }  // namespace
 
 void register_backend(const std::string& name, ProcessGroupFactory factory) {
+  if (name.empty()) {
+    throw UsageError("a backend was registered under an empty name");
+  }
   backends().add(name, std::move(factory));
 }
 
 ProcessGroupFactory find_backend(const std::string& name) { return backends().find(name); }
+
+ProcessGroup make_group(const std::string& backend, const ProcessGroupFactory& factory,
+                        const GroupRequest& request) {
+  ProcessGroup group = factory(request);
+  if (!group) {
+    throw UsageError(str_cat("backend \"", backend, "\": its factory gave no process group"));
+  }
+  return group;
+}
 
 void set_nccl_factory(ProcessGroupFactory factory) {
   const std::lock_guard lock(nccl_mutex);

@@ -48,11 +48,15 @@ using ProcessGroupFactory = std::function<ProcessGroup(const GroupRequest&)>;
 //
 // Thread rule: safe from any thread.
 
-// Throws: UsageError if there is a backend of that name.
+// Throws: UsageError if there is a backend of that name, or the name is empty.
 POLYRANK_API void register_backend(const std::string& name, ProcessGroupFactory factory);
 
 // Throws: UsageError if there is none, naming those that there are.
 POLYRANK_API ProcessGroupFactory find_backend(const std::string& name);
+
+// The group that `factory` makes. Throws: UsageError if it makes none; what the factory throws.
+POLYRANK_API ProcessGroup make_group(const std::string& backend, const ProcessGroupFactory& factory,
+                                     const GroupRequest& request);
 
 // The factory of "nccl", for who has NCCL: libtorch's headers alone do not tell.
 POLYRANK_API void set_nccl_factory(ProcessGroupFactory factory);

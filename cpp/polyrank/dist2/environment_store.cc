@@ -45,14 +45,13 @@ bool agent_serves() {
 
 std::atomic<int> num_stores = 0;
 
+constexpr int kMaxRanks = 1 << 30;
+
 }  // namespace
 
-Endpoint rank_of_environment(const Endpoint& given) {
-  constexpr int kMaxRanks = 1 << 30;
-  return {{},
-          given.rank ? *given.rank : number_of("RANK", 0, kMaxRanks),
-          given.world_size ? *given.world_size : number_of("WORLD_SIZE", 1, kMaxRanks)};
-}
+int rank_of_environment() { return number_of("RANK", 0, kMaxRanks); }
+
+int world_size_of_environment() { return number_of("WORLD_SIZE", 1, kMaxRanks); }
 
 Store environment_store(int rank, int world_size, std::chrono::milliseconds timeout) {
   const std::string host = variable("MASTER_ADDR");
@@ -65,7 +64,7 @@ Store environment_store(int rank, int world_size, std::chrono::milliseconds time
   options.timeout = timeout;
   std::string reason;
   try {
-    auto store = c10::make_intrusive<c10d::TCPStore>(host, options);
+    const auto store = c10::make_intrusive<c10d::TCPStore>(host, options);
     return c10::make_intrusive<c10d::PrefixStore>(str_cat("polyrank.dist2/", num_stores++), store);
   } catch (const c10::Error& error) {
     reason = error.what_without_backtrace();

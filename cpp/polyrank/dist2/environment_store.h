@@ -1,15 +1,15 @@
 // Where processes meet that torchrun, or who sets its variables, has started.
 #pragma once
 
-#include <polyrank/dist2/process_groups.h>
+#include <polyrank/dist2/backend_registry.h>
 
 #include <chrono>
 
 namespace polyrank::dist2 {
 
-// RANK and WORLD_SIZE, each read only where `given` has none.
-// Throws: UsageError if one is missing or no number, naming it.
-Endpoint rank_of_environment(const Endpoint& given);
+// RANK and WORLD_SIZE. Throws: UsageError if the variable is missing or no number, naming it.
+int rank_of_environment();
+int world_size_of_environment();
 
 // The store at MASTER_ADDR:MASTER_PORT: rank 0 serves it, or torchrun's agent. Each call of a
 // process gives keys of their own, the same on all ranks that call equally often. Throws:

@@ -34,7 +34,7 @@ ProcessGroup make_gloo_group(const GroupRequest& request) {
   }
   const std::string name = next_group_name();
   auto addresses = roll_call(request.store, request.rank, request.world_size, request.timeout);
-  auto options = c10d::ProcessGroupGloo::Options::create_default(request.timeout);
+  const auto options = c10d::ProcessGroupGloo::Options::create_default(request.timeout);
   // Without these, splitting any but the first group of a process reads past the end of a list.
   options->global_ranks_in_group = first_ranks(request.world_size);
   auto backend = c10::make_intrusive<c10d::ProcessGroupGloo>(request.store, request.rank,

@@ -70,7 +70,7 @@ dist2::ProcessGroup IndependentGroup::splitGroup(
     return {};
   }
   meet(part_name, static_cast<int>(place - sorted.begin()), static_cast<int>(sorted.size()));
-  const dist2::ProcessGroup part = c10d::ProcessGroup::splitGroup(
+  dist2::ProcessGroup part = c10d::ProcessGroup::splitGroup(
       sorted, timeout, options ? options : new_options(), part_name, description, devices);
   if (!part) {
     return part;

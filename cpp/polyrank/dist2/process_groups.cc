@@ -11,31 +11,13 @@ namespace polyrank::dist2 {
 
 namespace {
 
-// What the program left open, from `found`.
-Endpoint completed(const Endpoint& given, const Endpoint& found) {
-  return {given.store ? given.store : found.store, given.rank ? given.rank : found.rank,
-          given.world_size ? given.world_size : found.world_size};
-}
-
-bool is_complete(const Endpoint& endpoint) {
-  return endpoint.store && endpoint.rank && endpoint.world_size;
-}
-
-Endpoint endpoint_of(const std::string& backend, const Endpoint& given,
-                     std::chrono::milliseconds timeout) {
-  if (is_complete(given)) {
-    return given;
-  }
-  if (const auto world = endpoint_of_world()) {
-    return completed(given, *world);
-  }
-  Endpoint endpoint = completed(given, rank_of_environment(given));
-  if (!endpoint.store) {
-    endpoint.store = backend == "fake"
-                         ? fake_store()
-                         : environment_store(*endpoint.rank, *endpoint.world_size, timeout);
-  }
-  return endpoint;
+// What the program left open, from the world that runs.
+Endpoint completed(const Endpoint& given) {
+  const bool is_complete = given.store && given.rank && given.world_size;
+  const Endpoint world = is_complete ? Endpoint() : endpoint_of_world();
+  return {.store = given.store ? given.store : world.store,
+          .rank = given.rank ? given.rank : world.rank,
+          .world_size = given.world_size ? given.world_size : world.world_size};
 }
 
 }  // namespace
@@ -45,15 +27,21 @@ GroupRequest request_for(const std::string& backend, std::chrono::milliseconds t
   if (timeout <= std::chrono::milliseconds::zero()) {
     throw UsageError(str_cat("a time-out of ", timeout.count(), " ms; it must be positive"));
   }
-  const Endpoint found = endpoint_of(backend, endpoint, timeout);
-  if (*found.rank < 0 || *found.rank >= *found.world_size) {
-    throw UsageError(str_cat("a process group of ", *found.world_size, " ranks has no rank ",
-                             *found.rank, "; valid: 0..", *found.world_size - 1));
+  const Endpoint found = completed(endpoint);
+  const int rank = found.rank ? *found.rank : rank_of_environment();
+  const int world_size = found.world_size ? *found.world_size : world_size_of_environment();
+  if (rank < 0 || rank >= world_size) {
+    throw UsageError(str_cat("a process group of ", world_size, " ranks has no rank ", rank,
+                             "; valid: 0..", world_size - 1));
   }
-  found.store->setTimeout(timeout);
-  return {.store = found.store,
-          .rank = *found.rank,
-          .world_size = *found.world_size,
+  Store store = found.store;
+  if (!store) {
+    store = backend == "fake" ? fake_store() : environment_store(rank, world_size, timeout);
+  }
+  store->setTimeout(timeout);
+  return {.store = std::move(store),
+          .rank = rank,
+          .world_size = world_size,
           .timeout = timeout,
           .device = device,
           .options = std::move(options)};
@@ -62,8 +50,8 @@ GroupRequest request_for(const std::string& backend, std::chrono::milliseconds t
 ProcessGroup new_group(const std::string& backend, std::chrono::milliseconds timeout,
                        c10::Device device, const BackendOptions& options,
                        const Endpoint& endpoint) {
-  const ProcessGroupFactory make = find_backend(backend);
-  return make(request_for(backend, timeout, device, options, endpoint));
+  const ProcessGroupFactory factory = find_backend(backend);
+  return make_group(backend, factory, request_for(backend, timeout, device, options, endpoint));
 }
 
 c10::SymInt rank_of(const ProcessGroup& group) {

@@ -103,19 +103,19 @@ Store fake_store() { return c10::make_intrusive<FakeStore>(); }
 
 void set_fake_world(std::optional<FakeMember> member) { fake_world() = std::move(member); }
 
-std::optional<Endpoint> endpoint_of_world() {
+Endpoint endpoint_of_world() {
   if (const RankThread* rank = RankThread::current()) {
-    return Endpoint{store_of_run(rank->turns_ptr()), static_cast<int>(rank->rank()),
-                    static_cast<int>(rank->turns().world_size())};
+    return {store_of_run(rank->turns_ptr()), static_cast<int>(rank->rank()),
+            static_cast<int>(rank->turns().world_size())};
   }
   if (const std::int64_t num_ranks = num_ranks_in_lockstep(); num_ranks > 0) {
-    return Endpoint{fake_store(), 0, static_cast<int>(num_ranks)};
+    return {fake_store(), 0, static_cast<int>(num_ranks)};
   }
   if (const auto& member = fake_world()) {
-    return Endpoint{fake_store(), static_cast<int>(member->group_rank()),
-                    static_cast<int>(member->group_size())};
+    return {fake_store(), static_cast<int>(member->group_rank()),
+            static_cast<int>(member->group_size())};
   }
-  return std::nullopt;
+  return {};
 }
 
 ProcessGroup group_of_world(const GroupRequest& of_real_backend) {

@@ -15,8 +15,8 @@ namespace polyrank::dist2 {
 // init_process_group does there. What is asked for by name ("fake", "lockstep", "threads", the
 // program's own) is always what the name says.
 
-// Where the calling thread's world has its members meet; nothing outside of such a world.
-std::optional<Endpoint> endpoint_of_world();
+// Where the calling thread's world has its members meet; all is left open outside of such a world.
+Endpoint endpoint_of_world();
 
 // The group that stands for a real one in the calling thread's world, whatever options the real
 // one's backend was given; null outside of such a world.
