@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed._functional_collectives  # registers operators that the table names
+import torch.distributed._symmetric_memory
 import torch.distributed.tensor._collective_utils
 from torch._C import _distributed_c10d
 from torch.utils._pytree import tree_leaves

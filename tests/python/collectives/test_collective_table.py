@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed._symmetric_memory
 import torch.distributed.tensor
 from polyrank import _C
 
-NAMESPACES = ("c10d", "_c10d_functional", "_c10d_functional_autograd", "_dtensor")
+NAMESPACES = ("c10d", "_c10d_functional", "_c10d_functional_autograd", "_dtensor", "symm_mem")
 TABLE = {row["op_name"]: row for row in _C.collective_table()}
 ROLES = (
     "inputs",
@@ -32,7 +33,7 @@ NO_ROLE = {"timeout", "device_ids", "wait_all_ranks", "root_tensor"}
 NAMES_OF_ROLE = {
     "group": {"process_group", "group_name"},
     "group_size": {"group_size"},
-    "root": {"root_rank", "src", "dst", "peer_list"},
+    "root": {"root_rank", "src", "dst", "peer_list", "root"},
     "reduce_op": {"reduce_op"},
     "output_split_sizes": {"output_split_sizes"},
     "input_split_sizes": {"input_split_sizes"},
@@ -53,9 +54,38 @@ TYPE_OF_PACKING = {
 }
 
 
+# Operators on symmetric memory that are not in the table, and why.
+NO_COLLECTIVES = {
+    "nccl_reduce_scatter_offset": "its pieces are in lists of offsets and ranks",
+    "fused_all_gather_matmul": "computes too",
+    "fused_all_gather_scaled_matmul": "computes too",
+    "fused_matmul_reduce_scatter": "computes too",
+    "fused_scaled_matmul_reduce_scatter": "computes too",
+    "_async_input_mm": "computes too",
+    "get_remote_tensors": "gives the others' memory itself",
+    "_barrier": "of a handle",
+    "_rendezvous": "makes a handle",
+    "memset32_": "of a rank alone",
+    "stream_write_value32_": "of a rank alone",
+    "nccl_get": "acts on one side alone",
+    "nccl_put": "acts on one side alone",
+    "nccl_put_signal": "acts on one side alone",
+    "nccl_put_with_signal": "acts on one side alone",
+    "nccl_wait_for_signal": "acts on one side alone",
+    "nccl_wait_signal": "acts on one side alone",
+    "nvshmem_get": "acts on one side alone",
+    "nvshmem_put": "acts on one side alone",
+    "nvshmem_put_with_signal": "acts on one side alone",
+    "nvshmem_wait_for_signal": "acts on one side alone",
+}
+
+
 def registered() -> list[str]:
     names = torch._C._dispatch_get_all_op_names()
-    return sorted(name for name in names if name.split("::")[0] in NAMESPACES)
+    left_out = {f"symm_mem::{name}" for name in NO_COLLECTIVES}
+    return sorted(
+        name for name in names if name.split("::")[0] in NAMESPACES and name not in left_out
+    )
 
 
 def schema_of(op_name: str) -> Any:
@@ -110,6 +140,19 @@ NOT_LAUNCHED = {
     "_c10d_functional::_wrap_tensor_autograd": "results are complete: nothing is left to wait for",
     "_dtensor::mesh_get_process_group": "gives a group, and moves no tensor",
 }
+ON_SYMMETRIC_MEMORY = {
+    "one_shot_all_reduce_copy": "writes the symmetric buffer too",
+    "one_shot_all_reduce_copy_out": "writes the symmetric buffer too",
+    "two_shot_all_reduce_out": "leaves partial sums in its input",
+    "reduce_scatter_out": "scatters the last dimension if told to",
+    "multi_root_tile_reduce": "has a root for each of its tensors",
+    "multimem_one_shot_reduce_out": "writes an output on the root alone",
+    "tile_reduce": "writes an output on the root alone",
+    "all_to_all_vdev": "its split sizes are in a tensor",
+    "all_to_all_vdev_2d": "its split sizes are in a tensor",
+    "all_to_all_vdev_2d_offset": "its split sizes are in a tensor",
+}
+NOT_LAUNCHED |= {f"symm_mem::{name}": why for name, why in ON_SYMMETRIC_MEMORY.items()}
 
 
 def test_lockstep_runs_every_collective_but_those_with_a_reason() -> None:
