@@ -9,8 +9,7 @@ namespace polyrank::dist2 {
 WatchedWork::WatchedWork(c10::intrusive_ptr<c10d::Work> work,
                          std::shared_ptr<const Members> members, std::string_view launch,
                          std::int64_t number)
-    : c10d::Work(members->rank(), work->retrieveOpType()),
-      work_(std::move(work)),
+    : ForwardedWork(std::move(work), members->rank()),
       members_(std::move(members)),
       launch_(launch),
       number_(number) {}
@@ -18,7 +17,7 @@ WatchedWork::WatchedWork(c10::intrusive_ptr<c10d::Work> work,
 bool WatchedWork::wait(std::chrono::milliseconds timeout) {
   return translating_errors([&] {
     try {
-      return work_->wait(timeout);
+      return ForwardedWork::wait(timeout);
     } catch (const c10::Error& error) {
       members_->explain(members_->label(launch_, number_), error.what_without_backtrace());
     } catch (const std::exception& error) {

@@ -72,14 +72,18 @@ class ThreadsGroup final : public IndependentGroup {
   }
 };
 
+bool fits_fake_option(const std::string& name, const c10::IValue& value) {
+  if (name == "values") {
+    return value.isString();
+  }
+  return name == "fake_option" ? value.isInt() : value.isBool();
+}
+
 c10::intrusive_ptr<FakeOptions> fake_options_of(const GroupRequest& request) {
   auto made = c10::make_intrusive<FakeOptions>();
   made->timeout = request.timeout;
   for (const auto& [name, value] : request.options) {
-    const bool fits = name == "values"        ? value.isString()
-                      : name == "fake_option" ? value.isInt()
-                                              : value.isBool();
-    if (!fits) {
+    if (!fits_fake_option(name, value)) {
       throw UsageError(str_cat("option ", name, " of backend \"fake\" can't be a ", value.tagKind(),
                                "; values is a string, fake_option an int, the "
                                "others are true or false"));
@@ -118,16 +122,16 @@ Endpoint endpoint_of_world() {
   return {};
 }
 
-ProcessGroup group_of_world(const GroupRequest& of_real_backend) {
-  GroupRequest request = of_real_backend;
-  request.options.clear();
+ProcessGroup group_of_world(const GroupRequest& request) {
+  GroupRequest of_world = request;
+  of_world.options.clear();
   if (RankThread::current() != nullptr) {
-    return make_threads_group(request);
+    return make_threads_group(of_world);
   }
   if (num_ranks_in_lockstep() > 0) {
-    return make_lockstep_group(request);
+    return make_lockstep_group(of_world);
   }
-  return fake_world() ? make_fake_group(request) : ProcessGroup();
+  return fake_world() ? make_fake_group(of_world) : ProcessGroup();
 }
 
 ProcessGroup make_fake_group(const GroupRequest& request) {

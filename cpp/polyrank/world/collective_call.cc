@@ -188,6 +188,11 @@ std::vector<at::Tensor> CollectiveCall::written() const {
   return tensors;
 }
 
+bool is_asynchronous(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> arguments) {
+  return spec.async_op == kAbsent ? spec.returns != Returns::kNothing
+                                  : at_position(arguments, spec.async_op).toBool();
+}
+
 CollectiveCall read_call(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> arguments) {
   CollectiveCall call;
   call.spec = &spec;
@@ -219,8 +224,7 @@ CollectiveCall read_call(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> 
                                  ? read_ints(at_position(arguments, spec.input_split_sizes))
                                  : own.input_split_sizes;
   }
-  call.is_async = spec.async_op == kAbsent ? spec.returns != Returns::kNothing
-                                           : at_position(arguments, spec.async_op).toBool();
+  call.is_async = is_asynchronous(spec, arguments);
   if (spec.gather_dim != kAbsent) {
     call.gather_dim = at_position(arguments, spec.gather_dim).toInt();
     call.shard_dim = at_position(arguments, spec.shard_dim).toInt();

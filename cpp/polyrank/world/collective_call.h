@@ -66,6 +66,9 @@ class POLYRANK_API RankDependentArgumentsGuard {
   RankDependentArgumentsGuard& operator=(const RankDependentArgumentsGuard&) = delete;
 };
 
+// Whether the program was given something to wait for.
+bool is_asynchronous(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> arguments);
+
 // Reads the arguments of `spec`'s operator.
 // Throws: CollectiveError if lists have lengths that the operator can't have;
 //         UnsupportedOpError for sparse all_reduce and for a premul_sum without its factor;

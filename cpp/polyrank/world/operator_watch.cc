@@ -7,11 +7,13 @@
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/collective_call.h>
 #include <polyrank/world/collective_op.h>
+#include <polyrank/world/forwarded_work.h>
 #include <polyrank/world/global_ranks.h>
 #include <polyrank/world/group_families.h>
 #include <polyrank/world/launch_details.h>
 #include <polyrank/world/operator_watch.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <memory>
@@ -87,9 +89,27 @@ OwnGroups& own_groups() {
   return *groups;
 }
 
-void record_operator(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> arguments,
-                     c10::ArrayRef<c10::IValue> returned, std::int64_t start_ns) {
-  const OwnGroup own = own_groups().find(CollectiveOp::get_process_group(spec.op_name, arguments));
+// Backends whose Works have nothing beyond what c10d::Work has. Those in Python may have members
+// that the program asks for.
+bool gives_plain_works(const c10d::ProcessGroup& group) {
+  using Type = c10d::ProcessGroup::BackendType;
+  constexpr std::array kTypes = {Type::GLOO, Type::NCCL, Type::XCCL, Type::MPI, Type::UCC};
+  return std::find(kTypes.begin(), kTypes.end(), group.getBackendType()) != kTypes.end();
+}
+
+// Lets the record know when the program waits for the Work that a launch gave.
+void watch_wait(c10::IValue* returned, LaunchId launch) {
+  if (const auto work = returned->toCustomClass<c10d::Work>()) {
+    const auto watched = c10::make_intrusive<ForwardedWork>(work);
+    watched->set_launch(launch);
+    *returned = c10::intrusive_ptr<c10d::Work>(watched);
+  }
+}
+
+LaunchId record_operator(const CollectiveSpec& spec, const ProcessGroup& group,
+                         c10::ArrayRef<c10::IValue> arguments, c10::ArrayRef<c10::IValue> returned,
+                         std::int64_t start_ns) {
+  const OwnGroup own = own_groups().find(group);
   const std::vector<at::Tensor> results = tensors_among(returned);
   CollectiveLaunch launch;
   launch.kind = spec.kind;
@@ -113,6 +133,7 @@ void record_operator(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> argu
   if (spec.returns == Returns::kTensors) {
     expect_tensor_waits(results, id);
   }
+  return id;
 }
 
 // Stands in front of one kernel of one operator.
@@ -133,12 +154,22 @@ class WatchingKernel final : public c10::OperatorKernel {
     watched_.callBoxed(op, keys, stack);
     if (spec_.kind != CollectiveKind::kWait && recorded == CollectiveRecord::launches_of_thread() &&
         collective_record().is_tracing()) {
-      record_operator(spec_, arguments, torch::jit::last(*stack, op.schema().returns().size()),
-                      start_ns);
+      record(arguments, torch::jit::last(*stack, op.schema().returns().size()), start_ns, stack);
     }
   }
 
  private:
+  void record(const std::vector<c10::IValue>& arguments, c10::ArrayRef<c10::IValue> returned,
+              std::int64_t start_ns, torch::jit::Stack* stack) {
+    const ProcessGroup group = CollectiveOp::get_process_group(spec_.op_name, arguments);
+    const LaunchId launch = record_operator(spec_, group, arguments, returned, start_ns);
+    const bool gives_work =
+        spec_.returns == Returns::kWork || spec_.returns == Returns::kTensorsAndWork;
+    if (gives_work && is_asynchronous(spec_, arguments) && gives_plain_works(*group)) {
+      watch_wait(&stack->back(), launch);
+    }
+  }
+
   const CollectiveSpec& spec_;
   c10::SafeKernelFunction watched_;
 };

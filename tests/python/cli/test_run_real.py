@@ -33,7 +33,9 @@ def test_a_script_runs_in_processes_and_its_records_are_one(tmp_path: Path) -> N
     done = run_script(
         tmp_path,
         INIT + "x = torch.ones(4) * (rank + 1)\n"
-        "dist.all_reduce(x)\n"
+        "work = dist.all_reduce(x, async_op=True)\n"
+        "work.wait()\n"
+        "dist.barrier()\n"
         "if rank == 0:\n"
         "    dist.send(x, dst=1)\n"
         "else:\n"
@@ -63,6 +65,8 @@ def test_a_script_runs_in_processes_and_its_records_are_one(tmp_path: Path) -> N
     assert sorted((launch["kind"], launch["ranks"]) for launch in launches) == [
         ("all_reduce", "0"),
         ("all_reduce", "1"),
+        ("barrier", "0"),
+        ("barrier", "1"),
         ("broadcast", "0"),
         ("broadcast", "1"),
         ("recv", "1"),
@@ -70,6 +74,15 @@ def test_a_script_runs_in_processes_and_its_records_are_one(tmp_path: Path) -> N
     ]
     first = next(launch for launch in launches if launch["kind"] == "all_reduce")
     assert (Path(first["source"]["file"]).name, first["source"]["line"]) == ("program.py", 9)
+    assert (first["async"], first["waited"]["line"]) == (True, 10)
+    waits = {launch["kind"]: launch["waited"] is not None for launch in launches}
+    assert waits == {
+        "all_reduce": True,
+        "barrier": False,
+        "broadcast": True,
+        "recv": True,
+        "send": True,
+    }
     assert {trace["polyrank"]["groups"][launch["group"]]["ranks"] for launch in launches} == {"0-1"}
     assert {event["pid"] for event in trace["traceEvents"]} == {0, 1}
     ends = [launch["end_us"] for launch in launches]
