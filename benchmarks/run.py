@@ -15,6 +15,7 @@ from figure import Figure, Skipped
 from operator_figures import operator_figures
 from parallel_figures import parallel_figures
 from process_figures import loading_figures, memory_figures, training_figures
+from process_group_figures import process_group_figures
 from report import print_table, write_json
 from rich.console import Console
 from thread_figures import thread_figures
@@ -44,6 +45,7 @@ def main() -> None:
         "training": lambda: training_figures(2 if args.quick else 10),
         "memory": memory_figures,
         "fake": fake_figures,
+        "dist2": process_group_figures,
         "threads": thread_figures,
         "loading": lambda: loading_figures(2 if args.quick else 7),
     }

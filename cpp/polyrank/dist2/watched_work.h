@@ -9,7 +9,9 @@
 
 namespace polyrank::dist2 {
 
-// Another Work, whose wait() says which ranks are gone if it fails.
+// Another Work, whose wait() says which ranks are gone if it fails, and returns when the backend's
+// thread has let go of it: were that thread the last to do so while the interpreter ends, the
+// process would abort, as it does with PyTorch's groups.
 //
 // Invariant: the name of the launch is a literal.
 class WatchedWork final : public ForwardedWork {

@@ -33,6 +33,9 @@ class POLYRANK_API ForwardedWork : public RecordedWork {
   float getDuration() const override { return work_->getDuration(); }
   std::uint64_t getSequencenumber() const override { return work_->getSequencenumber(); }
 
+ protected:
+  const c10::intrusive_ptr<c10d::Work>& other() const noexcept { return work_; }
+
  private:
   c10::intrusive_ptr<c10d::Work> work_;
 };

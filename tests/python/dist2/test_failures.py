@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -101,3 +102,18 @@ def test_a_rank_that_hangs(tmp_path: Path) -> None:
 def test_a_rank_that_does_not_come_to_a_split(tmp_path: Path) -> None:
     for message in outcomes("split_without_rank_2", tmp_path, [0, 1, 2], [0, 1]):
         assert "since rank 2 did not come within 4000 ms" in message
+
+
+def end_after_the_last_wait() -> None:
+    group = dist2.new_group("gloo", TIMEOUT, "cpu")
+    x = torch.ones(4)
+    for _ in range(100):
+        group.allreduce([x]).wait()
+    sys.exit(0)
+
+
+def test_a_program_may_end_right_after_its_last_collective(tmp_path: Path) -> None:
+    # With PyTorch's groups most such processes abort: gloo's thread is the last to hold a tensor.
+    for _ in range(3):
+        ended = run_processes("dist2.test_failures:end_after_the_last_wait", 2, tmp_path)
+        assert [(process.code, process.errors) for process in ended] == [(0, "")] * 2
