@@ -1,9 +1,9 @@
+#include <dist2/scoped_variable.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/dist2/environment_store.h>
 
-#include <cstdlib>
 #include <string>
 
 namespace polyrank::dist2 {
@@ -13,35 +13,29 @@ using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-class EnvironmentStore : public ::testing::Test {
- protected:
-  void SetUp() override {
-    for (const char* const name : {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}) {
-      ::unsetenv(name);
-    }
-  }
-};
-
-TEST_F(EnvironmentStore, RanksComeFromTheVariables) {
-  ::setenv("RANK", "3", 1);
-  ::setenv("WORLD_SIZE", "8", 1);
+TEST(EnvironmentStore, RanksComeFromTheVariables) {
+  const ScopedVariable rank("RANK", "3");
+  const ScopedVariable world_size("WORLD_SIZE", "8");
   EXPECT_EQ(rank_of_environment(), 3);
   EXPECT_EQ(world_size_of_environment(), 8);
 }
 
-TEST_F(EnvironmentStore, WhatIsMissingOrNoNumberIsNamed) {
-  EXPECT_THAT([] { rank_of_environment(); },
-              ThrowsMessage<UsageError>(HasSubstr("RANK expected, but not set")));
+TEST(EnvironmentStore, WhatIsMissingOrNoNumberIsNamed) {
+  {
+    const ScopedVariable rank("RANK", nullptr);
+    EXPECT_THAT([] { rank_of_environment(); },
+                ThrowsMessage<UsageError>(HasSubstr("RANK expected, but not set")));
+  }
   for (const char* const text : {"x", "-1", "1x", "99999999999"}) {
-    ::setenv("RANK", text, 1);
+    const ScopedVariable rank("RANK", text);
     EXPECT_THAT([] { rank_of_environment(); },
                 ThrowsMessage<UsageError>(HasSubstr("variable RANK is \"" + std::string(text))));
   }
 }
 
-TEST_F(EnvironmentStore, EachStoreHasKeysOfItsOwn) {
-  ::setenv("MASTER_ADDR", "127.0.0.1", 1);
-  ::setenv("MASTER_PORT", "29713", 1);
+TEST(EnvironmentStore, EachStoreHasKeysOfItsOwn) {
+  const ScopedVariable host("MASTER_ADDR", "127.0.0.1");
+  const ScopedVariable port("MASTER_PORT", "29713");
   const Store first = environment_store(0, 1, milliseconds(5000));
   const Store second = environment_store(0, 1, milliseconds(5000));
   first->set("key", std::string("value"));
@@ -49,9 +43,9 @@ TEST_F(EnvironmentStore, EachStoreHasKeysOfItsOwn) {
   EXPECT_FALSE(second->check({"key"}));
 }
 
-TEST_F(EnvironmentStore, AStoreThatNobodyServesIsSaidInTime) {
-  ::setenv("MASTER_ADDR", "127.0.0.1", 1);
-  ::setenv("MASTER_PORT", "29714", 1);
+TEST(EnvironmentStore, AStoreThatNobodyServesIsSaidInTime) {
+  const ScopedVariable host("MASTER_ADDR", "127.0.0.1");
+  const ScopedVariable port("MASTER_PORT", "29714");
   EXPECT_THAT([] { environment_store(1, 2, milliseconds(300)); },
               ThrowsMessage<CollectiveError>(HasSubstr(
                   "rank 1: no store at 127.0.0.1:29714 within 300 ms; rank 0 serves it")));

@@ -48,7 +48,7 @@ TEST(Presence, AChildDoesNotAnswerForItsParent) {
   if (parent == 0) {
     const std::string address = own_address();
     if (::fork() == 0) {
-      ::sleep(5);
+      ::sleep(5);  // NOLINT(concurrency-mt-unsafe)
       ::_exit(0);
     }
     (void)!::write(said[1], address.data(), address.size());

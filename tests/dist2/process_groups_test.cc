@@ -1,10 +1,10 @@
 #include <ATen/Functions.h>
+#include <dist2/scoped_variable.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/dist2/process_groups.h>
 
-#include <cstdlib>
 #include <stdexcept>
 #include <thread>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
@@ -38,18 +38,19 @@ TEST(ProcessGroups, AFactoryGetsWhatNewGroupWasGiven) {
 }
 
 TEST(ProcessGroups, WhatIsLeftOpenComesFromTheEnvironment) {
-  ::setenv("RANK", "3", 1);
-  ::setenv("WORLD_SIZE", "8", 1);
+  const ScopedVariable world_size("WORLD_SIZE", "8");
   const Store store = c10::make_intrusive<c10d::HashStore>();
   const auto request = [&](const Endpoint& given) {
     return request_for("gloo", milliseconds(1000), c10::kCPU, {}, given);
   };
-  EXPECT_EQ(request({.store = store}).rank, 3);
-  EXPECT_EQ(request({.store = store}).world_size, 8);
+  {
+    const ScopedVariable rank("RANK", "3");
+    EXPECT_EQ(request({.store = store}).rank, 3);
+    EXPECT_EQ(request({.store = store}).world_size, 8);
+  }
+  const ScopedVariable rank("RANK", nullptr);
   EXPECT_EQ(request({.store = store, .rank = 1}).rank, 1);
   EXPECT_EQ(request({.store = store, .rank = 1}).world_size, 8);
-  ::unsetenv("RANK");
-  ::unsetenv("WORLD_SIZE");
   EXPECT_THAT([&] { request({.store = store}); }, ThrowsMessage<UsageError>(HasSubstr("RANK")));
 }
 
@@ -67,12 +68,12 @@ TEST(ProcessGroups, TheCurrentOneIsTheThreadsAndComesBack) {
   {
     const ProcessGroupGuard guard(group);
     EXPECT_EQ(current_process_group(), group);
-    try {
+    const auto fail_inside = [&] {
       const ProcessGroupGuard inner(other);
       EXPECT_EQ(current_process_group(), other);
       throw std::runtime_error("out of the scope");
-    } catch (const std::runtime_error&) {
-    }
+    };
+    EXPECT_THROW(fail_inside(), std::runtime_error);
     EXPECT_EQ(current_process_group(), group);
     std::thread([] { EXPECT_EQ(current_process_group(), ProcessGroup()); }).join();
   }

@@ -164,6 +164,7 @@ c10::intrusive_ptr<c10d::Backend> ThreadsBackend::split(
     const c10::intrusive_ptr<Options>& options) {
   return translating_errors([&]() -> c10::intrusive_ptr<c10d::Backend> {
     std::vector<std::int64_t> members;
+    members.reserve(ranks.size());
     for (const int group_rank : ranks) {
       members.push_back(global_rank_of(group_rank));
     }
@@ -181,6 +182,7 @@ c10::intrusive_ptr<c10d::Backend> ThreadsBackend::merge(
     const auto key_of = [](int member) { return str_cat("global_rank/", member); };
     store->set(key_of(rank), std::to_string(rank_->rank()));
     std::vector<std::int64_t> members;
+    members.reserve(static_cast<std::size_t>(size));
     for (int member = 0; member < size; ++member) {
       members.push_back(std::stoll(store->get_to_str(key_of(member))));
     }
