@@ -90,6 +90,8 @@ class TransformerBlock(nn.Module):
 
 
 class Transformer(nn.Module):
+    """The whole model. A stage of a pipeline has None in place of the modules of other stages."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.tok_embeddings = nn.Embedding(config.vocab_size, config.dim)
@@ -101,8 +103,8 @@ class Transformer(nn.Module):
         self.register_buffer("rope", rotations(config), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits (B, S, vocab_size) of tokens (B, S)."""
-        x = self.tok_embeddings(tokens)
+        """Logits (B, S, vocab_size) of tokens (B, S); a stage gets and gives (B, S, dim) instead."""
+        x = tokens if self.tok_embeddings is None else self.tok_embeddings(tokens)
         for layer in self.layers.values():
             x = layer(x, self.rope)
-        return self.output(self.norm(x))
+        return x if self.output is None else self.output(self.norm(x))

@@ -26,14 +26,14 @@ def parallelize(model: Transformer, mesh: DeviceMesh) -> None:
 
 
 def apply_tensor_parallel(model: Transformer, mesh: DeviceMesh) -> None:
+    ends = {
+        "tok_embeddings": RowwiseParallel(input_layouts=Replicate(), output_layouts=Shard(1)),
+        "norm": SequenceParallel(),
+        "output": ColwiseParallel(input_layouts=Shard(1), output_layouts=Replicate()),
+    }
+    # A stage of a pipeline has not all of them; between stages the sequence is spread.
     parallelize_module(
-        model,
-        mesh,
-        {
-            "tok_embeddings": RowwiseParallel(input_layouts=Replicate(), output_layouts=Shard(1)),
-            "norm": SequenceParallel(),
-            "output": ColwiseParallel(input_layouts=Shard(1), output_layouts=Replicate()),
-        },
+        model, mesh, {name: style for name, style in ends.items() if getattr(model, name)}
     )
     for layer in model.layers.values():
         parallelize_module(
