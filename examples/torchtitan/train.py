@@ -1,10 +1,10 @@
-"""torchtitan's own trainer, on all ranks in this process. docs/torchtitan.md tells how to run it.
+"""torchtitan's own trainer, on all ranks in lockstep. docs/torchtitan.md tells how to run it.
 
     polyrank run --world lockstep --ranks 4 --device cpu examples/torchtitan/train.py \
         --module llama3 --config llama3_debugmodel …
 
-What stands here is what torchtitan 0.3.0 takes for granted: a rank and data that differ between
-processes, a GPU's attention kernel, and a torch newer than 2.13.
+What stands here is what torchtitan 0.3.0 takes for granted of processes: a rank and data that
+differ between them. See on_cpu.py for the rest.
 """
 
 import dataclasses
@@ -19,12 +19,10 @@ import torch.distributed as dist
 # torchtitan reads them for its log's lines and its device.
 os.environ["RANK"] = os.environ["LOCAL_RANK"] = "0"
 
-from torch.nn import functional
-from torch.nn.attention.flex_attention import create_block_mask, create_mask
+import on_cpu  # noqa: F401
 from torch.utils import _pytree as pytree
 from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.config import ConfigManager
-from torchtitan.models.common import attention
 from torchtitan.tools.logging import init_logger
 
 
@@ -69,23 +67,6 @@ def rank_dependent_ints(value: Any) -> dict[int, int]:
         return dict(value.node._local_ints)
     return dict.fromkeys(range(dist.get_world_size()), value)
 
-
-def dense_attention(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, block_mask: Any, **options: Any
-) -> tuple[torch.Tensor, None]:
-    """FlexAttention, which has no backward on the CPU, by a kernel that has."""
-    if options["score_mod"] is not None:
-        raise NotImplementedError("scores that are modified are not written here")
-    mask = create_mask(block_mask.mask_mod, q.shape[0], 1, q.shape[2], k.shape[2], device="cpu")
-    kept = {name: options[name] for name in ("scale", "enable_gqa")}
-    return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, **kept), None
-
-
-attention.FlexAttention._compiled_flex_attn = staticmethod(dense_attention)
-attention._compiled_create_block_mask = create_block_mask
-
-# torch 2.13 has it not; nothing times out in one process.
-dist.set_timeout = lambda *args, **kwargs: None
 
 # Without a group torchtitan asks for the rank only to decide which process writes a file or waits.
 rank_in = dist.get_rank

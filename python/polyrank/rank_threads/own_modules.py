@@ -7,7 +7,7 @@ put in, so that an `import` finds the rank's or loads it anew. Own are all modul
   - those that were there before ranks started (the program's, whose `__main__` is own, are not);
   - the standard library's, torch's and polyrank's;
   - installed packages with compiled parts, and what these import while they are loaded: their C code
-    holds on to objects that exist once.
+    holds on to objects that exist once; and packages known to register with such ones.
 A compiled module inside of a package that is own is shared by the ranks: C code can be loaded once.
 """
 
@@ -28,6 +28,8 @@ __all__ = ["ImportLocks", "OwnModules"]
 _SHARED = frozenset(
     {*sys.stdlib_module_names, "functorch", "polyrank", "polyrank_pytest", "torch", "torchgen"}
 )
+# Packages without compiled parts that register something, once, with one that has.
+_REGISTERING = frozenset({"datasets"})  # Hugging Face's: types of pyarrow
 _BOOTSTRAP = sys.modules["_frozen_importlib"]
 # Modules that Cython's extensions make, for what they have in common.
 _CYTHON = ("_cython_", "cython_runtime")
@@ -79,7 +81,7 @@ class OwnModules:
     def __init__(
         self, *, own: Iterable[str] = (), shared: Iterable[str] = (), others: bool = True
     ) -> None:
-        self._is_own_package: dict[str, bool] = dict.fromkeys(_SHARED, False)
+        self._is_own_package: dict[str, bool] = dict.fromkeys(_SHARED | _REGISTERING, False)
         self._is_own_package.update(dict.fromkeys(map(_package, sys.modules), False))
         self._is_own_package.update(dict.fromkeys(shared, False))
         self._is_own_package.update(dict.fromkeys((*own, "__main__"), True))
