@@ -14,8 +14,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.distributed.fsdp._fully_shard import _fsdp_common, _fsdp_param
 
-from polyrank.fake.chunks import RankChunks
 from polyrank.fake.world import current_fake_world
+from polyrank.install.chunks import Chunks
 from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.process_groups import group_rank_of_ranks
@@ -47,34 +47,20 @@ def _wrap_post_init(original: Callable[..., None]) -> Callable[..., None]:
     return post_init
 
 
-class Chunks(Sequence[torch.Tensor]):
-    """The chunks of a tensor, cut when asked for; a rank-dependent index gives each rank its own.
+class RankDependentChunks(Chunks):
+    """Chunks of which a rank-dependent index gives each rank its own.
 
-    Past the end of the tensor chunks are empty: [0, …] where FSDP2 has [0], since ranks differ in
-    sizes but not in the number of dimensions.
+    Past the end of the tensor they are [0, …] where FSDP2 has [0], since ranks differ in sizes but
+    not in the number of dimensions.
     """
-
-    def __init__(self, tensor: torch.Tensor, num_chunks: int, dim: int) -> None:
-        self._tensor = tensor
-        self._num_chunks = num_chunks
-        self._dim = dim
-        self._size = -(-tensor.size(dim) // num_chunks)
-
-    def __len__(self) -> int:
-        return self._num_chunks
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, torch.SymInt):
             return _with_one_answer(self._pick(index))
-        if not -self._num_chunks <= index < self._num_chunks:
-            raise IndexError(f"chunk {index} of {self._num_chunks}")
-        return self._tensor.narrow(self._dim, *self._piece(index % self._num_chunks))
+        return super().__getitem__(index)
 
-    def _piece(self, position: int) -> tuple[int, int]:
-        """Where a chunk starts, and how long it is."""
-        length = self._tensor.size(self._dim)
-        start = min(position * self._size, length)
-        return start, min(self._size, length - start)
+    def _past_the_end(self) -> torch.Tensor:
+        return self._tensor.narrow(self._dim, self._tensor.size(self._dim), 0)
 
     def _pick(self, index: torch.SymInt) -> torch.Tensor:
         """Each rank's own chunk, in memory of its own."""
@@ -122,14 +108,12 @@ def _wrap_chunks(original: Callable[..., list[torch.Tensor]]) -> Callable[..., A
     """`_chunk_with_empty`, whose result FSDP2 indexes by the rank."""
 
     @functools.wraps(original)
-    def chunk_with_empty(
-        tensor: torch.Tensor, num_chunks: int, dim: int
-    ) -> Sequence[torch.Tensor] | RankChunks:
+    def chunk_with_empty(tensor: torch.Tensor, num_chunks: int, dim: int) -> Sequence[torch.Tensor]:
         if enabled_local_tensor_mode() is None:
             if current_fake_world() is not None:
-                return RankChunks(tensor, num_chunks, dim)
+                return Chunks(tensor, num_chunks, dim)
             return original(tensor, num_chunks, dim)
-        return Chunks(tensor, num_chunks, dim)
+        return RankDependentChunks(tensor, num_chunks, dim)
 
     return chunk_with_empty
 
