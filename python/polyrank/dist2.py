@@ -99,6 +99,8 @@ def new_group(
         UnknownOptionError: the backend has no such option.
         CollectiveError: a rank did not come within `timeout`; the message names it.
     """
+    if not isinstance(timeout, timedelta):
+        raise UsageError(f"timeout is a datetime.timedelta, not {timeout!r}")
     factory = _C.find_dist2_backend(backend)
     place = _C.dist2_meeting_place(backend, timeout, store, rank, world_size)
     group = factory(*place, timeout, torch.device(device), **options)
@@ -140,6 +142,7 @@ def _nccl_factory(
         if not hasattr(settings, name):
             raise UnknownOptionError(f'Unknown option {name} of backend "nccl"')
         setattr(settings, name, value)
+    store = _C.dist2_own_keys(store, rank, world_size)
     _C.dist2_roll_call(store, rank, world_size, timeout)
     backend = c10d.ProcessGroupNCCL(store, rank, world_size, settings)
     backend._set_sequence_number_for_group()

@@ -26,6 +26,7 @@ __all__ = [
     "CollectiveCost",
     "CollectiveOp",
     "FakeWork",
+    "UnknownCollectiveError",
     "collective_ops",
     "create_fakework",
     "functional_collectives",
@@ -38,7 +39,7 @@ _Op = torch._ops.OpOverload
 _Row = dict[str, Any]
 
 
-class _UnknownCollectiveError(UsageError, TypeError):
+class UnknownCollectiveError(UsageError, TypeError):
     """An operator that is no collective, or has nothing of what is asked for."""
 
 
@@ -225,12 +226,12 @@ def _type_errors() -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        raise _UnknownCollectiveError(str(error)) from None
+        raise UnknownCollectiveError(str(error)) from None
 
 
 def _name(func: Any) -> str:
     if func not in _TABLE:
-        raise _UnknownCollectiveError(
+        raise UnknownCollectiveError(
             f"{func} is no collective; polyrank.fake_collectives.collective_ops lists those that "
             "there are"
         )

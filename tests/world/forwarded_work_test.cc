@@ -32,7 +32,7 @@ TEST(ForwardedWork, TellsTheRecordOfTheFirstWait) {
   launch.group = std::make_shared<LaunchGroup>();
   const auto work = c10::make_intrusive<ForwardedWork>(
       c10::make_intrusive<CompletedWork>(std::vector<at::Tensor>{}));
-  work->set_launch(collective_record().launch(std::move(launch)));
+  work->add_launch(collective_record().launch(std::move(launch)));
   EXPECT_FALSE(trace->launches()[0].wait.has_value());
   work->wait(kNoTimeout);
   EXPECT_TRUE(trace->launches()[0].wait.has_value());

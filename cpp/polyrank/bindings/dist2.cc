@@ -183,6 +183,8 @@ void init_dist2(py::module_& module) {
   module.def("dist2_meeting_place", &meeting_place, py::arg("backend"), py::arg("timeout"),
              py::arg("store") = std::nullopt, py::arg("rank") = std::nullopt,
              py::arg("world_size") = std::nullopt, NoGil());
+  module.def("dist2_own_keys", &dist2::own_keys, py::arg("store"), py::arg("rank"),
+             py::arg("world_size"), NoGil());
   module.def("dist2_roll_call", &dist2::roll_call, py::arg("store"), py::arg("rank"),
              py::arg("world_size"), py::arg("timeout"), NoGil());
   module.def("set_dist2_fake_world", &dist2::set_fake_world, py::arg("member") = std::nullopt);

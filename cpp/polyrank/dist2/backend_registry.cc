@@ -3,7 +3,9 @@
 #include <polyrank/dist2/backend_registry.h>
 #include <polyrank/dist2/gloo_backend.h>
 #include <polyrank/dist2/world_backends.h>
+#include <polyrank/world/rank_thread.h>
 
+#include <array>
 #include <mutex>
 #include <utility>
 
@@ -35,40 +37,55 @@ ProcessGroup make_nccl_group(const GroupRequest& request) {
   return make(request);
 }
 
+using Factories = std::map<std::string, ProcessGroupFactory>;
+
+// What a rank that is a thread has registered: as a process of its own it has a registry of its
+// own.
+Factories& factories_of_rank() {
+  thread_local Factories factories;
+  return factories;
+}
+
 // Factories by name.
 class Backends {
  public:
   void add(const std::string& name, ProcessGroupFactory factory) {
     const std::lock_guard lock(mutex_);
-    if (!factories_.emplace(name, std::move(factory)).second) {
+    Factories& factories = RankThread::current() == nullptr ? factories_ : factories_of_rank();
+    if (factories_.contains(name) || !factories.emplace(name, std::move(factory)).second) {
       throw UsageError(str_cat("Backend ", name, " already registered"));
     }
   }
 
   ProcessGroupFactory find(const std::string& name) const {
     const std::lock_guard lock(mutex_);
-    const auto found = factories_.find(name);
-    if (found == factories_.end()) {
-      throw UsageError(str_cat("Backend ", name, " not registered; there are ", names()));
+    const std::array<const Factories*, 2> both = {&factories_of_rank(), &factories_};
+    for (const Factories* const factories : both) {
+      if (const auto found = factories->find(name); found != factories->end()) {
+        return found->second;
+      }
     }
-    return found->second;
+    throw UsageError(str_cat("Backend ", name, " not registered; there are ", names()));
   }
 
  private:
   std::string names() const {
     std::string names;
-    for (const auto& [name, factory] : factories_) {
-      names += str_cat(names.empty() ? "" : ", ", name);
+    const std::array<const Factories*, 2> both = {&factories_, &factories_of_rank()};
+    for (const Factories* const factories : both) {
+      for (const auto& [name, factory] : *factories) {
+        names += str_cat(names.empty() ? "" : ", ", name);
+      }
     }
     return names;
   }
 
   mutable std::mutex mutex_;
-  std::map<std::string, ProcessGroupFactory> factories_{{"fake", &make_fake_group},
-                                                        {"gloo", &make_gloo_group},
-                                                        {"lockstep", &make_lockstep_group},
-                                                        {"nccl", &make_nccl_group},
-                                                        {"threads", &make_threads_group}};
+  Factories factories_{{"fake", &make_fake_group},
+                       {"gloo", &make_gloo_group},
+                       {"lockstep", &make_lockstep_group},
+                       {"nccl", &make_nccl_group},
+                       {"threads", &make_threads_group}};
 };
 
 Backends& backends() {

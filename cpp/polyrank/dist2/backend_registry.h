@@ -45,6 +45,7 @@ struct GroupRequest {
 using ProcessGroupFactory = std::function<ProcessGroup(const GroupRequest&)>;
 
 // The factories of the process: "gloo", "nccl", "fake", "lockstep", "threads", and the program's.
+// What a rank that is a thread registers is that rank's alone.
 //
 // Thread rule: safe from any thread.
 

@@ -33,16 +33,17 @@ ProcessGroup make_gloo_group(const GroupRequest& request) {
     return group;
   }
   const std::string name = next_group_name();
-  auto addresses = roll_call(request.store, request.rank, request.world_size, request.timeout);
+  const Store store = own_keys(request.store, request.rank, request.world_size);
+  auto addresses = roll_call(store, request.rank, request.world_size, request.timeout);
   const auto options = c10d::ProcessGroupGloo::Options::create_default(request.timeout);
   // Without these, splitting any but the first group of a process reads past the end of a list.
   options->global_ranks_in_group = first_ranks(request.world_size);
-  auto backend = c10::make_intrusive<c10d::ProcessGroupGloo>(request.store, request.rank,
-                                                             request.world_size, options);
+  auto backend =
+      c10::make_intrusive<c10d::ProcessGroupGloo>(store, request.rank, request.world_size, options);
   backend->setSequenceNumberForGroup();
   auto group = c10::make_intrusive<WatchedGroup>(
       request.world_size,
-      std::make_shared<const Members>(name, request.store, request.rank, std::move(addresses),
+      std::make_shared<const Members>(name, store, request.rank, std::move(addresses),
                                       request.timeout),
       &copy_options);
   constexpr auto kType = c10d::ProcessGroup::BackendType::GLOO;
@@ -53,6 +54,7 @@ ProcessGroup make_gloo_group(const GroupRequest& request) {
     group->setBackend(c10::kCUDA, kType, backend);
   }
   group->setGroupName(name);
+  group->setGroupDesc(name);  // what a trace calls it
   return group;
 }
 

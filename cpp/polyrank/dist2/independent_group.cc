@@ -93,7 +93,10 @@ dist2::ProcessGroup IndependentGroup::mergeRemoteGroup(const Store& store,
                 " came to its store. Give each merged group a store of its own."));
   }
   const auto merged_options = new_options();
-  merged_options->timeout = options.timeout;
+  if (options.timeout != kProcessGroupDefaultTimeout) {
+    merged_options->timeout = options.timeout;
+  }
+  meet_merged(store, rank, size, merged_options->timeout);
   merged_options->group_name = options.group_name.value_or(getGroupName() + ":merge");
   merged_options->group_desc = options.group_desc.value_or("");
   merged_options->global_ranks_in_group = first_ranks(size);

@@ -33,7 +33,8 @@ class POLYRANK_API IndependentGroup : public c10d::ProcessGroup, public GlobalRa
       const std::optional<std::string>& name, const std::optional<std::string>& description,
       const std::optional<std::vector<c10::Device>>& devices) override;
 
-  // Throws: CollectiveError if more than `size` came to the store.
+  // Without a time-out of its own (PyTorch's default, of half an hour) it takes this group's.
+  // Throws: CollectiveError if more than `size` came to the store, or fewer within the time-out.
   dist2::ProcessGroup mergeRemoteGroup(const Store& store, const MergeOptions& options,
                                        const int& size) override;
 
@@ -43,6 +44,10 @@ class POLYRANK_API IndependentGroup : public c10d::ProcessGroup, public GlobalRa
 
   // Called by each member of a part before its backends are made; `rank` is its place in the part.
   virtual void meet(const std::string& /*name*/, int /*rank*/, int /*size*/) const {}
+
+  // Called by each member of a merged group before its backends are made.
+  virtual void meet_merged(const Store& /*store*/, int /*rank*/, int /*size*/,
+                           std::chrono::milliseconds /*timeout*/) const {}
 
   // A group of the backends of `group`, which PyTorch made, that is one of ours.
   virtual c10::intrusive_ptr<IndependentGroup> adopt(const dist2::ProcessGroup& group) const = 0;

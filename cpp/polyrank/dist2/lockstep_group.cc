@@ -1,6 +1,7 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/rank_set.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/dist2/independent_group.h>
 #include <polyrank/dist2/lockstep_group.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/engine/local_int_node.h>
@@ -109,10 +110,10 @@ LockstepGroup::LockstepGroup(Store store, int size, c10::DeviceType device)
 c10::intrusive_ptr<LockstepGroup> LockstepGroup::of_all_ranks(const Store& store,
                                                               std::int64_t num_ranks,
                                                               c10::Device device) {
-  const std::string name = next_name();
+  const std::string name = next_group_name();
   Members members(static_cast<std::size_t>(num_ranks));
   std::iota(members.begin(), members.end(), 0);
-  group_families().add(name, members, num_ranks, "world");
+  group_families().add(name, members, num_ranks, name);
   auto group =
       c10::make_intrusive<LockstepGroup>(store, static_cast<int>(num_ranks), device.type());
   group->setGroupName(name);

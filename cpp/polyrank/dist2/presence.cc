@@ -17,6 +17,9 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <string_view>
+#include <thread>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <utility>
 
 namespace polyrank::dist2 {
@@ -112,10 +115,33 @@ Listener* listen_anywhere() {
   return made.release();
 }
 
+// Between two looks at the store.
+constexpr std::chrono::milliseconds kPause{10};
+constexpr int kLooksBetweenRolls = 20;
+
 std::string key_of(int rank) { return str_cat("here/", rank); }
 
+// What `ask` gives, which speaks to the store.
+template <class Ask>
+auto asking_store(int rank, int world_size, const Ask& ask) {
+  const auto fail = [&](std::string_view reason) {
+    throw CollectiveError(str_cat("rank ", rank, " of ", world_size,
+                                  ": no process group, since its store can't be reached. Is the "
+                                  "process there that serves it? PyTorch says: ",
+                                  reason));
+  };
+  try {
+    return ask();
+  } catch (const c10::Error& error) {
+    fail(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    fail(error.what());
+  }
+  return ask();  // not reached
+}
+
 // Who has come so far. It is looked up again and again: the rank that serves the store may be the
-// first to give up.
+// first to give up, and PyTorch logs each wait that ends without its keys.
 class RollCall {
  public:
   RollCall(Store store, int world_size) : store_(std::move(store)) {
@@ -125,22 +151,21 @@ class RollCall {
     }
   }
 
-  // True if all have come; false some time later, or at the deadline.
-  bool wait_until(std::chrono::steady_clock::time_point deadline) {
-    constexpr std::chrono::milliseconds kAtMost{500};
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-    try {
-      store_->wait(keys_, std::clamp(left, std::chrono::milliseconds{1}, kAtMost));
-      return true;
-    } catch (const std::exception&) {
+  bool have_all_come() {
+    if (num_looks_++ % kLooksBetweenRolls == 0) {
       look_up();
+    }
+    try {
+      return store_->check(keys_);
+    } catch (const std::exception&) {
+      is_store_gone_ = true;
       return false;
     }
   }
 
   bool is_store_gone() const noexcept { return is_store_gone_; }
 
+  // As of the last look at each member, while the store was there.
   std::string missing() const {
     return str_cat(missing_.size() == 1 ? "rank " : "ranks ", RankSet::of(missing_).to_string());
   }
@@ -169,6 +194,7 @@ class RollCall {
   std::vector<std::string> keys_;
   std::vector<std::int64_t> missing_;
   bool is_store_gone_ = false;
+  int num_looks_ = 0;
 };
 
 }  // namespace
@@ -206,12 +232,20 @@ bool has_ended(const std::string& address, std::chrono::milliseconds timeout) {
   return error != 0;
 }
 
+Store own_keys(const Store& store, int rank, int world_size) {
+  return asking_store(rank, world_size, [&]() -> Store {
+    const std::string size = str_cat("dist2/", world_size);
+    const std::int64_t number = store->add(str_cat(size, "/groups_of/", rank), 1) - 1;
+    return c10::make_intrusive<c10d::PrefixStore>(str_cat(size, "/", number), store);
+  });
+}
+
 std::vector<std::string> roll_call(const Store& store, int rank, int world_size,
                                    std::chrono::milliseconds timeout) {
   RollCall call(store, world_size);
-  store->set(key_of(rank), own_address());
+  asking_store(rank, world_size, [&] { store->set(key_of(rank), own_address()); });
   const auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (!call.wait_until(deadline)) {
+  while (!call.have_all_come()) {
     if (call.is_store_gone() || std::chrono::steady_clock::now() >= deadline) {
       throw CollectiveError(
           str_cat("rank ", rank, " of ", world_size, ": no process group, since ", call.missing(),
@@ -220,6 +254,7 @@ std::vector<std::string> roll_call(const Store& store, int rank, int world_size,
                   "started, and at its output.",
                   call.is_store_gone() ? " Who served the store has given up already." : ""));
     }
+    std::this_thread::sleep_for(kPause);
   }
   return call.addresses();
 }

@@ -23,8 +23,14 @@ POLYRANK_API std::string own_address();
 // Whether the process that said this address has ended. A host that does not answer at all has.
 POLYRANK_API bool has_ended(const std::string& address, std::chrono::milliseconds timeout);
 
+// Keys of `store` that no other group has: this rank's next group's. Ranks count in the store
+// itself, so that it does not matter by which process or object they come to it. Throws:
+// CollectiveError if the store can't be reached.
+POLYRANK_API Store own_keys(const Store& store, int rank, int world_size);
+
 // Waits until all members have come, and gives their addresses, by rank.
-// Throws: CollectiveError if some have not within `timeout`, naming them.
+// Throws: CollectiveError if some have not within `timeout`, naming them, or the store can't be
+//         reached.
 POLYRANK_API std::vector<std::string> roll_call(const Store& store, int rank, int world_size,
                                                 std::chrono::milliseconds timeout);
 

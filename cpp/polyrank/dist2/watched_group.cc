@@ -24,6 +24,12 @@ std::string ranks_text(const std::vector<std::int64_t>& ranks) {
   return str_cat(ranks.size() == 1 ? "rank " : "ranks ", RankSet::of(ranks).to_string());
 }
 
+std::string ended_text(const std::vector<std::int64_t>& ranks) {
+  const bool is_one = ranks.size() == 1;
+  return str_cat("the process", is_one ? "" : "es", " of ", ranks_text(ranks),
+                 is_one ? " has" : " have", " ended. Look at its output for the cause");
+}
+
 }  // namespace
 
 Members::Members(std::string name, Store store, int rank, std::vector<std::string> addresses,
@@ -37,6 +43,17 @@ Members::Members(std::string name, Store store, int rank, std::vector<std::strin
 std::string Members::label(std::string_view launch, std::int64_t number) const {
   return str_cat("group \"", name_, "\" of ", addresses_.size(), ", rank ", rank_, ": ", launch,
                  " (launch #", number, ")");
+}
+
+// Of all whose processes have ended, without a look at the store.
+std::string Members::ended_members() const {
+  std::vector<std::int64_t> ended;
+  for (std::size_t member = 0; member < addresses_.size(); ++member) {
+    if (has_ended(addresses_[member], kPause * 5)) {
+      ended.push_back(static_cast<std::int64_t>(member));
+    }
+  }
+  return ended.empty() ? "" : ended_text(ended);
 }
 
 std::string Members::findings() const {
@@ -60,9 +77,7 @@ std::string Members::findings() const {
     std::this_thread::sleep_for(kPause);
   } while (Clock::now() < deadline);
   if (!ended.empty()) {
-    return str_cat("the process", ended.size() == 1 ? "" : "es", " of ", ranks_text(ended),
-                   ended.size() == 1 ? " has" : " have",
-                   " ended. Look at its output for the cause");
+    return ended_text(ended);
   }
   if (!silent.empty()) {
     return str_cat("all processes live; ", ranks_text(silent),
@@ -79,7 +94,9 @@ void Members::explain(const std::string& launch, const std::string& error) const
     store_->set(str_cat("failed/", rank_), launch);
     found = findings();
   } catch (const std::exception&) {
-    found = "the store is gone, and with it who could tell; the process that served it has ended";
+    const std::string ended = ended_members();
+    found = str_cat("the store is gone, and so has the process ended that served it",
+                    ended.empty() ? "" : "; ", ended);
   }
   throw CollectiveError(str_cat(launch, ": ", found, ". The backend says: ", error));
 }
@@ -102,6 +119,13 @@ WatchedGroup::Work WatchedGroup::watched(std::string_view launch, const Launch& 
   check_open(launch);
   const std::int64_t number = num_launches_++;
   return c10::make_intrusive<WatchedWork>(function(), members_, launch, number);
+}
+
+void WatchedGroup::check_peer(std::string_view launch, int peer) const {
+  if (peer < 0 || peer >= getSize()) {
+    raise(CollectiveError(str_cat(members_->label(launch, num_launches_), ": it has no group rank ",
+                                  peer, "; valid: 0..", getSize() - 1)));
+  }
 }
 
 // What is watched: the function of PyTorch's group of that name, with these arguments.
@@ -170,9 +194,11 @@ WatchedGroup::Work WatchedGroup::alltoall(Tensors& outputs, Tensors& inputs,
   WATCHED(alltoall, outputs, inputs, options);
 }
 WatchedGroup::Work WatchedGroup::send(Tensors& tensors, int peer, int tag) {
+  check_peer("send", peer);
   WATCHED(send, tensors, peer, tag);
 }
 WatchedGroup::Work WatchedGroup::recv(Tensors& tensors, int peer, int tag) {
+  check_peer("recv", peer);
   WATCHED(recv, tensors, peer, tag);
 }
 WatchedGroup::Work WatchedGroup::recvAnysource(Tensors& tensors, int tag) {
@@ -205,6 +231,10 @@ c10::intrusive_ptr<c10d::Backend::Options> WatchedGroup::new_options() const {
 void WatchedGroup::meet(const std::string& name, int rank, int size) const {
   roll_call(c10::make_intrusive<c10d::PrefixStore>(str_cat(name, "/meet"), members_->store()), rank,
             size, members_->timeout());
+}
+
+void WatchedGroup::meet_merged(const Store& store, int rank, int size, milliseconds timeout) const {
+  roll_call(c10::make_intrusive<c10d::PrefixStore>("meet", store), rank, size, timeout);
 }
 
 c10::intrusive_ptr<IndependentGroup> WatchedGroup::adopt(const dist2::ProcessGroup& group) const {

@@ -40,6 +40,7 @@ class POLYRANK_API Members {
   [[noreturn]] void explain(const std::string& launch, const std::string& error) const;
 
  private:
+  std::string ended_members() const;
   std::string findings() const;
 
   std::string name_;
@@ -62,8 +63,8 @@ class POLYRANK_API WatchedGroup final : public IndependentGroup {
 
   WatchedGroup(int size, std::shared_ptr<const Members> members, CopyOptions copy_options);
 
-  // Throws, all of them: CollectiveError after shutdown() or abort(); their Works' wait() as
-  // Members::explain().
+  // Throws, all of them: CollectiveError after shutdown() or abort(), and for a peer that the group
+  // has not; their Works' wait() as Members::explain().
   Work broadcast(Tensors& tensors, const c10d::BroadcastOptions& options) override;
   Work allreduce(Tensors& tensors, const c10d::AllreduceOptions& options) override;
   Work allreduce_coalesced(Tensors& tensors,
@@ -104,10 +105,13 @@ class POLYRANK_API WatchedGroup final : public IndependentGroup {
  protected:
   c10::intrusive_ptr<c10d::Backend::Options> new_options() const override;
   void meet(const std::string& name, int rank, int size) const override;
+  void meet_merged(const Store& store, int rank, int size,
+                   std::chrono::milliseconds timeout) const override;
   c10::intrusive_ptr<IndependentGroup> adopt(const dist2::ProcessGroup& group) const override;
 
  private:
   void check_open(std::string_view launch) const;
+  void check_peer(std::string_view launch, int peer) const;
   template <class Launch>
   Work watched(std::string_view launch, const Launch& function);
 

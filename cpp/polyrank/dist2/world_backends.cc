@@ -135,6 +135,11 @@ ProcessGroup group_of_world(const GroupRequest& request) {
 }
 
 ProcessGroup make_fake_group(const GroupRequest& request) {
+  if (num_ranks_in_lockstep() > 0) {
+    throw UsageError(
+        "backend \"fake\": a fake group is of one rank that runs alone, and here ranks run in "
+        "lockstep. Take \"lockstep\", or leave the mode.");
+  }
   check_options(request, "fake", {"checks", "error_on_collective", "fake_option", "values"});
   const auto options = fake_options_of(request);
   const auto& member = fake_world();
@@ -144,7 +149,9 @@ ProcessGroup make_fake_group(const GroupRequest& request) {
                            ? FakeProcessGroup::of_member(*member, options)
                            : FakeProcessGroup::create(request.rank, request.world_size, options);
   auto group = c10::make_intrusive<FakeGroup>(request.store, backend, devices_with(request.device));
-  group->setGroupName(next_group_name());
+  const std::string name = next_group_name();
+  group->setGroupName(name);
+  group->setGroupDesc(name);
   return group;
 }
 

@@ -30,7 +30,8 @@ POLYRANK_API void set_fake_world(std::optional<FakeMember> member);
 
 // The factory of "fake". Options: "values", "checks", "fake_option", "error_on_collective", as
 // FakeOptions has them. Serves the request's device, cpu, cuda, hpu and xpu.
-// Throws: UnknownOptionError; UsageError for a value of another type.
+// Throws: UnknownOptionError; UsageError for a value of another type, and while ranks run in
+//         lockstep.
 ProcessGroup make_fake_group(const GroupRequest& request);
 
 // The factory of "lockstep": the group of all ranks of the mode that is on. No options.

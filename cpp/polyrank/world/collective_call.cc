@@ -37,6 +37,9 @@ std::vector<Tensors> read_tensors(const CollectiveSpec& spec, const TensorArgume
     lists.push_back(value.toTensorVector());
   }
   const bool one_list = argument.packing == Packing::kOnePerMember;
+  if (one_list && lists.empty() && has_root(spec.kind)) {
+    return {{}};  // on a rank that is not the root
+  }
   const bool one_tensor = argument.packing == Packing::kOne;
   const std::size_t length = one_tensor ? lists.front().size() : lists.size();
   if ((one_list || one_tensor) && length != 1) {

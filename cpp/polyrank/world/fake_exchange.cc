@@ -167,9 +167,11 @@ class Exchange {
     }
     unknown = str_cat("who sends how many rows: by this rank's input split sizes each peer sends ",
                       sent.count, ", and its output split sizes say otherwise");
+    // A rank that keeps nothing for itself (a permutation) gets what it sends to others.
+    const at::Tensor& like = sent.count > 0 ? piece : input;
     std::int64_t from = 0;
     for (const c10::SymInt& size : sizes) {
-      fill_cyclically(output.narrow(0, from, size.expect_int()), piece);
+      fill_cyclically(output.narrow(0, from, size.expect_int()), like);
       from += size.expect_int();
     }
   }

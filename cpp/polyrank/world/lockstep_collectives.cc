@@ -91,7 +91,7 @@ void record(const CollectiveCall& call, CollectiveLaunch launch, const Launched&
     expect_tensor_waits(
         call.spec->destination == Destination::kResults ? launched.results : call.written(), id);
   } else if (call.is_async) {
-    launched.work->set_launch(id);
+    launched.work->add_launch(id);
   }
 }
 

@@ -101,7 +101,7 @@ bool gives_plain_works(const c10d::ProcessGroup& group) {
 void watch_wait(c10::IValue* returned, LaunchId launch) {
   if (const auto work = returned->toCustomClass<c10d::Work>()) {
     const auto watched = c10::make_intrusive<ForwardedWork>(work);
-    watched->set_launch(launch);
+    watched->add_launch(launch);
     *returned = c10::intrusive_ptr<c10d::Work>(watched);
   }
 }

@@ -4,6 +4,7 @@
 #include <polyrank/report/collective_record.h>
 
 #include <torch/csrc/distributed/c10d/Work.hpp>
+#include <vector>
 
 namespace polyrank {
 
@@ -12,18 +13,24 @@ class RecordedWork : public c10d::Work {
  public:
   using c10d::Work::Work;
 
-  // The launch that this waits for; left at kNotTraced for synchronous launches.
-  void set_launch(LaunchId launch) noexcept { launch_ = launch; }
+  // A launch that this waits for; nothing if it is not in a trace.
+  void add_launch(LaunchId launch) {
+    if (launch != kNotTraced) {
+      launches_.push_back(launch);
+    }
+  }
+
+  const std::vector<LaunchId>& launches() const noexcept { return launches_; }
 
  protected:
   void note_wait() const {
-    if (launch_ != kNotTraced) {
-      collective_record().waited(launch_);
+    for (const LaunchId launch : launches_) {
+      collective_record().waited(launch);
     }
   }
 
  private:
-  LaunchId launch_ = kNotTraced;
+  std::vector<LaunchId> launches_;  // the asynchronous ones
 };
 
 }  // namespace polyrank

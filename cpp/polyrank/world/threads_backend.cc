@@ -79,11 +79,12 @@ LaunchId ThreadsBackend::record(const CollectiveCall& call) const {
     launch.cohorts = RankPartition::uniform(RankSet::range(rank_->rank(), rank_->rank() + 1));
     add_details(call, {}, &launch);
   }
-  return collective_record().launch(std::move(launch));
+  const LaunchId id = collective_record().launch(std::move(launch));
+  return call.is_async ? id : kNotTraced;
 }
 
 TableBackend::Work ThreadsBackend::settle(Arrival arrival, std::vector<at::Tensor> results,
-                                          c10d::OpType op_type, bool waits) {
+                                          c10d::OpType op_type, bool waits, LaunchId launch) {
   if (arrival.is_last) {
     std::exception_ptr error;
     try {
@@ -99,6 +100,7 @@ TableBackend::Work ThreadsBackend::settle(Arrival arrival, std::vector<at::Tenso
   }
   auto work =
       c10::make_intrusive<ThreadsWork>(rank_, std::move(meetings), std::move(results), op_type);
+  work->add_launch(launch);
   if (coalesced_) {
     coalesced_->emplace_back(work);
   }
@@ -108,20 +110,20 @@ TableBackend::Work ThreadsBackend::settle(Arrival arrival, std::vector<at::Tenso
 TableBackend::Work ThreadsBackend::launch(CollectiveCall call, c10d::OpType op_type) {
   return translating_errors([&]() -> Work {
     check_open(call);
-    record(call);
+    const LaunchId id = record(call);
     ++sequence_number_;
     Launch launch = launch_of(call, source_line_text());
     std::vector<at::Tensor> results = call.written();
     const auto payload = std::make_shared<RankCall>(RankCall{std::move(call)});
     return settle(rank_->turns().arrive(rank_->rank(), group_, std::move(launch), payload),
-                  std::move(results), op_type, /*waits=*/true);
+                  std::move(results), op_type, /*waits=*/true, id);
   });
 }
 
 TableBackend::Work ThreadsBackend::launch_message(CollectiveCall call, c10d::OpType op_type) {
   return translating_errors([&]() -> Work {
     check_open(call);
-    record(call);
+    const LaunchId id = record(call);
     Launch launch = launch_of(call, source_line_text());
     const bool is_send = call.is_send.front();
     const std::int64_t peer =
@@ -137,22 +139,28 @@ TableBackend::Work ThreadsBackend::launch_message(CollectiveCall call, c10d::OpT
       at::Tensor& sent = payload->call.units.front().inputs.front();
       sent = sent.detach().clone();
     }
-    return settle(std::move(arrival), std::move(results), op_type, /*waits=*/!is_send);
+    return settle(std::move(arrival), std::move(results), op_type, /*waits=*/!is_send, id);
   });
 }
 
 TableBackend::Work ThreadsBackend::endCoalescing() {
   std::vector<std::shared_ptr<Meeting>> meetings;
   std::vector<at::Tensor> results;
+  std::vector<LaunchId> launches;
   for (const Work& work : coalesced_.value_or(std::vector<Work>{})) {
     const auto& part = static_cast<ThreadsWork&>(*work);
     meetings.insert(meetings.end(), part.meetings().begin(), part.meetings().end());
+    launches.insert(launches.end(), part.launches().begin(), part.launches().end());
     const auto written = work->result();
     results.insert(results.end(), written.begin(), written.end());
   }
   coalesced_.reset();
-  return c10::make_intrusive<ThreadsWork>(rank_, std::move(meetings), std::move(results),
-                                          c10d::OpType::COALESCED);
+  auto all = c10::make_intrusive<ThreadsWork>(rank_, std::move(meetings), std::move(results),
+                                              c10d::OpType::COALESCED);
+  for (const LaunchId launch : launches) {
+    all->add_launch(launch);
+  }
+  return all;
 }
 
 c10::intrusive_ptr<c10d::Backend::Options> ThreadsBackend::getBackendOptions() {

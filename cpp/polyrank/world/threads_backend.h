@@ -57,9 +57,11 @@ class POLYRANK_API ThreadsBackend final : public TableBackend {
   Work launch_message(CollectiveCall call, c10d::OpType op_type) override;
 
  private:
-  Work settle(Arrival arrival, std::vector<at::Tensor> results, c10d::OpType op_type, bool waits);
+  Work settle(Arrival arrival, std::vector<at::Tensor> results, c10d::OpType op_type, bool waits,
+              LaunchId launch);
   std::int64_t global_rank_of(std::int64_t group_rank) const;
   void check_open(const CollectiveCall& call) const;
+  // The launch that the record waits for; kNotTraced for a synchronous one.
   LaunchId record(const CollectiveCall& call) const;
 
   std::shared_ptr<RankThread> rank_;

@@ -40,6 +40,7 @@ def merged_report(records: list[Record], world_size: int, seconds: float) -> Run
             (record["report"]["peak_memory_bytes"] for record in records), default=0
         ),
         num_processes=world_size,
+        counts_all_ranks=True,
     )
 
 

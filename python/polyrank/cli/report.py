@@ -22,7 +22,7 @@ class CollectiveRow:
     group_size: int
     num_groups: int
     count: int  # launches, as one rank counts them
-    input_bytes: int  # of one rank, over all launches
+    input_bytes: int  # over all launches
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class RunReport:
     seconds: float
     peak_memory_bytes: int  # of the process that took most
     num_processes: int = 1
+    counts_all_ranks: bool = False  # `collectives` are of all ranks together, or of each
 
 
 @dataclass
@@ -45,6 +46,7 @@ class RunMeter:
 
     world_size: int
     rank: int | None = None
+    counts_all_ranks: bool = False
     started: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
@@ -74,6 +76,7 @@ class RunMeter:
             seconds=time.perf_counter() - self.started,
             # Linux counts in KiB.
             peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            counts_all_ranks=self.counts_all_ranks,
         )
 
 
@@ -81,7 +84,7 @@ def print_report(report: RunReport) -> None:
     """Print the tables to stderr, so that the script's own output stays as it is."""
     console = Console(file=sys.stderr)
     if report.collectives:
-        is_sum = report.num_processes > 1
+        is_sum = report.counts_all_ranks
         whose = "of all ranks together" if is_sum else "as each rank launched them"
         table = Table(title=f"Collectives, {whose}")
         for name in (

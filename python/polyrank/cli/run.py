@@ -40,7 +40,7 @@ _EXIT_NO_REPORT = 6
 
 def run_program(options: RunOptions) -> int:
     """Run the program, report what it did, and return the exit code."""
-    meter = RunMeter(options.world_size, options.rank)
+    meter = RunMeter(options.world_size, options.rank, counts_all_ranks=options.world == "threads")
     recorded: Trace | None = None
 
     def run() -> None:

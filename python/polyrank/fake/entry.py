@@ -14,6 +14,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from polyrank._C import FakeProcessGroup, FakeStore
 from polyrank.errors import UsageError
+from polyrank.fake import mesh_scatter
 from polyrank.fake.functions import FUNCTIONS, is_on
 from polyrank.fake.mesh import METHODS
 from polyrank.fake.objects import OBJECT_FUNCTIONS
@@ -22,6 +23,7 @@ from polyrank.fake.world import (
     fake_process_groups_of_dist2,
     required_fake_world,
 )
+from polyrank.when_imported import WhenImported
 
 __all__ = ["ADAPTED", "fake_world"]
 
@@ -48,13 +50,20 @@ def fake_world(
     have sent; `checks`: whether what a real group would refuse is an error. docs/worlds.md tells.
 
     Raises:
-        UsageError: a default process group exists.
-        CollectiveError: the world has no such rank.
+        UsageError: a default process group exists, or the world has no such rank.
 
     Example:
         with polyrank.fake_world(world_size=1_048_576, rank=17):
             mesh = init_device_mesh("cpu", (131_072, 8), mesh_dim_names=("dp", "tp"))
     """
+    for name, value in {"world_size": world_size, "rank": rank}.items():
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise UsageError(f"{name} is an int, not {value!r}")
+    if world_size < 1 or not 0 <= rank < world_size:
+        raise UsageError(
+            f"a fake world has 1 rank or more, and `rank` is one of them; got a world of "
+            f"{world_size} ranks and rank {rank}"
+        )
     if dist.is_initialized():
         raise UsageError(
             "torch.distributed is initialized already; call destroy_process_group() before "
@@ -85,19 +94,28 @@ def fake_functions() -> Iterator[None]:
     if is_on():
         yield
         return
-    ours: dict[int, tuple[Any, Any]] = {}  # by id of the original, which modules hold
     with contextlib.ExitStack() as stack:
-        for owner, name, make in ADAPTED:
-            original = vars(owner)[name]
-            if isinstance(owner, ModuleType):
-                ours[id(original)] = original, make(original)
-            else:
-                stack.callback(setattr, owner, name, original)
-                setattr(owner, name, make(original))
-        for module in list(sys.modules.values()):
-            if isinstance(module, ModuleType) and not module.__name__.startswith("polyrank"):
-                for name, value in list(vars(module).items()):
-                    if id(value) in ours and ours[id(value)][0] is value:
-                        stack.callback(setattr, module, name, value)
-                        setattr(module, name, ours[id(value)][1])
+        _adapt(ADAPTED, stack)
+        later = WhenImported(
+            mesh_scatter.MODULE, lambda module: _adapt(mesh_scatter.adapted(module), stack)
+        )
+        stack.callback(later.stop)
         yield
+
+
+def _adapt(adapted: list[tuple[Any, str, Callable[..., Any]]], stack: contextlib.ExitStack) -> None:
+    """Replace each name, and what modules hold under whatever name; `stack` puts all back."""
+    ours: dict[int, tuple[Any, Any]] = {}  # by id of the original, which modules hold
+    for owner, name, make in adapted:
+        original = vars(owner)[name]
+        if isinstance(owner, ModuleType):
+            ours[id(original)] = original, make(original)
+        else:
+            stack.callback(setattr, owner, name, original)
+            setattr(owner, name, make(original))
+    for module in list(sys.modules.values()):
+        if isinstance(module, ModuleType) and not module.__name__.startswith("polyrank"):
+            for name, value in list(vars(module).items()):
+                if id(value) in ours and ours[id(value)][0] is value:
+                    stack.callback(setattr, module, name, value)
+                    setattr(module, name, ours[id(value)][1])

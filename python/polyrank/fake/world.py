@@ -62,9 +62,9 @@ class FakeWorld:
     def as_ranks(self, ranks: Iterable[int]) -> Iterator[int]:
         """Become one rank after the other, for a step of the loop each; in the end, the first again.
 
-        Groups of the world, of meshes and of split_group() become the groups that the rank is in,
-        meshes answer with its coordinates. What the program worked out from its rank stays: tensors
-        (shards too), modules, groups that `new_group(ranks)` made.
+        Groups of the world and of meshes become the groups that the rank is in, meshes answer with
+        its coordinates. What the program worked out from its rank stays: tensors (shards too),
+        modules, groups that `new_group(ranks)`, `new_subgroups` and `split_group` made.
 
         Raises:
             UsageError: a rank is not of this world, when its turn comes.

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from polyrank.fake import entry as fake_world
+from polyrank.fake import mesh_scatter
 from polyrank.install import checkpoint, data_parallel, fully_shard, names, threaded_tests
-from polyrank.install.when_imported import WhenImported
+from polyrank.when_imported import WhenImported
 
 _ADAPTED = (
     *fully_shard.ADAPTED,
@@ -36,7 +37,7 @@ class PlacedNames:
         self._replaced: list[tuple[Any, str, Any]] = []
         self._originals: dict[int, Any] = {}  # by id of ours
         self._has_warned = False
-        self._threaded_tests: WhenImported | None = None
+        self._later: list[WhenImported] = []
 
     def place(self) -> None:
         """Replace each name once."""
@@ -48,9 +49,10 @@ class PlacedNames:
             *self._place_in(names.FAKE_MODULE, names.FAKE_OURS, {}),
         ]
         self._adapt(_ADAPTED)
-        self._threaded_tests = WhenImported(
-            threaded_tests.MODULE, lambda module: self._adapt(threaded_tests.adapted(module))
-        )
+        self._later = [
+            WhenImported(part.MODULE, lambda module, part=part: self._adapt(part.adapted(module)))  # type: ignore[misc]
+            for part in (threaded_tests, mesh_scatter)
+        ]
         self._warn(missing)
 
     def _adapt(self, adapted: Iterable[tuple[Any, str, Callable[[Any], Any]]]) -> None:
@@ -65,8 +67,8 @@ class PlacedNames:
 
     def restore(self) -> None:
         """Put the originals back."""
-        if self._threaded_tests is not None:
-            self._threaded_tests.stop()
+        for later in self._later:
+            later.stop()
         placed = {id(vars(module).get(name)) for module, name, _ in self._replaced}
         while self._replaced:
             module, name, original = self._replaced.pop()

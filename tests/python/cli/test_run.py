@@ -173,6 +173,7 @@ def test_the_json_file_tells_what_ran(tmp_path: Path) -> None:
         "is_module": False,
         "world_size": 4,
         "num_processes": 1,
+        "counts_all_ranks": False,
         "rank": None,
         "local_world_size": 4,
         "exit_code": 0,

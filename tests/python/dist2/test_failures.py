@@ -8,12 +8,13 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polyrank
 import pytest
 import torch
-from dist2.processes import run_processes
+import torch.distributed as dist
+from dist2.processes import results_of, run_processes
 from polyrank import dist2
 
 if TYPE_CHECKING:
@@ -116,4 +117,49 @@ def test_a_program_may_end_right_after_its_last_collective(tmp_path: Path) -> No
     # With PyTorch's groups most such processes abort: gloo's thread is the last to hold a tensor.
     for _ in range(3):
         ended = run_processes("dist2.test_failures:end_after_the_last_wait", 2, tmp_path)
-        assert [(process.code, process.errors) for process in ended] == [(0, "")] * 2
+        assert [process.code for process in ended] == [0, 0], ended
+
+
+def groups_on_one_store() -> list[float]:
+    rank = int(os.environ["RANK"])
+    store = dist.TCPStore("127.0.0.1", int(os.environ["MASTER_PORT"]), is_master=rank == 0)
+    sums = []
+    for _ in range(6):
+        group = dist2.new_group("gloo", TIMEOUT, "cpu", store=store, rank=rank, world_size=2)
+        x = torch.ones(1) * (rank + 1)
+        group.allreduce([x]).wait()
+        sums.append(x.item())
+    group.barrier().wait()
+    return sums
+
+
+def test_groups_may_share_a_given_store(tmp_path: Path) -> None:
+    ended = run_processes("dist2.test_failures:groups_on_one_store", 2, tmp_path)
+    assert [process.code for process in ended] == [0, 0], ended
+    assert results_of(tmp_path, 2) == [[3.0] * 6] * 2
+
+
+def one_group() -> dist.ProcessGroup:
+    return dist2.new_group(
+        "gloo", timedelta(seconds=1), "cpu", store=dist.HashStore(), rank=0, world_size=1
+    )
+
+
+@pytest.mark.parametrize("peer", [-1, 3])
+@pytest.mark.parametrize("launch", ["send", "recv"])
+def test_a_peer_that_the_group_has_not(launch: str, peer: int) -> None:
+    with pytest.raises(polyrank.CollectiveError, match=f"no group rank {peer}; valid: 0..0"):
+        getattr(one_group(), launch)([torch.ones(1)], peer, 0)
+
+
+def test_a_merge_that_nobody_comes_to_takes_the_groups_timeout() -> None:
+    started = time.monotonic()
+    with pytest.raises(polyrank.CollectiveError, match="rank 1 did not come within 1000 ms"):
+        one_group().merge_remote_group(dist.HashStore(), 2)
+    assert time.monotonic() - started < 1 + SLACK_SECONDS
+
+
+@pytest.mark.parametrize("timeout", [3, None, "1s"])
+def test_a_timeout_is_a_timedelta(timeout: Any) -> None:
+    with pytest.raises(polyrank.UsageError, match="timeout is a datetime"):
+        dist2.new_group("gloo", timeout, "cpu")

@@ -92,3 +92,20 @@ def test_merging_groups_of_threads() -> None:
         return x.item()
 
     assert polyrank.run_ranks(program, 3) == [3, 3, 3]
+
+
+def test_a_rank_registers_backends_of_its_own() -> None:
+    def program() -> int:
+        dist2.register_backend(
+            "worlds_test.own", lambda store, rank, world_size, *_: dist.ProcessGroup(store, rank, 7)
+        )
+        return dist2.new_group("worlds_test.own", TIMEOUT, "cpu").size()
+
+    assert polyrank.run_ranks(program, 3) == [7, 7, 7]
+    with pytest.raises(ValueError, match="not registered"):
+        dist2.new_group("worlds_test.own", TIMEOUT, "cpu")
+
+
+def test_a_fake_group_in_lockstep_is_refused() -> None:
+    with polyrank.lockstep(2), pytest.raises(polyrank.UsageError, match="here ranks run in"):
+        dist2.new_group("fake", TIMEOUT, "cpu")

@@ -10,9 +10,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._functional_collectives import permute_tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
+from torch.distributed.tensor import Shard, distribute_tensor
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
     RowwiseParallel,
@@ -75,3 +77,24 @@ def test_a_pipelines_shapes_are_exchanged(rank: int) -> None:
     assert (outputs is None) == (rank < 2)
     if outputs is not None:
         assert outputs.shape == (4, 8)
+
+
+def test_dtensor_gives_a_rank_its_own_shard() -> None:
+    whole = torch.arange(24.0).reshape(8, 3)
+    with polyrank.fake_world(8, rank=3):
+        mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        shard = distribute_tensor(whole, mesh["tp"], [Shard(0)])
+        assert shard.to_local().tolist() == whole[6:8].tolist()
+        uneven = distribute_tensor(whole[:7], mesh["tp"], [Shard(0)], src_data_rank=2)
+        assert uneven.to_local().tolist() == whole[6:7].tolist()
+    with polyrank.fake_world(8, rank=3, values="pytorch"):
+        mesh = init_device_mesh("cpu", (8,))
+        shard = distribute_tensor(whole, mesh, [Shard(0)])
+        assert shard.to_local().shape == (1, 3)
+
+
+def test_a_permutation_gives_what_the_rank_sends() -> None:
+    with polyrank.fake_world(4, rank=1):
+        x = torch.tensor([5.0, 6.0])
+        moved = permute_tensor(x, [1, 2, 3, 0], dist.group.WORLD)
+        assert moved.tolist() == [5, 6]

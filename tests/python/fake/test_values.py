@@ -156,3 +156,20 @@ def test_after_shutdown_a_launch_is_an_error(world: Any) -> None:
     group.shutdown()
     with pytest.raises(polyrank.CollectiveError, match="after the group was shut down"):
         dist.all_reduce(torch.ones(1), group=group)
+
+
+@pytest.mark.parametrize(
+    ("world_size", "rank", "message"),
+    [
+        (0, 0, "1 rank or more"),
+        (4, 4, "ranks and rank 4"),
+        (4, -1, "ranks and rank -1"),
+        (4.0, 0, "world_size is an int, not 4.0"),
+    ],
+)
+def test_a_world_and_its_rank_are_checked(world_size: Any, rank: int, message: str) -> None:
+    with (
+        pytest.raises(polyrank.UsageError, match=message),
+        polyrank.fake_world(world_size, rank=rank),
+    ):
+        pass

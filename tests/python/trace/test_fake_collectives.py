@@ -332,3 +332,15 @@ def test_coalesced_operators_run_on_meta_tensors() -> None:
     assert len({work.seq_id for work in works}) == 4
     assert all(work.wait() for work in works)
     assert torch.ops.c10d.check_for_nan(x) is None
+
+
+@pytest.mark.parametrize("program", ["gather", "scatter"])
+def test_ranks_that_are_not_the_root_know_the_payload(program: str) -> None:
+    x = torch.zeros(4)
+    if program == "gather":
+        ((func, result, args, kwargs),) = calls_of(lambda x, _: dist.gather(x, dst=0), x, None)
+    else:
+        ((func, result, args, kwargs),) = calls_of(lambda x, _: dist.scatter(x, src=0), x, None)
+    op = ours.CollectiveOp
+    assert op.payload_bytes(func, result, args, kwargs) == 16 * WORLD_SIZE
+    assert op.cost(func, result, args, kwargs).wire_bytes > 0

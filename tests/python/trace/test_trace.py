@@ -325,3 +325,28 @@ def test_the_summary_adds_up_by_module_phase_kind_and_group() -> None:
         "24",
         "36",
     ]
+
+
+def test_waits_of_rank_threads() -> None:
+    def program() -> None:
+        dist.all_reduce(torch.ones(3))
+        work: Any = dist.all_reduce(torch.ones(3), async_op=True)
+        work.wait()
+        batch = [dist.P2POp(dist.isend, torch.ones(1), 1 - dist.get_rank())]
+        batch += [dist.P2POp(dist.irecv, torch.ones(1), 1 - dist.get_rank())]
+        for request in dist.batch_isend_irecv(batch):
+            request.wait()
+
+    line = program.__code__.co_firstlineno
+    with polyrank.trace() as t:
+        polyrank.run_ranks(program, 2)
+    first, second = (
+        launch for launch in t.launches if launch["ranks"] == "1" and launch["kind"] == "all_reduce"
+    )
+    assert first["waited"] is None
+    assert second["waited"]["line"] == line + 3
+    assert {launch["kind"] for launch in t.launches if launch["waited"]} == {
+        "all_reduce",
+        "send",
+        "recv",
+    }
