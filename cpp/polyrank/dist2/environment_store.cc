@@ -2,12 +2,14 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/dist2/environment_store.h>
+#include <polyrank/dist2/presence.h>
 
 #include <atomic>
 #include <charconv>
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
@@ -43,6 +45,19 @@ bool agent_serves() {
   return value != nullptr && std::string_view(value) == "True";
 }
 
+// Whether somebody listens there in time. PyTorch's store would try for a multiple of the time.
+bool is_served(const std::string& address, std::chrono::milliseconds timeout) {
+  constexpr std::chrono::milliseconds kPause{50};
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (has_ended(address, timeout)) {
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return false;
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+  return true;
+}
+
 std::atomic<int> num_stores = 0;
 
 constexpr int kMaxRanks = 1 << 30;
@@ -62,19 +77,23 @@ Store environment_store(int rank, int world_size, std::chrono::milliseconds time
   options.numWorkers = static_cast<std::size_t>(world_size);
   options.waitWorkers = false;  // who is missing, a roll call says by name
   options.timeout = timeout;
-  std::string reason;
-  try {
-    const auto store = c10::make_intrusive<c10d::TCPStore>(host, options);
-    return c10::make_intrusive<c10d::PrefixStore>(str_cat("polyrank.dist2/", num_stores++), store);
-  } catch (const c10::Error& error) {
-    reason = error.what_without_backtrace();
-  } catch (const std::exception& error) {
-    reason = error.what();
+  const std::string address = str_cat(host, ":", options.port);
+  std::string reason = "nobody listens there";
+  if (options.isServer || is_served(address, timeout)) {
+    try {
+      const auto store = c10::make_intrusive<c10d::TCPStore>(host, options);
+      return c10::make_intrusive<c10d::PrefixStore>(str_cat("polyrank.dist2/", num_stores++),
+                                                    store);
+    } catch (const c10::Error& error) {
+      reason = str_cat("PyTorch says: ", error.what_without_backtrace());
+    } catch (const std::exception& error) {
+      reason = str_cat("PyTorch says: ", error.what());
+    }
   }
-  throw CollectiveError(
-      str_cat("rank ", rank, ": no store at ", host, ":", options.port, " within ", timeout.count(),
-              " ms; ", agent_serves() ? "torchrun's agent" : "rank 0",
-              " serves it. Is it there, and reached by that name? PyTorch says: ", reason));
+  throw CollectiveError(str_cat("rank ", rank, ": no store at ", address, " within ",
+                                timeout.count(), " ms; ",
+                                agent_serves() ? "torchrun's agent" : "rank 0",
+                                " serves it. Is it there, and reached by that name? ", reason));
 }
 
 }  // namespace polyrank::dist2
