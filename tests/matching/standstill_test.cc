@@ -73,6 +73,24 @@ TEST(StandstillTest, AWaitWithATimeOutIsNone) {
   EXPECT_TRUE(board.is_stuck());
 }
 
+TEST(StandstillTest, RanksAreCalledWhatTheBoardsAreCalled) {
+  MatchBoard board(2);
+  const auto world = board.join_group("world", {0, 1});
+  const auto meeting = board.arrive(0, world, barrier(), nullptr);
+  board.set_waiting(0, meeting);
+  board.set_returned(1);
+  const std::string late = text_of<CollectiveError>(
+      explain_timeout(board, 0, *meeting, std::chrono::milliseconds(20), "runner"));
+  EXPECT_EQ(late.substr(0, late.find("Give")),
+            "runner 0 timed out after 20 ms in barrier (launch #0 of group \"world\"), waiting for "
+            "runner 1.\n"
+            "  runner 0 waits in barrier (launch #0 of group \"world\") for runner 1\n"
+            "  runner 1 has returned\n");
+  const std::string stuck = text_of<DeadlockError>(explain_standstill(board, "runner"));
+  EXPECT_NE(stuck.find("Runner 0 waits for runner 1, which has returned."), std::string::npos)
+      << stuck;
+}
+
 TEST(StandstillTest, AReceiveFromAnyThatNobodySendsFor) {
   MatchBoard board(2);
   const auto world = board.join_group("world", {0, 1});

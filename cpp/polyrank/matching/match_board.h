@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <unordered_map>
 #include <vector>
 
 namespace polyrank {
@@ -120,7 +121,7 @@ class POLYRANK_API MatchBoard {
  private:
   struct GroupState {
     std::shared_ptr<const MeetingGroup> group;
-    std::map<std::int64_t, std::int64_t> member_of_rank;
+    std::unordered_map<std::int64_t, std::int64_t> member_of_rank;
     std::vector<std::int64_t> num_launched;     // by member
     std::deque<std::shared_ptr<Meeting>> open;  // by sequence number, from first_open
     std::int64_t first_open = 0;

@@ -4,36 +4,57 @@
 #include <polyrank/matching/standstill.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <ctime>
 #include <sstream>
 #include <utility>
 
 namespace polyrank {
 
+TurnSignal::TurnSignal() { sem_init(&semaphore_, /*pshared=*/0, 0); }
+
+TurnSignal::~TurnSignal() { sem_destroy(&semaphore_); }
+
+void TurnSignal::give() noexcept { sem_post(&semaphore_); }
+
+void TurnSignal::await() noexcept {
+  while (sem_wait(&semaphore_) != 0) {  // a handler of a signal ran
+  }
+}
+
+bool TurnSignal::await_for(std::chrono::milliseconds timeout) noexcept {
+  using std::chrono::nanoseconds;
+  const auto deadline = std::chrono::steady_clock::now().time_since_epoch() + timeout;
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(deadline);
+  const timespec until{
+      .tv_sec = seconds.count(),
+      .tv_nsec = std::chrono::duration_cast<nanoseconds>(deadline - seconds).count()};
+  int result = 0;
+  do {
+    result = sem_clockwait(&semaphore_, CLOCK_MONOTONIC, &until);
+  } while (result != 0 && errno == EINTR);
+  return result == 0;
+}
+
 RankTurns::RankTurns(std::int64_t world_size, TurnOptions options)
     : board_(world_size),
-      places_(static_cast<std::size_t>(world_size)),
+      signals_(static_cast<std::size_t>(world_size)),
       options_(std::move(options)),
       random_(options_.seed) {
-  place(0).has_turn = true;
+  signal(0).give();
   for (std::int64_t rank = 1; rank < world_size; ++rank) {
     ready_.push_back(rank);
   }
 }
 
-void RankTurns::await_turn(std::int64_t rank, Lock* lock) {
-  Place& own = place(rank);
-  own.turn_came.wait(*lock, [&] { return own.has_turn; });
-}
-
-void RankTurns::give_turn_to_next() {
+// Takes who has the turn next out of those who are ready; nobody, if none is.
+std::optional<std::int64_t> RankTurns::choose_next() {
+  if (ready_.empty() && board_.is_stuck()) {
+    fail_all(explain_standstill(board_, options_.noun));
+  }
+  is_turn_taken_ = !ready_.empty();
   if (ready_.empty()) {
-    if (board_.is_stuck()) {
-      fail_all(explain_standstill(board_, options_.noun));
-      give_turn_to_next();
-      return;
-    }
-    is_turn_taken_ = false;
-    return;
+    return std::nullopt;
   }
   // Not a std distribution: those differ between standard libraries.
   const auto chosen = options_.order == TurnOrder::kRandom
@@ -41,14 +62,17 @@ void RankTurns::give_turn_to_next() {
                           : 0;
   const std::int64_t rank = ready_[static_cast<std::size_t>(chosen)];
   ready_.erase(ready_.begin() + chosen);
-  is_turn_taken_ = true;
-  place(rank).has_turn = true;
-  place(rank).turn_came.notify_one();
+  return rank;
 }
 
-void RankTurns::give_turn_away(std::int64_t rank) {
-  place(rank).has_turn = false;
-  give_turn_to_next();
+// The calling thread has the turn, or nobody has it.
+// Ensures: (1) `lock` is free: who is woken will want it at once.
+void RankTurns::pass_turn(Lock* lock) {
+  const std::optional<std::int64_t> next = choose_next();
+  lock->unlock();
+  if (next) {
+    signal(*next).give();
+  }
 }
 
 void RankTurns::make_ready(std::int64_t rank) {
@@ -74,23 +98,23 @@ void RankTurns::check_not_failed() const {
 }
 
 void RankTurns::begin(std::int64_t rank) {
-  Lock lock(mutex_);
-  await_turn(rank, &lock);
+  signal(rank).await();
+  const Lock lock(mutex_);
   check_not_failed();
 }
 
 void RankTurns::end(std::int64_t rank) {
-  const Lock lock(mutex_);
+  Lock lock(mutex_);
   board_.set_returned(rank);
-  give_turn_away(rank);
+  pass_turn(&lock);
 }
 
 void RankTurns::end_failed(std::int64_t rank, const std::string& failure) {
-  const Lock lock(mutex_);
+  Lock lock(mutex_);
   board_.set_failed(rank, failure);
   fail_all(std::make_exception_ptr(
       CollectiveError(str_cat(options_.noun, " ", rank, " failed, so the run ends: ", failure))));
-  give_turn_away(rank);
+  pass_turn(&lock);
 }
 
 std::shared_ptr<const MeetingGroup> RankTurns::join_group(
@@ -160,45 +184,53 @@ void RankTurns::finish(const std::shared_ptr<Meeting>& meeting, std::exception_p
 }
 
 void RankTurns::wait(std::int64_t rank, const std::shared_ptr<Meeting>& meeting) {
-  Lock lock(mutex_);
-  if (!meeting->is_done) {
-    check_not_failed();
-    board_.set_waiting(rank, meeting);
-    give_turn_away(rank);
-    await_turn(rank, &lock);
-  }
-  if (!meeting->is_done) {
-    check_not_failed();
-  }
-  if (meeting->error != nullptr) {
-    std::rethrow_exception(meeting->error);
-  }
+  wait_up_to(rank, meeting, std::nullopt);
 }
 
 void RankTurns::wait_for(std::int64_t rank, const std::shared_ptr<Meeting>& meeting,
                          std::chrono::milliseconds timeout) {
+  wait_up_to(rank, meeting, timeout);
+}
+
+// Returns with the turn and the lock. False if time was up before the meeting was done.
+bool RankTurns::await_turn(std::int64_t rank, const std::shared_ptr<Meeting>& meeting,
+                           std::optional<std::chrono::milliseconds> timeout, Lock* lock) {
+  bool is_late = false;
+  if (!timeout) {
+    signal(rank).await();
+  } else if (!signal(rank).await_for(*timeout)) {
+    lock->lock();
+    is_late = board_.activity(rank).waits_for == meeting;  // nobody has made it ready
+    if (is_late) {
+      make_ready(rank);
+    }
+    if (is_late && !is_turn_taken_) {
+      pass_turn(lock);
+    } else {
+      lock->unlock();
+    }
+    signal(rank).await();
+  }
+  lock->lock();
+  return !is_late;
+}
+
+void RankTurns::wait_up_to(std::int64_t rank, const std::shared_ptr<Meeting>& meeting,
+                           std::optional<std::chrono::milliseconds> timeout) {
   Lock lock(mutex_);
   bool is_late = false;
   if (!meeting->is_done) {
     check_not_failed();
-    board_.set_waiting(rank, meeting, /*has_timeout=*/true);
-    give_turn_away(rank);
-    Place& own = place(rank);
-    own.turn_came.wait_for(lock, timeout, [&] { return own.has_turn; });
-    if (board_.activity(rank).waits_for == meeting) {  // nobody has made it ready
-      is_late = true;
-      make_ready(rank);
-      if (!is_turn_taken_) {
-        give_turn_to_next();
-      }
-    }
-    await_turn(rank, &lock);
+    board_.set_waiting(rank, meeting, timeout.has_value());
+    pass_turn(&lock);
+    is_late = !await_turn(rank, meeting, timeout, &lock);
   }
   if (!meeting->is_done) {
     check_not_failed();
     if (is_late) {
       board_.set_waiting(rank, meeting, /*has_timeout=*/true);  // as the report should show it
-      const std::exception_ptr error = explain_timeout(board_, rank, *meeting, timeout);
+      const std::exception_ptr error =
+          explain_timeout(board_, rank, *meeting, *timeout, options_.noun);
       board_.set_running(rank);
       std::rethrow_exception(error);
     }
@@ -220,30 +252,33 @@ void RankTurns::yield(std::int64_t rank) {
     return;
   }
   ready_.push_back(rank);
-  give_turn_away(rank);
-  await_turn(rank, &lock);
+  pass_turn(&lock);
+  signal(rank).await();
+  lock.lock();
   check_not_failed();
 }
 
-void RankTurns::pause(std::int64_t rank) {
-  const Lock lock(mutex_);
-  give_turn_away(rank);
+void RankTurns::pause(std::int64_t /*rank*/) {
+  Lock lock(mutex_);
+  pass_turn(&lock);
 }
 
 void RankTurns::resume(std::int64_t rank) {
   Lock lock(mutex_);
   ready_.push_back(rank);
-  if (!is_turn_taken_) {
-    give_turn_to_next();
+  if (is_turn_taken_) {
+    lock.unlock();
+  } else {
+    pass_turn(&lock);
   }
-  await_turn(rank, &lock);
+  signal(rank).await();
 }
 
 void RankTurns::stop(const std::exception_ptr& error) {
-  const Lock lock(mutex_);
+  Lock lock(mutex_);
   fail_all(error);
   if (!is_turn_taken_) {
-    give_turn_to_next();
+    pass_turn(&lock);
   }
 }
 

@@ -3,14 +3,15 @@
 
 #include <polyrank/core/export.h>
 #include <polyrank/matching/match_board.h>
+#include <semaphore.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -43,6 +44,27 @@ struct Arrival {
   bool is_last = false;  // then the caller carries the meeting out and calls finish()
 };
 
+// Wakes the one thread that waits here, now or later. A semaphore of the system, because the turn
+// changes hands at every collective: a condition variable hands a mutex over as well, which doubles
+// the price, and std::binary_semaphore yields the processor several times before it sleeps.
+//
+// Thread rule: give() by any thread, the others by one. Ensures: (1) each give() ends one wait.
+class POLYRANK_API TurnSignal {
+ public:
+  TurnSignal();
+  ~TurnSignal();
+  TurnSignal(const TurnSignal&) = delete;
+  TurnSignal& operator=(const TurnSignal&) = delete;
+
+  void give() noexcept;
+  void await() noexcept;
+  // False if time was up first.
+  bool await_for(std::chrono::milliseconds timeout) noexcept;
+
+ private:
+  sem_t semaphore_;
+};
+
 // Thread rule: each function is called by the thread of the rank that it names, which has the turn
 // (begin() and resume(): which wants it); stop() by any thread. No lock of the caller's may be held
 // in begin(), wait(), yield() and resume().
@@ -54,7 +76,7 @@ class POLYRANK_API RankTurns {
   // Rank 0 has the first turn, the others follow in order.
   explicit RankTurns(std::int64_t world_size, TurnOptions options = {});
 
-  std::int64_t world_size() const noexcept { return static_cast<std::int64_t>(places_.size()); }
+  std::int64_t world_size() const noexcept { return static_cast<std::int64_t>(signals_.size()); }
 
   // Waits for the rank's first turn.
   // Throws: what stop() was given, if it came first.
@@ -113,25 +135,23 @@ class POLYRANK_API RankTurns {
 
  private:
   using Lock = std::unique_lock<std::mutex>;
-  // Where a thread waits for its turn.
-  struct Place {
-    std::condition_variable turn_came;
-    bool has_turn = false;
-  };
 
-  Place& place(std::int64_t rank) { return places_[static_cast<std::size_t>(rank)]; }
+  TurnSignal& signal(std::int64_t rank) { return signals_[static_cast<std::size_t>(rank)]; }
   Arrival settle(std::shared_ptr<Meeting> meeting);
   void make_ready(std::int64_t rank);
   void finish_locked(Meeting* meeting, std::exception_ptr error);
-  void give_turn_away(std::int64_t rank);
-  void give_turn_to_next();
-  void await_turn(std::int64_t rank, Lock* lock);
+  std::optional<std::int64_t> choose_next();
+  void pass_turn(Lock* lock);
+  bool await_turn(std::int64_t rank, const std::shared_ptr<Meeting>& meeting,
+                  std::optional<std::chrono::milliseconds> timeout, Lock* lock);
+  void wait_up_to(std::int64_t rank, const std::shared_ptr<Meeting>& meeting,
+                  std::optional<std::chrono::milliseconds> timeout);
   void fail_all(const std::exception_ptr& error);
   void check_not_failed() const;
 
   mutable std::mutex mutex_;
   MatchBoard board_;
-  std::deque<Place> places_;
+  std::deque<TurnSignal> signals_;  // by rank: its turn has come
   std::deque<std::int64_t> ready_;  // who can go on and does not have the turn
   bool is_turn_taken_ = true;
   TurnOptions options_;

@@ -5,6 +5,7 @@
 #include <polyrank/matching/standstill.h>
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <sstream>
 #include <utility>
@@ -29,9 +30,9 @@ std::vector<std::int64_t> missing_of(const Meeting& meeting) {
   return missing;
 }
 
-std::string whom(const Meeting& meeting) {
+std::string whom(const Meeting& meeting, std::string_view noun) {
   const std::vector<std::int64_t> missing = missing_of(meeting);
-  return missing.empty() ? std::string("any rank") : name_ranks(missing);
+  return missing.empty() ? str_cat("any ", noun) : name_ranks(missing, noun);
 }
 
 std::string where_of(const Meeting& meeting, std::int64_t rank) {
@@ -42,7 +43,8 @@ std::string where_of(const Meeting& meeting, std::int64_t rank) {
 }
 
 // What a rank does, as one or as several ranks that do the same would say it.
-std::string say(const RankActivity& activity, std::int64_t rank, bool is_one) {
+std::string say(const RankActivity& activity, std::int64_t rank, bool is_one,
+                std::string_view noun) {
   switch (activity.state) {
     case RankState::kRunning:
       return is_one ? "runs" : "run";
@@ -52,7 +54,7 @@ std::string say(const RankActivity& activity, std::int64_t rank, bool is_one) {
                        where_of(*activity.waits_for, rank));
       }
       return str_cat(is_one ? "waits in " : "wait in ", activity.waits_for->describe(rank), " for ",
-                     whom(*activity.waits_for), where_of(*activity.waits_for, rank));
+                     whom(*activity.waits_for, noun), where_of(*activity.waits_for, rank));
     case RankState::kReturned:
       return is_one ? "has returned" : "have returned";
     case RankState::kFailed:
@@ -67,7 +69,7 @@ std::string describe_ranks(const MatchBoard& board, std::string_view noun) {
   std::map<std::string, std::vector<std::int64_t>> ranks_by_text;
   std::vector<std::string> texts;  // in order of their lowest rank
   for (std::int64_t rank = 0; rank < board.world_size(); ++rank) {
-    const std::string text = say(board.activity(rank), rank, /*is_one=*/false);
+    const std::string text = say(board.activity(rank), rank, /*is_one=*/false, noun);
     auto& ranks = ranks_by_text[text];
     if (ranks.empty()) {
       texts.push_back(text);
@@ -79,7 +81,7 @@ std::string describe_ranks(const MatchBoard& board, std::string_view noun) {
     const auto& ranks = ranks_by_text[texts[i]];
     const std::int64_t first = ranks.front();
     out << "  " << name_ranks(ranks, noun) << " "
-        << say(board.activity(first), first, ranks.size() == 1) << "\n";
+        << say(board.activity(first), first, ranks.size() == 1, noun) << "\n";
   }
   if (texts.size() > kShown) {
     out << "  … and " << texts.size() - kShown << " other places\n";
@@ -112,9 +114,9 @@ std::string describe_path(const MatchBoard& board, std::string_view noun) {
       std::ostringstream out;
       out << "Cycle: ";
       for (auto at = seen; at != path.end(); ++at) {
-        out << "rank " << *at << " -> ";
+        out << noun << " " << *at << " -> ";
       }
-      out << "rank " << rank
+      out << noun << " " << rank
           << ". Let all ranks take groups and messages in one order, or use async_op, isend and "
              "irecv and wait afterwards.";
       return out.str();
@@ -126,9 +128,12 @@ std::string describe_path(const MatchBoard& board, std::string_view noun) {
     return str_cat("Nobody is left who could do what ", noun, " ", path.back(), " waits for.");
   }
   if (rank == Meeting::kAnyRank) {
-    return str_cat("Nobody sends what rank ", path.back(), " waits to receive from any rank.");
+    return str_cat("Nobody sends what ", noun, " ", path.back(), " waits to receive from any ",
+                   noun, ".");
   }
-  return str_cat("Rank ", path.back(), " waits for rank ", rank, ", which has ",
+  std::string subject(noun);
+  subject.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(subject.front())));
+  return str_cat(subject, " ", path.back(), " waits for ", noun, " ", rank, ", which has ",
                  board.activity(rank).state == RankState::kReturned ? "returned" : "failed",
                  ". Every rank of a group must launch what the others launch; look for a branch on "
                  "the rank, or for loops of different length.");
@@ -193,10 +198,11 @@ std::exception_ptr explain_standstill(const MatchBoard& board, std::string_view 
 }
 
 std::exception_ptr explain_timeout(const MatchBoard& board, std::int64_t rank,
-                                   const Meeting& meeting, std::chrono::milliseconds timeout) {
+                                   const Meeting& meeting, std::chrono::milliseconds timeout,
+                                   std::string_view noun) {
   return std::make_exception_ptr(CollectiveError(str_cat(
-      "rank ", rank, " timed out after ", timeout.count(), " ms in ", meeting.describe(rank),
-      ", waiting for ", whom(meeting), ".\n", describe_ranks(board, "rank"),
+      noun, " ", rank, " timed out after ", timeout.count(), " ms in ", meeting.describe(rank),
+      ", waiting for ", whom(meeting, noun), ".\n", describe_ranks(board, noun),
       "Give the wait more time, or none: a wait that can't end is found without.")));
 }
 

@@ -27,9 +27,10 @@ POLYRANK_API std::exception_ptr explain_standstill(const MatchBoard& board,
 POLYRANK_API std::exception_ptr explain_mismatch(const Meeting& meeting);
 
 // What a rank is told whose time is up while it waits for `meeting`: a CollectiveError that says
-// who did not come and what each rank does.
+// who did not come and what each rank does. `noun` as above.
 POLYRANK_API std::exception_ptr explain_timeout(const MatchBoard& board, std::int64_t rank,
                                                 const Meeting& meeting,
-                                                std::chrono::milliseconds timeout);
+                                                std::chrono::milliseconds timeout,
+                                                std::string_view noun = "rank");
 
 }  // namespace polyrank

@@ -13,6 +13,13 @@ at::CPUGeneratorImpl* default_generator() {
   return at::check_generator<at::CPUGeneratorImpl>(at::detail::getDefaultCPUGenerator());
 }
 
+// Not by clone(), which seeds a new generator first.
+void copy_state(at::CPUGeneratorImpl& from, at::CPUGeneratorImpl* to) {
+  to->set_engine(from.engine());
+  to->set_next_float_normal_sample(from.next_float_normal_sample());
+  to->set_next_double_normal_sample(from.next_double_normal_sample());
+}
+
 // Others need the interpreter while this thread waits for its turn.
 void wait_without_interpreter(const std::function<void()>& wait) {
   const auto run = interpreter_hooks().without_interpreter;
@@ -37,12 +44,10 @@ RankThread* RankThread::current() noexcept { return current_rank; }
 
 void RankThread::forget_current() noexcept { current_rank = nullptr; }
 
-void RankThread::keep_generator() { generator_ = default_generator()->clone(); }
+void RankThread::keep_generator() { copy_state(*default_generator(), generator_.get()); }
 
 void RankThread::take_turn() {
-  default_generator()->set_engine(generator_->engine());
-  default_generator()->set_next_float_normal_sample(generator_->next_float_normal_sample());
-  default_generator()->set_next_double_normal_sample(generator_->next_double_normal_sample());
+  copy_state(*generator_, default_generator());
   if (on_turn_ != nullptr) {
     on_turn_();
   }
