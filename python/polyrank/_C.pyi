@@ -1,7 +1,7 @@
 # The C++ core; its parts are documented in the headers of cpp/polyrank.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import torch
 from torch._C._distributed_c10d import ProcessGroup, Store, Work
@@ -185,12 +185,23 @@ class RankTurns:
 class Mailbox:
     def __init__(self) -> None: ...
 
+class ProcessState:
+    PROCESS: ClassVar[int]
+    def __init__(
+        self,
+        places: list[tuple[dict[str, Any] | str, str, Callable[[], None] | None]],
+        own_modules: Callable[[], dict[str, Any]] | None = None,
+    ) -> None: ...
+    def add(self, rank: int, values: list[Any], modules: dict[str, Any]) -> None: ...
+    def take(self, rank: int) -> None: ...
+    def look_for_modules(self) -> None: ...
+
 class RankThread:
     def __init__(
         self,
         turns: RankTurns,
         rank: int,
-        on_turn: Callable[[], None] | None = None,
+        state: ProcessState | None = None,
         shared_mailbox: Mailbox | None = None,
     ) -> None: ...
     @staticmethod

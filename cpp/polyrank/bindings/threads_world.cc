@@ -1,11 +1,11 @@
 #include <polyrank/bindings/bindings.h>
+#include <polyrank/bindings/process_state.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/report/call_site.h>
 #include <polyrank/world/rank_store.h>
 #include <polyrank/world/rank_thread.h>
 #include <polyrank/world/threads_backend.h>
-#include <pybind11/functional.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include <functional>
@@ -37,6 +37,20 @@ void stop(RankTurns& turns, const std::string& reason) {
   turns.stop(std::make_exception_ptr(CollectiveError(reason)));
 }
 
+std::shared_ptr<RankThread> rank_thread(std::shared_ptr<RankTurns> turns, std::int64_t rank,
+                                        std::shared_ptr<ProcessState> state,
+                                        std::shared_ptr<Mailbox> shared_mailbox) {
+  std::function<void()> on_turn;
+  if (state != nullptr) {
+    on_turn = [state = std::move(state), rank] {
+      const py::gil_scoped_acquire gil;
+      state->take(rank);
+    };
+  }
+  return std::make_shared<RankThread>(std::move(turns), rank, std::move(on_turn),
+                                      std::move(shared_mailbox));
+}
+
 void without_interpreter(const std::function<void()>& wait) {
   if (PyGILState_Check() == 1) {
     const py::gil_scoped_release no_gil;
@@ -62,10 +76,17 @@ void init_threads_world(py::module_& module) {
 
   py::class_<Mailbox, std::shared_ptr<Mailbox>>(module, "Mailbox").def(py::init<>());
 
+  py::class_<ProcessState, std::shared_ptr<ProcessState>> state(module, "ProcessState");
+  state.attr("PROCESS") = ProcessState::kProcess;
+  state
+      .def(py::init<const py::list&, py::object>(), py::arg("places"),
+           py::arg("own_modules") = py::none())
+      .def("add", &ProcessState::add, py::arg("rank"), py::arg("values"), py::arg("modules"))
+      .def("take", &ProcessState::take, py::arg("rank"))
+      .def("look_for_modules", &ProcessState::look_for_modules);
+
   py::class_<RankThread, std::shared_ptr<RankThread>>(module, "RankThread")
-      .def(py::init<std::shared_ptr<RankTurns>, std::int64_t, std::function<void()>,
-                    std::shared_ptr<Mailbox>>(),
-           py::arg("turns"), py::arg("rank"), py::arg("on_turn") = nullptr,
+      .def(py::init(&rank_thread), py::arg("turns"), py::arg("rank"), py::arg("state") = nullptr,
            py::arg("shared_mailbox") = nullptr)
       .def_static("forget_current", &RankThread::forget_current)
       .def_property_readonly("rank", &RankThread::rank)

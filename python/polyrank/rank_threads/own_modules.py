@@ -14,16 +14,15 @@ A compiled module inside of a package that is own is shared by the ranks: C code
 from __future__ import annotations
 
 import contextlib
-import operator
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-__all__ = ["ImportLocks", "OwnModules"]
+__all__ = ["OwnModules", "import_locks"]
 
 _SHARED = frozenset(
     {*sys.stdlib_module_names, "functorch", "polyrank", "polyrank_pytest", "torch", "torchgen"}
@@ -72,7 +71,7 @@ class _LoadedExtension:
 
 
 class OwnModules:
-    """Which modules are ranks' own, and whose are in place; a piece of a rank's state.
+    """Which modules are ranks' own.
 
     `own` names packages that are own although they would not be, `shared` the contrary. With
     `others` False only those that are named are own.
@@ -87,40 +86,15 @@ class OwnModules:
         self._is_own_package.update(dict.fromkeys((*own, "__main__"), True))
         self._others = others
         self._extensions: dict[str, ModuleType] = {}
-        self._present: dict[str, Any] = {}
-        self._seen_size = -1  # of sys.modules when `_present` was right
+        self._on_import: Callable[[], None] = lambda: None
 
-    # --- as a piece of state ---
-
-    def start(self, rank: int) -> dict[str, Any]:
-        """No module yet but the program's main one."""
-        return {"__main__": sys.modules["__main__"]}
-
-    def keep(self) -> dict[str, Any]:
-        """The modules in place that are own."""
-        if not self._is_as_seen():
-            self._present = {
-                name: module
-                for name, module in tuple(sys.modules.items())
-                if self._is_own(name, module)
-            }
-        return self._present
-
-    def _is_as_seen(self) -> bool:
-        # At every turn: identity of all own modules, without a step of the interpreter for each.
-        now = map(sys.modules.get, self._present)
-        return len(sys.modules) == self._seen_size and all(
-            map(operator.is_, now, self._present.values())
-        )
-
-    def put(self, kept: dict[str, Any]) -> None:
-        """Put a rank's modules in the place of those that are there."""
-        if self._present.keys() != kept.keys():
-            for name in self._present.keys() - kept.keys():
-                sys.modules.pop(name, None)
-        sys.modules.update(kept)
-        self._present = kept
-        self._seen_size = len(sys.modules)
+    def present(self) -> dict[str, Any]:
+        """Those of the rank whose turn it is."""
+        return {
+            name: module
+            for name, module in tuple(sys.modules.items())
+            if self._is_own(name, module)
+        }
 
     # --- as a finder, at the head of sys.meta_path ---
 
@@ -128,7 +102,7 @@ class OwnModules:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Watches what is loaded; finds extensions that another rank has loaded."""
-        self._seen_size = -1
+        self._on_import()
         if "." not in name and name not in self._is_own_package:
             importer = _module_being_loaded()
             if importer is not None and not self._is_own_one(_package(importer)):
@@ -139,8 +113,9 @@ class OwnModules:
         return ModuleSpec(name, _LoadedExtension(known), origin=origin)  # type: ignore[arg-type]
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """See all imports."""
+    def watching(self, on_import: Callable[[], None]) -> Iterator[None]:
+        """See all imports, and say so."""
+        self._on_import = on_import
         sys.meta_path.insert(0, self)
         try:
             yield
@@ -175,20 +150,9 @@ def _module_being_loaded() -> str | None:
     return None
 
 
-class ImportLocks:
-    """The locks of modules that are being loaded, by name; a piece of a rank's state.
+def import_locks() -> tuple[ModuleType, str]:
+    """Where Python has the locks of modules that are being loaded, by name: each rank has its own.
 
     A rank that waits for others while it loads a module must not keep them from loading theirs.
     """
-
-    def start(self, rank: int) -> dict[str, Any]:
-        """No module is being loaded."""
-        return {}
-
-    def keep(self) -> Any:
-        """The locks in place."""
-        return vars(_BOOTSTRAP)["_module_locks"]
-
-    def put(self, kept: Any) -> None:
-        """Put a rank's locks in place."""
-        vars(_BOOTSTRAP)["_module_locks"] = kept
+    return _BOOTSTRAP, "_module_locks"

@@ -5,32 +5,31 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from polyrank import _C
 
-__all__ = ["RankGlobals", "rank_globals", "thread_globals"]
+__all__ = ["RankGlobals", "new_groups", "rank_globals", "thread_globals"]
 
 
-@dataclass
-class _Groups:
-    """The process groups of one rank, with the attributes of `distributed_c10d._World`.
+def new_groups() -> dict[str, Any]:
+    """The attributes of `distributed_c10d._World`, for a rank that has no group yet.
 
     PyTorch's own class keeps most of them in globals of its module.
     """
-
-    default_pg: Any = None
-    pg_map: dict[Any, Any] = field(default_factory=dict)
-    pg_names: dict[Any, Any] = field(default_factory=dict)
-    pg_group_ranks: dict[Any, Any] = field(default_factory=dict)
-    pg_backend_config: dict[Any, Any] = field(default_factory=dict)
-    group_count: int = 0
-    tags_to_pg: dict[str, Any] = field(default_factory=dict)
-    pg_to_tag: dict[Any, Any] = field(default_factory=dict)
-    pg_coalesce_state: dict[Any, Any] = field(default_factory=dict)
-    comms: list[Any] = field(default_factory=list)
-    pg_config_info: list[dict[str, Any]] = field(default_factory=list)
+    return {
+        "default_pg": None,
+        "pg_map": {},
+        "pg_names": {},
+        "pg_group_ranks": {},
+        "pg_backend_config": {},
+        "group_count": 0,
+        "tags_to_pg": {},
+        "pg_to_tag": {},
+        "pg_coalesce_state": {},
+        "comms": [],
+        "pg_config_info": [],
+    }
 
 
 class RankGlobals:
@@ -47,7 +46,6 @@ class RankGlobals:
         self.stopped = stopped  # set when the run is to end
         self.world_size = world_size
         self.store = store
-        self.groups = _Groups()
         self.num_worlds = 0
         self.is_default_group_claimed = False
         self.is_forked = False  # into a process of its own, where no other rank is

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +21,8 @@ from polyrank.errors import Error, UsageError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_threads.ending import join_threads, text_of
 from polyrank.rank_threads.output import output_in_files, prefixed_output
-from polyrank.rank_threads.own_modules import ImportLocks, OwnModules
-from polyrank.rank_threads.process_state import ProcessState, state_pieces
+from polyrank.rank_threads.own_modules import OwnModules
+from polyrank.rank_threads.process_state import process_state, restored
 from polyrank.rank_threads.random_streams import random_streams
 from polyrank.rank_threads.rank_globals import RankGlobals, rank_globals, thread_globals
 from polyrank.rank_threads.scripts import Script
@@ -68,14 +67,10 @@ class _Run:
             world_size, random=options.schedule == "random", seed=options.seed
         )
         self.streams = random_streams(options.random_seed)
-        pieces = state_pieces(self.streams)
-        if self.modules is not None:
-            pieces += [self.modules, ImportLocks()]
-        self.state = ProcessState(pieces, world_size)
+        self.state = process_state(self.streams, self.modules, world_size)
         # All before the first one runs: each takes over the state of the process's generator.
         self.rank_threads = [
-            _C.RankThread(self.turns, rank, partial(self.state.take, rank))
-            for rank in range(world_size)
+            _C.RankThread(self.turns, rank, self.state) for rank in range(world_size)
         ]
         self.store = _C.RankStore(self.turns)
         self.stopped = threading.Event()  # wakes ranks that sleep
@@ -260,10 +255,10 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
     ]
     with globals_by_thread(), unwrapped_groups(), ExitStack() as stack:
         if run.modules is not None:
-            stack.enter_context(run.modules.watching())
+            stack.enter_context(run.modules.watching(run.state.look_for_modules))
         for stream in run.streams:
             stack.enter_context(stream.looked_up())
-        stack.enter_context(run.state.restored())
+        stack.enter_context(restored(run.state))
         for thread in threads:
             thread.start()
         join_threads(threads, run.stop)

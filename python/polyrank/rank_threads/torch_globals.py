@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +20,7 @@ from torch.distributed import device_mesh, distributed_c10d
 from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.rank_threads.group_functions import wrap_monitored_barrier, wrap_split_group
-from polyrank.rank_threads.rank_globals import rank_globals
+from polyrank.rank_threads.rank_globals import new_groups, rank_globals
 from polyrank.rank_threads.spawning import wrap_start_processes
 
 __all__ = ["BACKEND", "globals_by_thread"]
@@ -27,21 +28,28 @@ __all__ = ["BACKEND", "globals_by_thread"]
 BACKEND = "threads"
 
 
-class _GroupsOfThread:
-    """`distributed_c10d._world`, each rank's own; other threads have the process's."""
+class _GroupsOfThread(threading.local):
+    """`distributed_c10d._world`, each rank's own; other threads have the process's.
+
+    What a rank has lies in the dict of its thread, where C code finds it: PyTorch's functions look
+    there several times a collective.
+    """
 
     def __init__(self, of_process: Any) -> None:
-        object.__setattr__(self, "_of_process", of_process)
-
-    def _own(self) -> Any:
         own = rank_globals()
-        return object.__getattribute__(self, "_of_process") if own is None else own.groups
+        if own is None:
+            vars(self)["_of_process"] = of_process
+        else:
+            vars(self).update(new_groups())
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._own(), name)
+        return getattr(vars(self)["_of_process"], name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._own(), name, value)
+        if (of_process := vars(self).get("_of_process")) is None:
+            vars(self)[name] = value
+        else:
+            setattr(of_process, name, value)
 
 
 def _make_backend(options: Any, _: Any) -> Any:
