@@ -94,7 +94,7 @@ format: $(VENV)/.setup ## Format all C++ and Python files
 # Puts the release build into the package for the time being; the next `make build` puts dev back.
 bench: $(VENV)/.editable build/release/.configured ## Measure, beside PyTorch's own simulator
 	cmake --build --preset release --target polyrank_python polyrank_boxed_calls polyrank_work_loops \
-	  polyrank_collective_loops polyrank_core_benchmark
+	  polyrank_collective_loops polyrank_thread_soak polyrank_core_benchmark
 	CMAKE_INSTALL_MODE=COPY cmake --install build/release --component python --prefix python >build/release/install.log
 	build/release/benchmarks/polyrank_core_benchmark
 	python benchmarks/run.py $(BENCH_FLAGS)

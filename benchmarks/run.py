@@ -27,6 +27,9 @@ _ROOT = Path(__file__).resolve().parents[1]
 _PROGRAMS = _ROOT / "build" / "release" / "benchmarks"
 _BOXED_CALLS = _PROGRAMS / "polyrank_boxed_calls"
 _WIDTH_OF_A_FILE = 130
+# Messages and collectives of ranks that are threads.
+_FEW_LAUNCHES = (400_000, 20_000)
+_MANY_LAUNCHES = (10_000_000, 100_000)
 
 _Section = Callable[[], Iterable[Figure | Skipped]]
 
@@ -46,7 +49,9 @@ def main() -> None:
         "memory": memory_figures,
         "fake": fake_figures,
         "dist2": process_group_figures,
-        "threads": thread_figures,
+        "threads": lambda: thread_figures(
+            _PROGRAMS / "polyrank_thread_soak", *(_FEW_LAUNCHES if args.quick else _MANY_LAUNCHES)
+        ),
         "loading": lambda: loading_figures(2 if args.quick else 7),
     }
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_A_FILE)

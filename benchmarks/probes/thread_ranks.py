@@ -1,18 +1,21 @@
 """Prints the seconds of a step of work A, or of an all_reduce of 16 KiB, on ranks that are threads.
 
-Started as `thread_ranks.py polyrank|multithreaded work_a|all_reduce WORLD_SIZE`: polyrank's threads
-world, or the threads that PyTorch's own tests use (MultiThreadedTestCase).
+Started as `thread_ranks.py polyrank|multithreaded|gloo work_a|all_reduce WORLD_SIZE`: polyrank's
+threads world, the threads that PyTorch's own tests use (MultiThreadedTestCase), or processes.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
+import torch.multiprocessing
 
 WARM_UP_STEPS = 3
 
@@ -78,9 +81,26 @@ def on_multithreaded(work: str, world_size: int) -> float:
     return results[0]
 
 
+def run_process(rank: int, work: str, world_size: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    store = dist.FileStore(f"{folder}/store", world_size)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
+    seconds = measure(work)
+    if rank == 0:
+        Path(folder, "seconds").write_text(str(seconds))
+    dist.destroy_process_group()
+
+
+def on_gloo(work: str, world_size: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(run_process, (work, world_size, folder), world_size)
+        return float(Path(folder, "seconds").read_text())
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    run = {"polyrank": on_polyrank, "multithreaded": on_multithreaded}[sys.argv[1]]
+    worlds = {"polyrank": on_polyrank, "multithreaded": on_multithreaded, "gloo": on_gloo}
+    run = worlds[sys.argv[1]]
     print(run(sys.argv[2], int(sys.argv[3])))
 
 

@@ -289,6 +289,18 @@ TEST(RankTurnsTest, AnEventThatNobodyBringsAboutIsAStandstill) {
             "Nobody is left who could do what runner 0 waits for.");
 }
 
+TEST(TurnSignalTest, EachGiveEndsOneWaitNowOrLater) {
+  TurnSignal signal;
+  signal.give();
+  EXPECT_TRUE(signal.await_for(std::chrono::milliseconds(0)));   // (1)
+  EXPECT_FALSE(signal.await_for(std::chrono::milliseconds(5)));  // (1)
+  EXPECT_FALSE(signal.await_for(std::chrono::milliseconds(-5)));
+  std::thread giver([&] { signal.give(); });
+  signal.await();
+  giver.join();
+  EXPECT_FALSE(signal.await_for(std::chrono::milliseconds(1)));
+}
+
 TEST(RankTurnsTest, AWaitWithATimeOutEndsByItselfAndMayGoOn) {
   RankTurns turns(2);
   const auto errors = run(turns, [&](const Member& member) {

@@ -95,7 +95,7 @@ void write(const Meeting& meeting, std::size_t member, const at::Tensor& result,
         ". Allocate the output with that size and dtype."));
   }
   if (!target.is_same(result)) {
-    target.copy_(result.reshape(target.sizes()));
+    target.copy_(result.sizes() == target.sizes() ? result : result.reshape(target.sizes()));
   }
 }
 

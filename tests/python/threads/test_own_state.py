@@ -8,14 +8,17 @@ import logging
 import os
 import random
 import sys
+import threading
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import polyrank
 import pytest
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d
 from torch.distributed.tensor import _random as dtensor_random
 
 
@@ -128,6 +131,75 @@ def test_modules_are_own_if_asked(
         for name in ("own_state", "own_state.counts"):
             sys.modules.pop(name, None)
     assert results == ([[0], [1]] if own else [[0, 1], [0, 1]])
+
+
+def test_an_own_module_may_be_replaced_or_removed() -> None:
+    def program() -> list[str | None]:
+        rank = dist.get_rank()
+        for name in ("own_state_a", "own_state_b"):
+            sys.modules[name] = ModuleType(name, f"rank {rank}'s first")
+        dist.barrier()
+        if rank == 0:
+            sys.modules["own_state_a"] = ModuleType("own_state_a", "rank 0's second")
+        elif rank == 1:
+            del sys.modules["own_state_b"]
+        dist.barrier()
+        return [
+            getattr(sys.modules.get(name), "__doc__", None)
+            for name in ("own_state_a", "own_state_b")
+        ]
+
+    results = polyrank.run_ranks(program, 3, own_modules=["own_state_a", "own_state_b"])
+    assert results == [
+        ["rank 0's second", "rank 0's first"],
+        ["rank 1's first", None],
+        ["rank 2's first", "rank 2's first"],
+    ]
+    assert "own_state_a" not in sys.modules
+
+
+def test_what_a_module_holds_that_is_loaded_later() -> None:
+    """The tracker of a module that nobody has loaded when ranks start."""
+    name = "torch.distributed.tensor._random"
+    loaded = sys.modules.pop(name)
+
+    def program() -> object:
+        module = ModuleType(name)
+        if dist.get_rank() == 0:
+            module._rng_tracker = "rank 0's"  # type: ignore[attr-defined]
+            sys.modules[name] = module
+        dist.barrier()
+        return sys.modules[name]._rng_tracker
+
+    try:
+        assert polyrank.run_ranks(program, 2) == ["rank 0's", None]
+    finally:
+        sys.modules[name] = loaded
+
+
+def test_threads_that_are_no_ranks_have_the_groups_of_the_process() -> None:
+    world = distributed_c10d._world
+
+    def program() -> tuple[bool, int, bool]:
+        seen = []
+
+        def look() -> None:
+            seen.append(dist.is_initialized())
+            distributed_c10d._world.group_count = before + 1
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        return dist.is_initialized(), distributed_c10d._world.group_count, *seen
+
+    before = world.group_count
+    try:
+        results = polyrank.run_ranks(program, 2)
+        assert (distributed_c10d._world, world.group_count) == (world, before + 1)
+    finally:
+        world.group_count = before
+    assert [(is_there, seen) for is_there, _, seen in results] == [(True, False)] * 2
+    assert results[0][1] == results[1][1]
 
 
 def test_many_turns_keep_state_apart_whatever_the_order() -> None:

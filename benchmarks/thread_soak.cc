@@ -1,0 +1,95 @@
+// Launches many messages and collectives on ranks that are threads, from C++, and says what memory
+// the process has after each tenth: none may be kept for what is over. Prints one JSON object a
+// line, for thread_figures.py.
+//
+// Usage: polyrank_thread_soak NUM_RANKS NUM_MESSAGES NUM_COLLECTIVES
+// Ranks stand in a ring; each sends 4 floats to the next one and receives from the one before.
+// Then all reduce 4 floats together. A message or a collective counts once, not for each rank.
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <polyrank/world/run_ranks.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace {
+
+constexpr std::int64_t kNumTenths = 10;
+
+std::int64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::int64_t num_pages = 0;
+  statm >> num_pages >> num_pages;  // the second is what is resident
+  return num_pages * sysconf(_SC_PAGESIZE);
+}
+
+using Launch =
+    std::function<void(polyrank::RankContext& context, std::vector<at::Tensor>& tensors)>;
+
+void exchange_with_neighbours(polyrank::RankContext& context, std::vector<at::Tensor>& tensors) {
+  const auto size = static_cast<int>(context.world_size());
+  const auto rank = static_cast<int>(context.rank());
+  context.world().send(tensors, (rank + 1) % size, /*tag=*/0)->wait();
+  context.world().recv(tensors, (rank + size - 1) % size, /*tag=*/0)->wait();
+}
+
+void reduce_with_all(polyrank::RankContext& context, std::vector<at::Tensor>& tensors) {
+  context.world().allreduce(tensors, {})->wait();
+}
+
+// Each rank launches `num_launches` times; `counted` is what one launch on each
+// rank counts for.
+void run(const char* what, std::int64_t num_ranks, std::int64_t num_launches, std::int64_t counted,
+         const Launch& launch) {
+  using Clock = std::chrono::steady_clock;
+  polyrank::run_ranks(num_ranks, [&](polyrank::RankContext& context) {
+    std::vector<at::Tensor> tensors{at::zeros({4})};
+    const auto start = Clock::now();
+    std::int64_t done = 0;
+    for (std::int64_t tenth = 1; tenth <= kNumTenths; ++tenth) {
+      for (; done < num_launches * tenth / kNumTenths; ++done) {
+        launch(context, tensors);
+      }
+      if (context.rank() == 0) {
+        const std::chrono::duration<double> elapsed = Clock::now() - start;
+        std::printf(R"({"what": "%s", "done": %lld, "resident_bytes": %lld, "seconds": %.6g})"
+                    "\n",
+                    what, static_cast<long long>(done * counted),
+                    static_cast<long long>(resident_bytes()), elapsed.count());
+        std::fflush(stdout);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::array<std::int64_t, 3> numbers{};  // ranks, messages, collectives
+  if (argc != 1 + static_cast<int>(numbers.size())) {
+    std::fprintf(stderr, "usage: %s NUM_RANKS NUM_MESSAGES NUM_COLLECTIVES\n", argv[0]);
+    return 2;
+  }
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    numbers[i] = std::strtoll(argv[i + 1], nullptr, 10);
+  }
+  const auto [num_ranks, num_messages, num_collectives] = numbers;
+  try {
+    at::set_num_threads(1);
+    run("messages", num_ranks, num_messages / num_ranks, num_ranks, exchange_with_neighbours);
+    run("collectives", num_ranks, num_collectives, 1, reduce_with_all);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
