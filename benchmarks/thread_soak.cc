@@ -10,15 +10,16 @@
 #include <polyrank/world/run_ranks.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <functional>
-#include <string>
+#include <iostream>
+#include <span>
 #include <vector>
 
 namespace {
@@ -61,11 +62,9 @@ void run(const char* what, std::int64_t num_ranks, std::int64_t num_launches, st
       }
       if (context.rank() == 0) {
         const std::chrono::duration<double> elapsed = Clock::now() - start;
-        std::printf(R"({"what": "%s", "done": %lld, "resident_bytes": %lld, "seconds": %.6g})"
-                    "\n",
-                    what, static_cast<long long>(done * counted),
-                    static_cast<long long>(resident_bytes()), elapsed.count());
-        std::fflush(stdout);
+        std::cout << R"({"what": ")" << what << R"(", "done": )" << done * counted
+                  << R"(, "resident_bytes": )" << resident_bytes() << R"(, "seconds": )"
+                  << elapsed.count() << "}" << std::endl;
       }
     }
   });
@@ -75,12 +74,13 @@ void run(const char* what, std::int64_t num_ranks, std::int64_t num_launches, st
 
 int main(int argc, char** argv) {
   std::array<std::int64_t, 3> numbers{};  // ranks, messages, collectives
-  if (argc != 1 + static_cast<int>(numbers.size())) {
-    std::fprintf(stderr, "usage: %s NUM_RANKS NUM_MESSAGES NUM_COLLECTIVES\n", argv[0]);
+  const std::span arguments(argv, static_cast<std::size_t>(argc));
+  if (arguments.size() != 1 + numbers.size()) {
+    std::cerr << "usage: " << arguments[0] << " NUM_RANKS NUM_MESSAGES NUM_COLLECTIVES\n";
     return 2;
   }
   for (std::size_t i = 0; i < numbers.size(); ++i) {
-    numbers[i] = std::strtoll(argv[i + 1], nullptr, 10);
+    numbers.at(i) = std::max(1LL, std::strtoll(arguments[i + 1], nullptr, 10));
   }
   const auto [num_ranks, num_messages, num_collectives] = numbers;
   try {
@@ -88,7 +88,7 @@ int main(int argc, char** argv) {
     run("messages", num_ranks, num_messages / num_ranks, num_ranks, exchange_with_neighbours);
     run("collectives", num_ranks, num_collectives, 1, reduce_with_all);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
+    std::cerr << error.what() << "\n";
     return 1;
   }
   return 0;

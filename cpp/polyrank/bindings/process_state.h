@@ -49,7 +49,7 @@ class ProcessState {
   struct Kept {
     std::vector<pybind11::object> values;  // by place; null: no value
     pybind11::dict modules;
-    c10::ScalarType default_dtype;
+    c10::ScalarType default_dtype = c10::ScalarType::Float;
   };
 
   static void find_dict(Place* place);

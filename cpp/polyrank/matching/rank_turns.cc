@@ -227,7 +227,7 @@ void RankTurns::wait_up_to(std::int64_t rank, const std::shared_ptr<Meeting>& me
   }
   if (!meeting->is_done) {
     check_not_failed();
-    if (is_late) {
+    if (is_late && timeout) {
       board_.set_waiting(rank, meeting, /*has_timeout=*/true);  // as the report should show it
       const std::exception_ptr error =
           explain_timeout(board_, rank, *meeting, *timeout, options_.noun);

@@ -62,7 +62,7 @@ class POLYRANK_API TurnSignal {
   bool await_for(std::chrono::milliseconds timeout) noexcept;
 
  private:
-  sem_t semaphore_;
+  sem_t semaphore_{};
 };
 
 // Thread rule: each function is called by the thread of the rank that it names, which has the turn
