@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -64,7 +63,8 @@ void run(const char* what, std::int64_t num_ranks, std::int64_t num_launches, st
         const std::chrono::duration<double> elapsed = Clock::now() - start;
         std::cout << R"({"what": ")" << what << R"(", "done": )" << done * counted
                   << R"(, "resident_bytes": )" << resident_bytes() << R"(, "seconds": )"
-                  << elapsed.count() << "}" << std::endl;
+                  << elapsed.count() << "}\n"
+                  << std::flush;
       }
     }
   });
@@ -73,20 +73,19 @@ void run(const char* what, std::int64_t num_ranks, std::int64_t num_launches, st
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::array<std::int64_t, 3> numbers{};  // ranks, messages, collectives
   const std::span arguments(argv, static_cast<std::size_t>(argc));
-  if (arguments.size() != 1 + numbers.size()) {
+  if (arguments.size() != 4) {
     std::cerr << "usage: " << arguments[0] << " NUM_RANKS NUM_MESSAGES NUM_COLLECTIVES\n";
     return 2;
   }
-  for (std::size_t i = 0; i < numbers.size(); ++i) {
-    numbers.at(i) = std::max(1LL, std::strtoll(arguments[i + 1], nullptr, 10));
-  }
-  const auto [num_ranks, num_messages, num_collectives] = numbers;
+  const auto number = [&](std::size_t place) -> std::int64_t {
+    return std::max(1L, std::strtol(arguments[place], nullptr, 10));
+  };
+  const std::int64_t num_ranks = number(1);
   try {
     at::set_num_threads(1);
-    run("messages", num_ranks, num_messages / num_ranks, num_ranks, exchange_with_neighbours);
-    run("collectives", num_ranks, num_collectives, 1, reduce_with_all);
+    run("messages", num_ranks, number(2) / num_ranks, num_ranks, exchange_with_neighbours);
+    run("collectives", num_ranks, number(3), 1, reduce_with_all);
   } catch (const std::exception& error) {
     std::cerr << error.what() << "\n";
     return 1;
