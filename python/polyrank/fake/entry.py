@@ -12,9 +12,9 @@ import torch.distributed as dist
 from torch.distributed import distributed_c10d
 from torch.distributed.device_mesh import DeviceMesh
 
+from polyrank import mesh_scatter
 from polyrank._C import FakeProcessGroup, FakeStore
 from polyrank.errors import UsageError
-from polyrank.fake import mesh_scatter
 from polyrank.fake.functions import FUNCTIONS, is_on
 from polyrank.fake.mesh import METHODS
 from polyrank.fake.objects import OBJECT_FUNCTIONS

@@ -153,8 +153,7 @@ def _make_init(original: Callable[..., None]) -> Callable[..., None]:
             self._rank_map = rank_map
             self._mesh_dim_names = tuple(mesh_dim_names) if mesh_dim_names else None
             self._root_mesh = _root_mesh
-            # Compares, hashes and prints in no time.
-            self._flatten_rank_map = range(rank_map.numel())  # type: ignore[assignment]
+            self._flatten_rank_map = _flatten_rank_map(rank_map.numel())
             self._thread_id = None
             self._flatten_mapping = {}
             self._pg_registry = {}
@@ -166,6 +165,12 @@ def _make_init(original: Callable[..., None]) -> Callable[..., None]:
                 _init_groups(self, backend_override)
 
     return init
+
+
+def _flatten_rank_map(num_ranks: int) -> Any:
+    """0, 1, 2, …: as PyTorch's tuple while that costs nothing, since meshes are pickled with it."""
+    few = 1 << 16
+    return tuple(range(num_ranks)) if num_ranks <= few else range(num_ranks)
 
 
 def _can_be_made(

@@ -12,15 +12,23 @@ from typing import Any
 
 import torch
 
+from polyrank import mesh_scatter
 from polyrank.fake import entry as fake_world
-from polyrank.fake import mesh_scatter
-from polyrank.install import checkpoint, data_parallel, fully_shard, names, threaded_tests
+from polyrank.install import (
+    checkpoint,
+    data_parallel,
+    dtensor_equal,
+    fully_shard,
+    names,
+    threaded_tests,
+)
 from polyrank.when_imported import WhenImported
 
 _ADAPTED = (
     *fully_shard.ADAPTED,
     *data_parallel.ADAPTED,
     *checkpoint.ADAPTED,
+    *dtensor_equal.ADAPTED,
     *fake_world.ADAPTED,
 )
 _ABSENT = object()  # the module did not have the name

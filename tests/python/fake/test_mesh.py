@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -167,3 +168,13 @@ def test_the_last_of_many_ranks(world_size: int) -> None:
         tensor = torch.ones(2)
         dist.all_reduce(tensor, group=group)
         assert tensor.tolist() == [shape[1]] * 2
+
+
+def test_a_mesh_is_saved_and_loaded() -> None:
+    with polyrank.fake_world(8, rank=3):
+        mesh = init_device_mesh("cpu", (2, 4), mesh_dim_names=("dp", "tp"))
+        file = io.BytesIO()
+        torch.save(mesh, file)
+        file.seek(0)
+        loaded = torch.load(file, weights_only=True)
+        assert loaded == mesh and loaded.mesh_dim_names == ("dp", "tp")

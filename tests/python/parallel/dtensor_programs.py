@@ -231,6 +231,31 @@ def comm_debug_mode(make: Make) -> Tensors:
     return [torch.tensor([len(by_name), *(count for _, count in by_name)])]
 
 
+@program("equality")
+def equality(make: Make) -> Tensors:
+    mesh = mesh_of(4)
+    ones = DTensor.from_local(torch.ones(2, 3), mesh, [Shard(0)])
+    other = DTensor.from_local(make(lambda rank: torch.ones(2, 3) + (rank == 2)), mesh, [Shard(0)])
+    partial = DTensor.from_local(torch.full((8, 3), 0.25), mesh, [Partial()])
+    answers = [
+        torch.equal(ones, ones.clone()),
+        torch.equal(ones, other),
+        torch.equal(other, other.redistribute(placements=[Replicate()])),
+        torch.equal(partial, ones),
+        torch.equal(ones, other[:4]),
+    ]
+    return [torch.tensor(answers)]
+
+
+@program("distribute_from_another_rank")
+def distribute_from_another_rank(make: Make) -> Tensors:
+    whole = make(lambda rank: numbers(8, 3) * (rank + 1))
+    return [
+        *parts(distribute_tensor(whole, mesh_of(4), [Shard(0)], src_data_rank=2)),
+        *parts(distribute_tensor(whole, mesh_of(2, 2), [Shard(1), Shard(0)], src_data_rank=1)),
+    ]
+
+
 @program("context_parallel_buffers")
 def context_parallel_buffers(make: Make) -> Tensors:
     # Its ring attention has no CPU kernels; what it does to the sequence around it has.

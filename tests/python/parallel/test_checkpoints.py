@@ -23,6 +23,9 @@ from parallel.checkpoint_programs import (
     load,
     save,
 )
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Partial
 
 WORLDS = ("lockstep", "processes")
 
@@ -80,3 +83,18 @@ def test_the_files_are_those_of_processes(folder: Path, gloo_results: list[Resul
         {index: info.relative_path for index, info in m.storage_data.items()} for m in metadata
     ]
     assert places[0] == places[1]
+
+
+def test_what_a_planner_refuses_is_processes_exception(tmp_path: Path, world4: None) -> None:
+    mesh = init_device_mesh("cpu", (WORLD_SIZE,))
+    partial = DTensor.from_local(torch.ones(2), mesh, [Partial()])
+    with pytest.raises(CheckpointException, match="partial placements") as raised:
+        dcp.save({"weight": partial}, checkpoint_id=str(tmp_path))
+    assert sorted(raised.value.failures) == list(range(WORLD_SIZE))
+
+
+def test_a_missing_key_is_processes_exception(tmp_path: Path, world4: None) -> None:
+    dcp.save({"weight": torch.ones(2)}, checkpoint_id=str(tmp_path))
+    with pytest.raises(CheckpointException, match="other") as raised:
+        dcp.load({"other": torch.ones(2)}, checkpoint_id=str(tmp_path))
+    assert raised.value.failures

@@ -20,8 +20,8 @@ from polyrank.install.checkpoint.rank_views import (
     check_runs_all_ranks,
     local_of,
 )
+from polyrank.install.checkpoint.steps import Step
 from polyrank.local_tensor_mode import local_tensor_mode
-from polyrank.one_rank import as_rank
 
 
 @dataclass
@@ -128,24 +128,30 @@ def load_state_dict(
         for rank in ranks
     ]
     once_read = _OnceRead()
+    reading = Step("read")
     for loader, plan in zip(loaders, _agreed_plans(loaders, no_dist), strict=True):
-        with as_rank(loader.rank):
+        with reading.of(loader.rank):
             own = once_read.remaining(loader, loader.planner.finish_plan(plan))
             loader.reader.read_data(own, loader.planner).wait()
+    reading.end()
     with mode.enable():
         views.write_back()
 
 
 def _agreed_plans(loaders: list[_Loader], no_dist: bool) -> list[LoadPlan]:
+    planning = Step("plan")
     plans = []
     for loader in loaders:
-        with as_rank(loader.rank):
+        with planning.of(loader.rank):
             plan = loader.make_plan()
             if no_dist or not loader.has_global_metadata:
                 (plan,) = loader.agree([plan])
             plans.append(plan)
+    planning.end()
     coordinator = next(loader for loader in loaders if loader.is_coordinator)
     if no_dist or not coordinator.has_global_metadata:
         return plans
-    with as_rank(coordinator.rank):
-        return coordinator.agree(plans)
+    with planning.of(coordinator.rank):
+        plans = coordinator.agree(plans)
+    planning.end()
+    return plans

@@ -19,8 +19,8 @@ from polyrank.install.checkpoint.rank_views import (
     own_memory,
     reading_view,
 )
+from polyrank.install.checkpoint.steps import Step
 from polyrank.local_tensor_mode import local_tensor_mode
-from polyrank.one_rank import as_rank
 
 
 @dataclass
@@ -96,30 +96,37 @@ def save_state_dict(
         _make_saver(rank, coordinator_rank, state_dict, planner, storage_writer)
         for rank in sorted(mode.ranks)
     ]
+    planning, writing = Step("plan"), Step("write")
     plans = []
     for saver in savers:
-        with as_rank(saver.rank):
+        with planning.of(saver.rank):
             plans.append(saver.make_plan(use_collectives))
+    planning.end()
     if not use_collectives:
         return _finish_alone(savers, plans)
     coordinator = next(saver for saver in savers if saver.is_coordinator)
-    with as_rank(coordinator.rank):
+    with planning.of(coordinator.rank):
         plans, metadata = coordinator.agree(plans)
+    planning.end()
     results = []
     for saver, plan in zip(savers, plans, strict=True):
-        with as_rank(saver.rank):
+        with writing.of(saver.rank):
             results.append(saver.write(plan))
-    with as_rank(coordinator.rank):
+    writing.end()
+    with writing.of(coordinator.rank):
         coordinator.writer.finish(metadata=metadata, results=results)
+    writing.end()
     return metadata
 
 
 def _finish_alone(savers: list[_Saver], plans: list[SavePlan]) -> Metadata:
     """Each rank's own checkpoint; the first rank's metadata is returned."""
+    writing = Step("write")
     metadata_of_ranks = []
     for saver, plan in zip(savers, plans, strict=True):
-        with as_rank(saver.rank):
+        with writing.of(saver.rank):
             (own_plan,), metadata = saver.agree([plan])
             saver.writer.finish(metadata=metadata, results=[saver.write(own_plan)])
             metadata_of_ranks.append(metadata)
+    writing.end()
     return metadata_of_ranks[0]

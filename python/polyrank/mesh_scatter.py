@@ -1,7 +1,8 @@
-"""What DTensor scatters in a fake world.
+"""What DTensor scatters, where one process is not one rank of several.
 
-Each rank cuts the whole tensor and DTensor hands the list to the source alone, so that the others get
-what they can't know. But this rank's list is what the source's is, if every rank did what this one did.
+Each rank cuts the whole tensor, and DTensor hands the list to the source alone. In lockstep that one is
+among the ranks that run. In a fake world nobody sends, but this rank's list is what the source's is, if
+every rank did what this one did.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 
 from polyrank.fake.world import backend_of, current_fake_world
+from polyrank.local_tensor_mode import enabled_local_tensor_mode
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -39,6 +42,11 @@ def _make_mesh_scatter(original: Callable[..., Any]) -> Callable[..., Any]:
         *,
         group_src: int = 0,
     ) -> Any:
+        if enabled_local_tensor_mode() is not None:
+            group = mesh.get_group(mesh_dim)
+            return dist.scatter(
+                output, scatter_list, group=group, async_op=async_op, group_src=group_src
+            )
         work = original(output, scatter_list, mesh, mesh_dim, async_op, group_src=group_src)
         if current_fake_world() is None or output.is_meta:
             return work
