@@ -382,6 +382,15 @@ TEST(RankTurnsTest, SaysWhatWasNeverReceivedOrJoined) {
             "  rank 0: send float32[2] (tag 9 in group \"world\") was never received  s.py:4\n");
 }
 
+TEST(RankTurnsTest, SaysWhatWasNotedOfSeveralRanksOnce) {
+  RankTurns turns(3);
+  for (const std::int64_t rank : {2, 0, 1}) {
+    turns.note(rank, "of all");
+  }
+  turns.note(1, "of one");
+  EXPECT_EQ(turns.leftovers(), "  ranks 0-2: of all\n  rank 1: of one\n");
+}
+
 TEST(RankTurnsTest, ManyRanksAndManyLaunches) {
   constexpr std::int64_t kRanks = 64;
   RankTurns turns(kRanks);

@@ -1,4 +1,5 @@
 #include <polyrank/core/errors.h>
+#include <polyrank/core/rank_set.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/matching/rank_turns.h>
 #include <polyrank/matching/standstill.h>
@@ -282,6 +283,11 @@ void RankTurns::stop(const std::exception_ptr& error) {
   }
 }
 
+void RankTurns::note(std::int64_t rank, const std::string& line) {
+  const Lock lock(mutex_);
+  notes_[line].push_back(rank);
+}
+
 std::string RankTurns::leftovers() const {
   const Lock lock(mutex_);
   std::ostringstream out;
@@ -299,6 +305,10 @@ std::string RankTurns::leftovers() const {
       }
       out << "\n";
     }
+  }
+  for (const auto& [line, ranks] : notes_) {
+    out << "  rank" << (ranks.size() == 1 ? " " : "s ") << RankSet::of(ranks).to_string() << ": "
+        << line << "\n";
   }
   return out.str();
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -129,8 +130,12 @@ class POLYRANK_API RankTurns {
   // Ends the run: every rank gets `error` from whatever it does next here.
   void stop(const std::exception_ptr& error);
 
+  // A line of text that leftovers() is to tell of the rank, too.
+  void note(std::int64_t rank, const std::string& line);
+
   // Messages that nobody received and collectives that some members never came to, as lines of
-  // text; empty if all went well. To be asked when all ranks have ended.
+  // text, and what was noted of ranks; empty if all went well. To be asked when all ranks have
+  // ended.
   std::string leftovers() const;
 
  private:
@@ -156,6 +161,7 @@ class POLYRANK_API RankTurns {
   bool is_turn_taken_ = true;
   TurnOptions options_;
   std::mt19937_64 random_;
+  std::map<std::string, std::vector<std::int64_t>> notes_;  // by line, of which ranks
   std::exception_ptr failure_;  // what ranks are told once the run has failed
 };
 

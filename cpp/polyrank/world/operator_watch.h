@@ -14,8 +14,8 @@ namespace polyrank {
 // each operator of the table has kernels of ours in front of those that it has. They call the
 // kernel behind them and then look whether the thread has recorded anything meanwhile: if not, they
 // record the operator by its arguments. So each launch is in the trace once, told by whoever knows
-// most, whatever modes and operators stand in between. The Works of PyTorch's own backends come back
-// in a ForwardedWork, which tells where the program waits.
+// most, whatever modes and operators stand in between. The Works of PyTorch's own backends come
+// back in a ForwardedWork, which tells where the program waits.
 
 // While it lives, operators of the table are watched.
 //

@@ -72,6 +72,9 @@ void RankThread::begin() {
 }
 
 void RankThread::end() {
+  for (const std::string& line : in_flight_.findings(rank_)) {
+    turns_->note(rank_, line);
+  }
   current_rank = nullptr;
   on_turn_ = nullptr;
   turns_->end(rank_);

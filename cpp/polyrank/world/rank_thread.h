@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <polyrank/core/export.h>
 #include <polyrank/matching/rank_turns.h>
+#include <polyrank/world/launches_in_flight.h>
 #include <polyrank/world/point_to_point.h>
 
 #include <chrono>
@@ -35,6 +36,7 @@ class POLYRANK_API RankThread : public std::enable_shared_from_this<RankThread> 
   RankTurns& turns() const noexcept { return *turns_; }
   const std::shared_ptr<RankTurns>& turns_ptr() const noexcept { return turns_; }
   std::int64_t rank() const noexcept { return rank_; }
+  LaunchesInFlight& in_flight() noexcept { return in_flight_; }
   Mailbox* shared_mailbox() const noexcept { return shared_mailbox_.get(); }
 
   // As RankTurns' functions of these names.
@@ -61,6 +63,7 @@ class POLYRANK_API RankThread : public std::enable_shared_from_this<RankThread> 
   std::int64_t rank_;
   std::function<void()> on_turn_;
   std::shared_ptr<Mailbox> shared_mailbox_;
+  LaunchesInFlight in_flight_;
   std::shared_ptr<at::CPUGeneratorImpl> generator_;  // a copy, while others have the turn
 };
 

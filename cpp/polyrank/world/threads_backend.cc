@@ -79,12 +79,23 @@ LaunchId ThreadsBackend::record(const CollectiveCall& call) const {
     launch.cohorts = RankPartition::uniform(RankSet::range(rank_->rank(), rank_->rank() + 1));
     add_details(call, {}, &launch);
   }
-  const LaunchId id = collective_record().launch(std::move(launch));
-  return call.is_async ? id : kNotTraced;
+  return collective_record().launch(std::move(launch));
 }
 
-TableBackend::Work ThreadsBackend::settle(Arrival arrival, std::vector<at::Tensor> results,
-                                          c10d::OpType op_type, bool waits, LaunchId launch) {
+ThreadsBackend::AfterLaunch ThreadsBackend::begin_launch(const CollectiveCall& call) {
+  check_open(call);
+  AfterLaunch after;
+  after.results = call.written();
+  const LaunchId id = record(call);
+  if (call.is_async) {
+    after.traced = id;
+    after.in_flight = call.tensors();
+  }
+  return after;
+}
+
+TableBackend::Work ThreadsBackend::settle(Arrival arrival, AfterLaunch after,
+                                          c10d::OpType op_type) {
   if (arrival.is_last) {
     std::exception_ptr error;
     try {
@@ -95,12 +106,15 @@ TableBackend::Work ThreadsBackend::settle(Arrival arrival, std::vector<at::Tenso
     rank_->turns().finish(arrival.meeting, error);
   }
   std::vector<std::shared_ptr<Meeting>> meetings;
-  if (waits) {
-    meetings.push_back(std::move(arrival.meeting));
+  if (after.waits) {
+    meetings.push_back(arrival.meeting);
   }
-  auto work =
-      c10::make_intrusive<ThreadsWork>(rank_, std::move(meetings), std::move(results), op_type);
-  work->add_launch(launch);
+  auto work = c10::make_intrusive<ThreadsWork>(rank_, std::move(meetings), std::move(after.results),
+                                               op_type);
+  work->add_launch(after.traced);
+  if (after.in_flight) {
+    work->add_in_flight(rank_->in_flight().add(std::move(arrival.meeting), *after.in_flight));
+  }
   if (coalesced_) {
     coalesced_->emplace_back(work);
   }
@@ -109,27 +123,24 @@ TableBackend::Work ThreadsBackend::settle(Arrival arrival, std::vector<at::Tenso
 
 TableBackend::Work ThreadsBackend::launch(CollectiveCall call, c10d::OpType op_type) {
   return translating_errors([&]() -> Work {
-    check_open(call);
-    const LaunchId id = record(call);
+    AfterLaunch after = begin_launch(call);
     ++sequence_number_;
     Launch launch = launch_of(call, source_line_text());
-    std::vector<at::Tensor> results = call.written();
     const auto payload = std::make_shared<RankCall>(RankCall{std::move(call)});
     return settle(rank_->turns().arrive(rank_->rank(), group_, std::move(launch), payload),
-                  std::move(results), op_type, /*waits=*/true, id);
+                  std::move(after), op_type);
   });
 }
 
 TableBackend::Work ThreadsBackend::launch_message(CollectiveCall call, c10d::OpType op_type) {
   return translating_errors([&]() -> Work {
-    check_open(call);
-    const LaunchId id = record(call);
+    AfterLaunch after = begin_launch(call);
     Launch launch = launch_of(call, source_line_text());
     const bool is_send = call.is_send.front();
     const std::int64_t peer =
         call.peers.empty() ? Meeting::kAnyRank : global_rank_of(call.peers.front().expect_int());
     const std::int64_t tag = call.tags.front();
-    std::vector<at::Tensor> results = call.written();
+    after.waits = !is_send;
     const auto payload = std::make_shared<RankCall>(RankCall{std::move(call)});
     Arrival arrival =
         is_send
@@ -139,27 +150,17 @@ TableBackend::Work ThreadsBackend::launch_message(CollectiveCall call, c10d::OpT
       at::Tensor& sent = payload->call.units.front().inputs.front();
       sent = sent.detach().clone();
     }
-    return settle(std::move(arrival), std::move(results), op_type, /*waits=*/!is_send, id);
+    return settle(std::move(arrival), std::move(after), op_type);
   });
 }
 
 TableBackend::Work ThreadsBackend::endCoalescing() {
-  std::vector<std::shared_ptr<Meeting>> meetings;
-  std::vector<at::Tensor> results;
-  std::vector<LaunchId> launches;
+  auto all = c10::make_intrusive<ThreadsWork>(rank_, std::vector<std::shared_ptr<Meeting>>{},
+                                              std::vector<at::Tensor>{}, c10d::OpType::COALESCED);
   for (const Work& work : coalesced_.value_or(std::vector<Work>{})) {
-    const auto& part = static_cast<ThreadsWork&>(*work);
-    meetings.insert(meetings.end(), part.meetings().begin(), part.meetings().end());
-    launches.insert(launches.end(), part.launches().begin(), part.launches().end());
-    const auto written = work->result();
-    results.insert(results.end(), written.begin(), written.end());
+    all->take_over(&static_cast<ThreadsWork&>(*work));
   }
   coalesced_.reset();
-  auto all = c10::make_intrusive<ThreadsWork>(rank_, std::move(meetings), std::move(results),
-                                              c10d::OpType::COALESCED);
-  for (const LaunchId launch : launches) {
-    all->add_launch(launch);
-  }
   return all;
 }
 
@@ -209,9 +210,27 @@ ThreadsWork::ThreadsWork(std::shared_ptr<RankThread> rank,
       meetings_(std::move(meetings)),
       results_(std::move(results)) {}
 
+void ThreadsWork::take_over(ThreadsWork* part) {
+  meetings_.insert(meetings_.end(), part->meetings_.begin(), part->meetings_.end());
+  results_.insert(results_.end(), part->results_.begin(), part->results_.end());
+  for (const LaunchId launch : part->launches()) {
+    add_launch(launch);
+  }
+  in_flight_.insert(in_flight_.end(), part->in_flight_.begin(), part->in_flight_.end());
+  part->in_flight_.clear();
+}
+
+void ThreadsWork::note_seen() {
+  for (const LaunchesInFlight::Id id : in_flight_) {
+    rank_->in_flight().waited(id);
+  }
+  in_flight_.clear();
+}
+
 bool ThreadsWork::isCompleted() {
   const auto is_done = [&](const auto& meeting) { return rank_->turns().is_done(*meeting); };
   if (std::all_of(meetings_.begin(), meetings_.end(), is_done)) {
+    note_seen();
     return true;
   }
   return translating_errors([&] {
@@ -228,6 +247,7 @@ bool ThreadsWork::isSuccess() const {
 
 bool ThreadsWork::wait(std::chrono::milliseconds timeout) {
   note_wait();
+  note_seen();
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   translating_errors([&] {
     for (const auto& meeting : meetings_) {

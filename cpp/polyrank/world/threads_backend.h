@@ -57,11 +57,18 @@ class POLYRANK_API ThreadsBackend final : public TableBackend {
   Work launch_message(CollectiveCall call, c10d::OpType op_type) override;
 
  private:
-  Work settle(Arrival arrival, std::vector<at::Tensor> results, c10d::OpType op_type, bool waits,
-              LaunchId launch);
+  // What becomes of a launch after the rank has come to its meeting.
+  struct AfterLaunch {
+    std::vector<at::Tensor> results;
+    std::optional<std::vector<at::Tensor>> in_flight;  // its tensors, if it is asynchronous
+    LaunchId traced = kNotTraced;
+    bool waits = true;  // whether its Work waits for the meeting
+  };
+
+  AfterLaunch begin_launch(const CollectiveCall& call);
+  Work settle(Arrival arrival, AfterLaunch after, c10d::OpType op_type);
   std::int64_t global_rank_of(std::int64_t group_rank) const;
   void check_open(const CollectiveCall& call) const;
-  // The launch that the record waits for; kNotTraced for a synchronous one.
   LaunchId record(const CollectiveCall& call) const;
 
   std::shared_ptr<RankThread> rank_;
@@ -91,12 +98,19 @@ class POLYRANK_API ThreadsWork final : public RecordedWork {
   // A future that is complete: waits first. Its value is the list of the tensors written.
   c10::intrusive_ptr<c10::ivalue::Future> getFuture() override;
 
-  const std::vector<std::shared_ptr<Meeting>>& meetings() const noexcept { return meetings_; }
+  // Tells the rank's launches in flight when it is waited for.
+  void add_in_flight(LaunchesInFlight::Id id) { in_flight_.push_back(id); }
+
+  // Waits for what the other waits for, too, in its place.
+  void take_over(ThreadsWork* part);
 
  private:
+  void note_seen();
+
   std::shared_ptr<RankThread> rank_;
   std::vector<std::shared_ptr<Meeting>> meetings_;
   std::vector<at::Tensor> results_;
+  std::vector<LaunchesInFlight::Id> in_flight_;
 };
 
 }  // namespace polyrank

@@ -265,11 +265,12 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
     error = run.error()
     if error is not None:
         raise error
-    unanswered = run.turns.leftovers()
-    if unanswered:
+    unfinished = run.turns.leftovers()
+    if unfinished:
         warnings.warn(
-            f"ranks ended with launches that other ranks never answered:\n{unanswered}"
-            "Receive each message and launch each collective on all members of its group.",
+            f"ranks ended with launches that are not complete:\n{unfinished}"
+            "Receive each message, launch each collective on all members of its group, wait for what "
+            "is asynchronous, and leave its tensors alone until then.",
             stacklevel=4,
         )
     return run.results

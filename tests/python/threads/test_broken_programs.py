@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import polyrank
 import pytest
@@ -151,3 +152,28 @@ def test_what_nobody_answered_is_reported_at_the_end() -> None:
     assert 'rank 0: send float32[2] (tag 7 in group "world") was never received' in text
     assert "rank 0: all_reduce(sum) float32[1]" in text
     assert "was never joined by all members" in text
+    assert '(launch #0 of group "world") was never waited for' in text
+
+
+def test_works_that_nobody_waits_for_and_tensors_written_in_flight_are_reported() -> None:
+    def program() -> None:
+        kept = dist.all_reduce(torch.ones(2), async_op=True)
+        x = torch.ones(3)
+        works: Any = [dist.all_reduce(x, async_op=True)]
+        x.add_(1)
+        batch = [dist.P2POp(dist.isend, torch.ones(1), (dist.get_rank() + 1) % 3)]
+        batch += [dist.P2POp(dist.irecv, torch.ones(1), (dist.get_rank() - 1) % 3)]
+        works += dist.batch_isend_irecv(batch)
+        while not works[-1].is_completed():
+            pass
+        for work in works:
+            work.wait()
+        assert kept is not None
+
+    with pytest.warns(UserWarning) as caught:
+        polyrank.run_ranks(program, 3)
+    lines = str(caught[0].message).splitlines()
+    assert len(lines) == 4
+    assert 'ranks 0-2: all_reduce(sum) float32[2] (launch #0 of group "world")' in lines[1]
+    assert "was never waited for  " + __file__ in lines[1]
+    assert "float32[3]" in lines[2] and "its tensor was written before the wait" in lines[2]
