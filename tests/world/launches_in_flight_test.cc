@@ -56,6 +56,7 @@ TEST(LaunchesInFlight, AnotherPartOfAViewsMemoryMayBeWritten) {
 TEST(LaunchesInFlight, ManyAreCounted) {
   LaunchesInFlight launches;
   std::vector<LaunchesInFlight::Id> ids;
+  ids.reserve(150);
   for (int i = 0; i < 150; ++i) {
     ids.push_back(launches.add(barrier(i), {}));
   }
