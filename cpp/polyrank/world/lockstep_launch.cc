@@ -126,24 +126,6 @@ LockstepLaunch::Plan LockstepLaunch::plan_groups(const RankPartition& cohorts) c
   return plan;
 }
 
-void LockstepLaunch::check_list_lengths(const CollectiveUnit& unit) const {
-  const auto group_size = static_cast<std::size_t>(group_.family.group_size());
-  const auto check = [&](const TensorArgument& argument, const std::vector<at::Tensor>& tensors,
-                         const char* what) {
-    const bool is_per_member = argument.packing == Packing::kPerMember ||
-                               argument.packing == Packing::kOnePerMember ||
-                               argument.packing == Packing::kMemberByTensor;
-    if (is_per_member && tensors.size() != group_size) {
-      throw CollectiveError(str_cat("group \"", group_.label, "\": ", to_string(call_.spec->kind),
-                                    " was given a list of ", tensors.size(), " ", what,
-                                    " tensors; it needs one for each of the group's ", group_size,
-                                    " ranks."));
-    }
-  };
-  check(call_.spec->inputs, unit.inputs, "input");
-  check(call_.spec->outputs, unit.outputs, "output");
-}
-
 RankPartition LockstepLaunch::cohorts_of_inputs(const std::vector<RankOperand>& inputs) const {
   RankPartition cohorts = RankPartition::uniform(ranks_);
   for (const RankOperand& input : inputs) {
@@ -243,7 +225,7 @@ void LockstepLaunch::keep_results(const RankOperand& input, RankResults results)
 }
 
 void LockstepLaunch::run(const CollectiveUnit& unit) {
-  check_list_lengths(unit);
+  check_list_lengths(*call_.spec, unit, group_.family.group_size(), group_.label);
   const std::vector<RankOperand> inputs = operands(unit.inputs, ranks_);
   const std::vector<RankOperand> outputs = operands(unit.outputs, ranks_);
   const RankPartition cohorts = cohorts_of_inputs(inputs);

@@ -44,7 +44,6 @@ class LockstepLaunch {
   };
 
   Plan plan_groups(const RankPartition& cohorts) const;
-  void check_list_lengths(const CollectiveUnit& unit) const;
   RankPartition cohorts_of_inputs(const std::vector<RankOperand>& inputs) const;
   MemberInputs inputs_of_group(std::int64_t group, const std::vector<RankOperand>& inputs) const;
   std::vector<RankResults> spread(const Plan& plan,

@@ -61,10 +61,8 @@ MemberInputs inputs_of(const Meeting& meeting, const Calls& calls, std::size_t u
   MemberInputs inputs;
   inputs.group_label = meeting.group->name;
   inputs.members = meeting.participants;
-  std::size_t num_inputs = 0;
-  for (const CollectiveCall* call : calls) {
-    num_inputs = std::max(num_inputs, call->units[unit].inputs.size());
-  }
+  const CollectiveCall& roots = *calls[static_cast<std::size_t>(calls.front()->root)];
+  const std::size_t num_inputs = roots.units[unit].inputs.size();
   for (std::size_t input = 0; input < num_inputs; ++input) {
     inputs.tensors.push_back(input_of_members(calls, unit, input));
   }
@@ -102,6 +100,12 @@ void write(const Meeting& meeting, std::size_t member, const at::Tensor& result,
 void run_unit(const Meeting& meeting, const Calls& calls, std::size_t unit) {
   const CollectiveCall& first = *calls.front();
   const CollectiveKind kind = first.spec->kind;
+  for (std::size_t member = 0; member < calls.size(); ++member) {
+    if (!has_root(kind) || member == static_cast<std::size_t>(first.root)) {
+      check_list_lengths(*first.spec, calls[member]->units[unit],
+                         static_cast<std::int64_t>(calls.size()), meeting.group->name);
+    }
+  }
   MemberOutputs outputs = exchange(first, inputs_of(meeting, calls, unit));
   if (!outputs.are_new && kind != CollectiveKind::kBroadcast) {
     for (Tensors& of_members : outputs.tensors) {  // an output may lie on another's input

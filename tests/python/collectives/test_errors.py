@@ -92,8 +92,8 @@ def test_a_root_that_the_group_does_not_have() -> None:
 def test_collectives_that_lockstep_does_not_run() -> None:
     with pytest.raises(polyrank.UnsupportedOpError, match="Name the source, which may differ"):
         dist.recv(torch.ones(1))
-    with pytest.raises(polyrank.UnsupportedOpError, match="one_shot_all_reduce does not run"):
-        torch.ops.symm_mem.one_shot_all_reduce(torch.ones(1), "sum", "0")
+    with pytest.raises(polyrank.UnsupportedOpError, match="reduce_scatter_out does not run"):
+        torch.ops.symm_mem.reduce_scatter_out(torch.ones(4), "0", False, torch.ones(1))
 
 
 def test_premul_sum_without_its_factor() -> None:

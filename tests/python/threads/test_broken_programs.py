@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from polyrank.rank_threads import RanksFailedError
+from torch._C import _distributed_c10d as _c10d
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "examples"))
@@ -177,3 +178,26 @@ def test_works_that_nobody_waits_for_and_tensors_written_in_flight_are_reported(
     assert 'ranks 0-2: all_reduce(sum) float32[2] (launch #0 of group "world")' in lines[1]
     assert "was never waited for  " + __file__ in lines[1]
     assert "float32[3]" in lines[2] and "its tensor was written before the wait" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "num_tensors"),
+    [("scatter", 0), ("scatter", 2), ("gather", 0), ("gather", 4), ("all_to_all", 2)],
+)
+def test_lists_of_another_length_than_the_group(kind: str, num_tensors: int) -> None:
+    def program() -> None:
+        group = dist.group.WORLD
+        x, many = torch.ones(1), [torch.ones(1) for _ in range(num_tensors)]
+        assert group is not None
+        if kind == "scatter":
+            group.scatter([x], [many], _c10d.ScatterOptions()).wait()
+        elif kind == "gather":
+            group.gather([many], [x], _c10d.GatherOptions()).wait()
+        else:
+            group.alltoall(many, many, dist.AllToAllOptions()).wait()
+
+    with pytest.raises(polyrank.CollectiveError, match=f"a list of {num_tensors} .* 3 ranks"):
+        try:
+            polyrank.run_ranks(program, 3)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
