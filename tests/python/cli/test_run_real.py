@@ -42,7 +42,9 @@ def test_a_script_runs_in_processes_and_its_records_are_one(tmp_path: Path) -> N
         "    dist.recv(x, src=0)\n"
         "group = dist2.new_group('gloo', timedelta(seconds=60), 'cpu')\n"
         "group.broadcast(x, 1).wait()\n"
-        "print(x.tolist(), os.getpid(), os.environ['LOCAL_RANK'], sys.argv[1:], __name__)\n",
+        # In one piece: what processes write at the same time is mixed.
+        "said = (x.tolist(), os.getpid(), os.environ['LOCAL_RANK'], sys.argv[1:], __name__)\n"
+        "sys.stdout.write(' '.join(map(str, said)) + '\\n')\n",
         *("--json", str(tmp_path / "run.json"), "--trace", str(tmp_path / "trace.json")),
         arguments=("--epochs", "2"),
     )
