@@ -53,14 +53,22 @@ std::shared_ptr<Meeting> take_first(std::deque<std::shared_ptr<Meeting>>* queue,
 
 }  // namespace
 
+const Launch* Meeting::launch_of(std::int64_t rank) const {
+  const auto found = std::find(participants.begin(), participants.end(), rank);
+  const auto index = static_cast<std::size_t>(found - participants.begin());
+  return found != participants.end() && launches[index] ? &launches[index].value() : nullptr;
+}
+
+std::string Meeting::where(std::int64_t rank) const {
+  const Launch* const launch = launch_of(rank);
+  return launch == nullptr || launch->where.empty() ? "" : str_cat("  ", launch->where);
+}
+
 std::string Meeting::describe(std::int64_t rank) const {
   if (!event.empty()) {
     return event;
   }
-  const auto found = std::find(participants.begin(), participants.end(), rank);
-  const auto index = static_cast<std::size_t>(found - participants.begin());
-  const Launch* launch =
-      found != participants.end() && launches[index] ? &launches[index].value() : nullptr;
+  const Launch* const launch = launch_of(rank);
   const std::string what = launch != nullptr ? to_string(*launch) : std::string("a launch");
   return is_message ? str_cat(what, " (tag ", sequence, " in group \"", group->name, "\")")
                     : str_cat(what, " (launch #", sequence, " of group \"", group->name, "\")");

@@ -54,6 +54,12 @@ struct Meeting {
   // "all_reduce(sum) float32[4] (launch #3 of group "dp")" as `rank`, who has come, launched it;
   // the event, if it is one.
   std::string describe(std::int64_t rank) const;
+  // The user's line of that launch, set off as at the end of a message: "  train.py:12"; empty if
+  // nobody knows it.
+  std::string where(std::int64_t rank) const;
+
+ private:
+  const Launch* launch_of(std::int64_t rank) const;  // null if the rank has not come
 };
 
 enum class RankState : std::uint8_t { kRunning, kWaiting, kReturned, kFailed };

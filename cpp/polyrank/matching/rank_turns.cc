@@ -293,17 +293,13 @@ std::string RankTurns::leftovers() const {
   std::ostringstream out;
   for (const auto& meeting : board_.open_meetings()) {
     for (std::size_t i = 0; i < meeting->participants.size(); ++i) {
-      const std::optional<Launch>& launch = meeting->launches[i];
-      if (!launch) {
+      if (!meeting->launches[i]) {
         continue;
       }
       const std::int64_t rank = meeting->participants[i];
       out << "  rank " << rank << ": " << meeting->describe(rank)
-          << (meeting->is_message ? " was never received" : " was never joined by all members");
-      if (!launch->where.empty()) {
-        out << "  " << launch->where;
-      }
-      out << "\n";
+          << (meeting->is_message ? " was never received" : " was never joined by all members")
+          << meeting->where(rank) << "\n";
     }
   }
   for (const auto& [line, ranks] : notes_) {

@@ -35,13 +35,6 @@ std::string whom(const Meeting& meeting, std::string_view noun) {
   return missing.empty() ? str_cat("any ", noun) : name_ranks(missing, noun);
 }
 
-std::string where_of(const Meeting& meeting, std::int64_t rank) {
-  const auto found = std::find(meeting.participants.begin(), meeting.participants.end(), rank);
-  const auto& launch =
-      meeting.launches[static_cast<std::size_t>(found - meeting.participants.begin())];
-  return launch && !launch->where.empty() ? str_cat("  ", launch->where) : std::string();
-}
-
 // What a rank does, as one or as several ranks that do the same would say it.
 std::string say(const RankActivity& activity, std::int64_t rank, bool is_one,
                 std::string_view noun) {
@@ -51,10 +44,10 @@ std::string say(const RankActivity& activity, std::int64_t rank, bool is_one,
     case RankState::kWaiting:
       if (!activity.waits_for->event.empty()) {
         return str_cat(is_one ? "waits for " : "wait for ", activity.waits_for->event,
-                       where_of(*activity.waits_for, rank));
+                       activity.waits_for->where(rank));
       }
       return str_cat(is_one ? "waits in " : "wait in ", activity.waits_for->describe(rank), " for ",
-                     whom(*activity.waits_for, noun), where_of(*activity.waits_for, rank));
+                     whom(*activity.waits_for, noun), activity.waits_for->where(rank));
     case RankState::kReturned:
       return is_one ? "has returned" : "have returned";
     case RankState::kFailed:

@@ -16,16 +16,7 @@ bool has_own_version(const at::Tensor& tensor) {
 }
 
 std::string line_of(const Meeting& meeting, std::int64_t rank, std::string_view what) {
-  const auto found = std::find(meeting.participants.begin(), meeting.participants.end(), rank);
-  std::string line = str_cat(meeting.describe(rank), what);
-  if (found != meeting.participants.end()) {
-    const auto& launch =
-        meeting.launches[static_cast<std::size_t>(found - meeting.participants.begin())];
-    if (launch && !launch->where.empty()) {
-      line += str_cat("  ", launch->where);
-    }
-  }
-  return line;
+  return str_cat(meeting.describe(rank), what, meeting.where(rank));
 }
 
 }  // namespace
