@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_leaves
 
 from polyrank import _C
 from polyrank.errors import UsageError
+from polyrank.process_groups import group_rank_of_ranks
 from polyrank.rank_dependent_index import get_item, set_item
 from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
 from polyrank.rank_dependent_pieces import chunk, unbind
@@ -96,6 +97,9 @@ def _get_mesh_rank(mode: Any, mesh: DeviceMesh) -> int | torch.SymInt:
 def _get_local_rank(
     mode: Any, mesh: DeviceMesh, mesh_dim: int | str | None = None
 ) -> int | torch.SymInt:
+    """Each rank's group rank on a dimension, which is its coordinate unless the mesh's order of
+    ranks is another than theirs: a mesh's groups are sorted.
+    """
     if mesh_dim is None:
         if mesh.ndim > 1:
             raise RuntimeError(
@@ -107,7 +111,7 @@ def _get_local_rank(
         if mesh_dim not in names:
             raise UsageError(f"this DeviceMesh has no dimension {mesh_dim!r}; it has {names}")
         mesh_dim = names.index(mesh_dim)
-    return _mesh_coordinate(mode, mesh)[mesh_dim]
+    return rank_dependent_int(group_rank_of_ranks(mesh.get_group(mesh_dim), sorted(mode.ranks)))
 
 
 def _is_current_rank_part_of_mesh(mode: Any, mesh: DeviceMesh) -> bool:

@@ -1,0 +1,76 @@
+"""One rank of gloo's processes, which runs programs one after another: RANK WORLD_SIZE FOLDER NAME…"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import os
+import runpy
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+def main(rank: int, world_size: int, folder: Path, names: list[str]) -> int:
+    """Runs the programs; the number of those that failed."""
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    programs = Path(__file__).parent / "programs"
+    sys.path.insert(0, str(Path(__file__).parent))
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world_size),
+        LOCAL_WORLD_SIZE=str(world_size),
+    )
+    make_group = dist.init_process_group
+    num_failed = 0
+    for name in names:
+        # As one process of several would run it: all that it makes on disk is in its folder.
+        working_folder = folder / f"{name}.files"
+        working_folder.mkdir(exist_ok=True)
+        os.chdir(working_folder)
+        # Rank 0's file is the one that is looked at; all say the same.
+        os.environ["REPORT_FILE"] = str(folder / (f"{name}.json" if rank == 0 else f"{rank}.json"))
+        dist.init_process_group = functools.partial(
+            _init_gloo, make_group, folder / f"{name}.store", rank, world_size
+        )
+        try:
+            runpy.run_path(str(programs / f"{name}.py"), run_name="__main__")
+            dist.barrier()
+        except Exception:  # noqa: BLE001
+            traceback.print_exc()
+            num_failed += 1
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()
+    return num_failed
+
+
+def _init_gloo(
+    make_group: Callable[..., None],
+    store: Path,
+    rank: int,
+    world_size: int,
+    *args: Any,
+    **kwargs: Any,
+) -> None:
+    """`init_process_group` of a program, on a store of the program's own."""
+    make_group(
+        args[0] if args else kwargs.get("backend", "gloo"),
+        store=dist.FileStore(str(store), world_size),
+        rank=rank,
+        world_size=world_size,
+        timeout=datetime.timedelta(seconds=60),
+    )
+
+
+if __name__ == "__main__":
+    own_rank, number, where, *programs = sys.argv[1:]
+    sys.exit(main(int(own_rank), int(number), Path(where), programs))
