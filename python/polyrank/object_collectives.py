@@ -23,6 +23,7 @@ from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.per_rank import PerRank, merged
 from polyrank.process_groups import group_and_root, groups_of_family
+from polyrank.rank_dependent_text import refuse_in_bytes
 
 __all__ = ["OBJECT_COLLECTIVES"]
 
@@ -70,6 +71,7 @@ class _Pickled:
             file = io.BytesIO()
             pickler = _RankPickler(file, rank)
             pickler.dump(self._value)
+            refuse_in_bytes(file.getvalue(), "an object collective")
             if self._cohort_of is None:
                 self._cohort_of = self._cohorts(pickler.rank_dependent)
             self._bytes.update(dict.fromkeys(self._cohort_of[rank], file.getvalue()))

@@ -23,8 +23,6 @@ class PerRank:
     one is an error.
     """
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __init__(self, object_of_rank: Mapping[int, Any]) -> None:
         if not object_of_rank:
             raise UsageError("a PerRank needs an object for at least one rank")
@@ -40,6 +38,9 @@ class PerRank:
         if isinstance(other, PerRank):
             return self._objects == other._objects
         return self._refuse(f"compared with {other!r}")
+
+    def __hash__(self) -> int:
+        return self._refuse("taken as a key")
 
     def __bool__(self) -> bool:
         return self._refuse("used as a condition")

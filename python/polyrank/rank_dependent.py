@@ -30,6 +30,7 @@ from polyrank.process_groups import group_rank_of_ranks
 from polyrank.rank_dependent_index import get_item, set_item
 from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
 from polyrank.rank_dependent_pieces import chunk, unbind
+from polyrank.rank_dependent_text import NAMING_FUNCTIONS, NUMBER_METHODS, watch_names
 
 
 def _enabled_mode() -> Any:
@@ -220,10 +221,6 @@ _TENSOR_FUNCTIONS: tuple[tuple[object, str, Callable[..., Any]], ...] = (
 _INT_METHODS: dict[str, Callable[..., Any]] = {
     "__divmod__": lambda self, other: (self // other, self % other),
     "__rdivmod__": lambda self, other: (other // self, other % self),
-    # A format is for one number; numbers that differ are written out.
-    "__format__": lambda self, spec: (
-        str(self) if is_rank_dependent_number(self) else object.__format__(self, spec)
-    ),
 }
 
 
@@ -250,6 +247,7 @@ class RankDependentFunctions:
 
     def install(self) -> None:
         """Put the rank-dependent functions in place, if this is the first mode."""
+        watch_names()
         with self._lock:
             self._num_modes += 1
             if self._num_modes == 1:
@@ -283,7 +281,7 @@ class RankDependentFunctions:
             replacement = _in_mode(getattr(torch.random, name), _while_disabled(own))
             self._replace(torch.random, name, replacement)
             self._replace(torch, name, replacement)
-        for owner, name, own in _TENSOR_FUNCTIONS:
+        for owner, name, own in (*_TENSOR_FUNCTIONS, *NUMBER_METHODS, *NAMING_FUNCTIONS):
             self._replace(owner, name, _with_original(getattr(owner, name), own))
         for name, method in _INT_METHODS.items():
             self._replace(torch.SymInt, name, method)

@@ -1,0 +1,197 @@
+"""Numbers that differ between ranks, as text: what may be read by people, and what names something.
+
+`print(f"rank {rank}")` shows all ranks' values. Where such text names a file, a variable of the
+environment or a command, one name would stand for all ranks: an error. That the text came from such a
+number is seen by its form, which holds through formatting, joining and paths.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+import torch
+
+from polyrank import _C
+from polyrank.errors import DivergenceError
+from polyrank.rank_dependent_numbers import is_rank_dependent_number
+
+__all__ = ["NAMING_FUNCTIONS", "NUMBER_METHODS", "refuse_in_bytes", "watch_names"]
+
+_IN_TEXT = re.compile(r"Local(?:Int|Float|Bool)Node\(\{[^}]*\}[^)]*\)|PerRank\(ranks? .*\)")
+_IN_BYTES = re.compile(_IN_TEXT.pattern.encode())
+_MOST_COHORTS = 16  # in a text; as local_number_text.cc
+_FIRST_COHORTS = 6
+
+_REMEDY = (
+    "One program runs for all ranks. Take a name that is the same on all ranks (a LocalTensor holds "
+    "every rank's values, and torch.distributed.checkpoint writes the files of each rank), or run the "
+    "program in the threads world (`polyrank run --world threads`)."
+)
+
+
+class RankDependentText(str):
+    """The text of a number that differs between ranks: to be shown, and joined with other text.
+
+    As soon as it stands for one text, as a key or where it is compared, ranks would disagree.
+    """
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise DivergenceError(
+            f"the text of a number that differs between ranks, {str.__str__(self)}, was compared, or "
+            "taken as a key or for a number. One program runs for all ranks, and each would have "
+            "another text. Use the number itself (in arithmetic, as a size or an index of a tensor), "
+            "or run the program in the threads world (`polyrank run --world threads`)."
+        )
+
+    def __add__(self, other: str) -> RankDependentText:
+        return RankDependentText(str.__add__(self, other))
+
+    def __radd__(self, other: str) -> RankDependentText:
+        return RankDependentText(str.__add__(other, self))
+
+    def __str__(self) -> RankDependentText:
+        return self
+
+    def __format__(self, spec: str) -> RankDependentText:
+        return RankDependentText(str.__format__(self, spec))
+
+    def __reduce__(self) -> NoReturn:
+        self._refuse()
+
+    __hash__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
+    __contains__ = __getitem__ = __iter__ = _refuse  # type: ignore[assignment]
+    isdigit = isdecimal = isnumeric = startswith = endswith = encode = _refuse
+    zfill = split = partition = replace = strip = _refuse
+
+
+# --- Methods of torch.SymInt and its kin --------------------------------------------------------
+
+
+def _text(number: Any, write: Callable[[Any], str]) -> RankDependentText:
+    """As C++ writes a number, with the values as `write` says."""
+    values = number.node._local_ints
+    cohorts = _C.common_cohorts([number], _C.RankSet(list(values)))
+    parts = [f"{cohort}: {write(values[next(iter(cohort))])}" for cohort in cohorts]
+    tail = ""
+    if len(parts) > _MOST_COHORTS:
+        tail = f", {len(parts)} cohorts"
+        parts[_FIRST_COHORTS:-1] = ["…"]
+    return RankDependentText(f"{type(number.node).__name__}({{{', '.join(parts)}}}{tail})")
+
+
+def _repr(original: Callable[[Any], str], number: Any) -> str:
+    text = original(number)
+    return RankDependentText(text) if _IN_TEXT.fullmatch(text) else text
+
+
+def _format(original: Callable[[Any, str], str], number: Any, spec: str) -> str:
+    if not is_rank_dependent_number(number):
+        return original(number, spec)
+    return _text(number, lambda value: format(value, spec)) if spec else str(number)
+
+
+def _hash(original: Callable[[Any], int], number: Any) -> int:
+    if not is_rank_dependent_number(number):
+        return original(number)
+    raise DivergenceError(
+        f"a number that differs between ranks, {number}, was taken as a key of a dict, a set or a cache. "
+        "One program runs for all ranks, which would take different entries. Keep what differs in a "
+        "tensor (`table[rank]` of a tensor of one row a rank, or polyrank.rank_map), or run the program "
+        "in the threads world (`polyrank run --world threads`)."
+    )
+
+
+def _to_json(original: Callable[..., Any], encoder: json.JSONEncoder, value: Any) -> Any:
+    if is_rank_dependent_number(value):
+        raise DivergenceError(
+            f"JSON has no form for a number that differs between ranks, {value}. Write its text, "
+            'f"{value}", which shows all ranks\' values, keep it in a tensor, or run the program in '
+            "the threads world (`polyrank run --world threads`)."
+        )
+    return original(encoder, value)
+
+
+# Owner, name, and what to call with the original method, the number and the arguments.
+NUMBER_METHODS: tuple[tuple[type, str, Callable[..., Any]], ...] = (
+    *(
+        (owner, name, own)
+        for owner in (torch.SymInt, torch.SymFloat, torch.SymBool)
+        for name, own in (("__repr__", _repr), ("__format__", _format), ("__hash__", _hash))
+    ),
+    (json.JSONEncoder, "default", _to_json),
+)
+
+
+# --- Names --------------------------------------------------------------------------------------
+
+# What Python tells an audit hook of where a text names something outside the program.
+_NAMING = ("open", "os.", "shutil.", "sqlite3.", "subprocess.", "tempfile.", "glob.", "pathlib.")
+
+
+def refuse_as_name(names: Iterable[Any]) -> None:
+    """Raise an error if one of the names is text of numbers that differ between ranks.
+
+    Raises:
+        DivergenceError: it is.
+    """
+    for name in names:
+        if isinstance(name, list | tuple):
+            refuse_as_name(name)
+            continue
+        text = os.fsdecode(name) if isinstance(name, bytes | os.PathLike) else name
+        if isinstance(text, str) and _IN_TEXT.search(text):
+            raise DivergenceError(
+                "a file, a variable of the environment or a command would be named by a number that "
+                f"differs between ranks: {text}. {_REMEDY}"
+            )
+
+
+def refuse_in_bytes(pickled: bytes, what: str) -> None:
+    """Raise an error if pickled bytes hold text of numbers that differ between ranks.
+
+    Raises:
+        DivergenceError: they do.
+    """
+    found = _IN_BYTES.search(pickled)
+    if found:
+        raise DivergenceError(
+            f"{what}: in it is the text of a number that differs between ranks, {found[0].decode()}, "
+            "where each rank would have another text. Hand over the number itself and make the text of "
+            "what is received, or run the program in the threads world (`polyrank run --world threads`)."
+        )
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event.startswith(_NAMING):
+        refuse_as_name(arguments)
+
+
+def _checked(original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """A function of `os` that tells no hook, or that opens a file in C++."""
+    refuse_as_name((*arguments, *options.values()))
+    return original(*arguments, **options)
+
+
+# Owner and name of what takes a name and tells no audit hook; `os.path` and Path ask `os`.
+_UNTOLD = (
+    *((os, name) for name in ("stat", "lstat", "access", "readlink")),
+    (torch.serialization._open_zipfile_writer_file, "__init__"),
+    (torch.jit._script.RecursiveScriptModule, "save"),
+)
+NAMING_FUNCTIONS: tuple[tuple[Any, str, Callable[..., Any]], ...] = tuple(
+    (owner, name, _checked) for owner, name in _UNTOLD
+)
+
+
+@functools.cache
+def watch_names() -> None:
+    """Refuse such names from here on. A hook can't be taken back; it looks at nothing but names."""
+    sys.addaudithook(_audit)
