@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterator
 from typing import Literal
 
 import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
 from torch.distributed.distributed_c10d import init_process_group
 
 from polyrank import _C
@@ -67,6 +69,5 @@ def init_lockstep_group(world_size: int) -> None:
     Groups need a backend to exist, though no collective reaches it: PyTorch's "fake" one, as rank
     0 of `world_size`.
     """
-    from torch.testing._internal.distributed.fake_pg import FakeStore
-
-    init_process_group("fake", rank=0, world_size=world_size, store=FakeStore())
+    importlib.import_module("torch.testing._internal.distributed.fake_pg")  # makes it known
+    init_process_group("fake", rank=0, world_size=world_size, store=HashStore())

@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_leaves
 
 from polyrank import _C
 from polyrank.errors import UsageError
+from polyrank.lockstep_stores import STORE_FUNCTIONS
 from polyrank.process_groups import group_rank_of_ranks
 from polyrank.rank_dependent_index import get_item, set_item
 from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
@@ -234,6 +235,8 @@ def _with_original(original: Callable[..., Any], own: Callable[..., Any]) -> Cal
     return replacement
 
 
+_FUNCTIONS = (*_TENSOR_FUNCTIONS, *NUMBER_METHODS, *NAMING_FUNCTIONS, *STORE_FUNCTIONS)
+
 _INHERITED = object()  # stands for a name that the owner itself does not have
 
 
@@ -281,7 +284,7 @@ class RankDependentFunctions:
             replacement = _in_mode(getattr(torch.random, name), _while_disabled(own))
             self._replace(torch.random, name, replacement)
             self._replace(torch, name, replacement)
-        for owner, name, own in (*_TENSOR_FUNCTIONS, *NUMBER_METHODS, *NAMING_FUNCTIONS):
+        for owner, name, own in _FUNCTIONS:
             self._replace(owner, name, _with_original(getattr(owner, name), own))
         for name, method in _INT_METHODS.items():
             self._replace(torch.SymInt, name, method)

@@ -21,9 +21,10 @@ from polyrank import _C
 from polyrank.errors import DivergenceError
 from polyrank.rank_dependent_numbers import is_rank_dependent_number
 
-__all__ = ["NAMING_FUNCTIONS", "NUMBER_METHODS", "refuse_in_bytes", "watch_names"]
+__all__ = ["NAMING_FUNCTIONS", "NUMBER_METHODS", "refuse_in_bytes", "text_on_ranks", "watch_names"]
 
 _IN_TEXT = re.compile(r"Local(?:Int|Float|Bool)Node\(\{[^}]*\}[^)]*\)|PerRank\(ranks? .*\)")
+_ENTRY = re.compile(r"([\d,-]+): ([^,}]*)")
 _IN_BYTES = re.compile(_IN_TEXT.pattern.encode())
 _MOST_COHORTS = 16  # in a text; as local_number_text.cc
 _FIRST_COHORTS = 6
@@ -66,10 +67,15 @@ class RankDependentText(str):
     def __reduce__(self) -> NoReturn:
         self._refuse()
 
-    __hash__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
-    __contains__ = __getitem__ = __iter__ = _refuse  # type: ignore[assignment]
-    isdigit = isdecimal = isnumeric = startswith = endswith = encode = _refuse
-    zfill = split = partition = replace = strip = _refuse
+
+# What would take it for one text, except `len` and what only lays it out.
+_REFUSED = (
+    *("__hash__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"),
+    *("__contains__", "__getitem__", "__iter__", "isdigit", "isdecimal", "isnumeric"),
+    *("startswith", "endswith", "encode", "zfill", "split", "partition", "replace", "strip"),
+)
+for _name in _REFUSED:
+    setattr(RankDependentText, _name, RankDependentText._refuse)
 
 
 # --- Methods of torch.SymInt and its kin --------------------------------------------------------
@@ -128,6 +134,49 @@ NUMBER_METHODS: tuple[tuple[type, str, Callable[..., Any]], ...] = (
     ),
     (json.JSONEncoder, "default", _to_json),
 )
+
+
+# --- What each rank would read ------------------------------------------------------------------
+
+
+def text_on_ranks(text: str | bytes, ranks: list[int]) -> dict[int, Any] | None:
+    """The text on each rank, which has its own number in it; None if there is none in it.
+
+    Raises:
+        DivergenceError: the values are too many to be named in it.
+    """
+    if isinstance(text, bytes):
+        found = text_on_ranks(text.decode(errors="surrogateescape"), ranks)
+        if found is None:
+            return None
+        return {rank: own.encode(errors="surrogateescape") for rank, own in found.items()}
+    pieces = _IN_TEXT.split(str.__str__(text))
+    if len(pieces) == 1:
+        return None
+    numbers = [_values_in(found[0]) for found in _IN_TEXT.finditer(str.__str__(text))]
+    by_rank = {}
+    for rank in ranks:
+        own = [pieces[0]]
+        for values, piece in zip(numbers, pieces[1:], strict=True):
+            own += [values[rank], piece]
+        by_rank[rank] = "".join(own)
+    return by_rank
+
+
+def _values_in(text: str) -> dict[int, str]:
+    """The value of each rank that the text of a number shows."""
+    if "…" in text or not text.startswith("Local"):
+        raise DivergenceError(
+            f"ranks hold too many different values for the text of each to be known: {text}. Exchange the "
+            "numbers themselves by collectives, or run the program in the threads world "
+            "(`polyrank run --world threads`)."
+        )
+    values = {}
+    for ranks, value in _ENTRY.findall(text):
+        for part in ranks.split(","):
+            first, _, last = part.partition("-")
+            values.update(dict.fromkeys(range(int(first), int(last or first) + 1), value))
+    return values
 
 
 # --- Names --------------------------------------------------------------------------------------

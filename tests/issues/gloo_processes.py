@@ -1,4 +1,7 @@
-"""One rank of gloo's processes, which runs programs one after another: RANK WORLD_SIZE FOLDER NAME…"""
+"""One rank of gloo's processes, which runs programs one after another.
+
+gloo_processes.py RANK WORLD_SIZE PORT FOLDER NAME...
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 
-def main(rank: int, world_size: int, folder: Path, names: list[str]) -> int:
+def main(rank: int, world_size: int, port: int, folder: Path, names: list[str]) -> int:
     """Runs the programs; the number of those that failed."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
@@ -30,6 +34,7 @@ def main(rank: int, world_size: int, folder: Path, names: list[str]) -> int:
         LOCAL_WORLD_SIZE=str(world_size),
     )
     make_group = dist.init_process_group
+    store = TCPStore("127.0.0.1", port, world_size, is_master=rank == 0)
     num_failed = 0
     for name in names:
         # As one process of several would run it: all that it makes on disk is in its folder.
@@ -39,7 +44,7 @@ def main(rank: int, world_size: int, folder: Path, names: list[str]) -> int:
         # Rank 0's file is the one that is looked at; all say the same.
         os.environ["REPORT_FILE"] = str(folder / (f"{name}.json" if rank == 0 else f"{rank}.json"))
         dist.init_process_group = functools.partial(
-            _init_gloo, make_group, folder / f"{name}.store", rank, world_size
+            _init_gloo, make_group, PrefixStore(name, store), rank, world_size
         )
         try:
             runpy.run_path(str(programs / f"{name}.py"), run_name="__main__")
@@ -55,7 +60,7 @@ def main(rank: int, world_size: int, folder: Path, names: list[str]) -> int:
 
 def _init_gloo(
     make_group: Callable[..., None],
-    store: Path,
+    store: Store,
     rank: int,
     world_size: int,
     *args: Any,
@@ -64,7 +69,7 @@ def _init_gloo(
     """`init_process_group` of a program, on a store of the program's own."""
     make_group(
         args[0] if args else kwargs.get("backend", "gloo"),
-        store=dist.FileStore(str(store), world_size),
+        store=store,
         rank=rank,
         world_size=world_size,
         timeout=datetime.timedelta(seconds=60),
@@ -72,5 +77,5 @@ def _init_gloo(
 
 
 if __name__ == "__main__":
-    own_rank, number, where, *programs = sys.argv[1:]
-    sys.exit(main(int(own_rank), int(number), Path(where), programs))
+    own_rank, number, at_port, where, *programs = sys.argv[1:]
+    sys.exit(main(int(own_rank), int(number), int(at_port), Path(where), programs))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,10 @@ FOLDER = Path(__file__).parent
 WORLD_SIZE = 4
 NAMES = sorted(path.stem for path in (FOLDER / "programs").glob("*.py"))
 # Programs that are for some worlds only, and which.
-WORLDS: dict[str, tuple[str, ...]] = {}
+WORLDS: dict[str, tuple[str, ...]] = {
+    "counting_on_stores": ("lockstep",),
+    "store_of_its_own": ("lockstep",),
+}
 RUNS = [(name, world) for name in NAMES for world in WORLDS.get(name, ("lockstep", "threads"))]
 
 
@@ -27,9 +31,12 @@ RUNS = [(name, world) for name in NAMES for world in WORLDS.get(name, ("lockstep
 def gloo_reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of what the processes of gloo reported, a file a program."""
     folder = tmp_path_factory.mktemp("gloo")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     command = (sys.executable, str(FOLDER / "gloo_processes.py"))
     ranks = [
-        subprocess.Popen([*command, str(rank), str(WORLD_SIZE), str(folder), *NAMES])
+        subprocess.Popen([*command, str(rank), str(WORLD_SIZE), str(port), str(folder), *NAMES])
         for rank in range(WORLD_SIZE)
     ]
     try:
