@@ -7,7 +7,7 @@
 // Then all reduce 4 floats together. A message or a collective counts once, not for each rank.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
-#include <polyrank/world/run_ranks.h>
+#include <polyrank/api/run_ranks.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -7,18 +7,23 @@ import re
 import sys
 from pathlib import Path
 
+WITHOUT_TORCH = {"core", "collective", "matching", "report"}
+BELOW_WORLDS = WITHOUT_TORCH | {"engine", "exchange", "world"}
+WORLDS = {"world/lockstep", "world/threads", "world/fake"}
 # Layer -> the layers whose headers it may include, besides its own.
 USES: dict[str, set[str]] = {
     "core": set(),
     "collective": {"core"},
     "matching": {"core", "collective"},
     "report": {"core", "collective", "matching"},
-    "engine": {"core", "collective", "matching", "report"},
-    "world": {"core", "collective", "matching", "report", "engine"},
-    "dist2": {"core", "collective", "matching", "report", "engine", "world"},
-    "bindings": {"core", "collective", "matching", "report", "engine", "world", "dist2"},
+    "engine": WITHOUT_TORCH,
+    "exchange": WITHOUT_TORCH | {"engine"},
+    "world": WITHOUT_TORCH | {"engine", "exchange"},
+    **dict.fromkeys(WORLDS, BELOW_WORLDS),  # no world knows another one
+    "api": BELOW_WORLDS | WORLDS,
+    "dist2": BELOW_WORLDS | WORLDS | {"api"},
+    "bindings": BELOW_WORLDS | WORLDS | {"api", "dist2"},
 }
-WITHOUT_TORCH = {"core", "collective", "matching", "report"}
 # Only the bindings know Python; everything below them works in a C++ program without one.
 WITH_PYTHON = {"bindings"}
 
@@ -30,9 +35,9 @@ def problem(layer: str, quote: str, header: str) -> str | None:
     if quote == '"':
         return "write the path from the include root, in <>"
     if header.startswith("polyrank/"):
-        other = header.split("/")[1]
+        other = header.removeprefix("polyrank/").rpartition("/")[0]
         if other != layer and other not in USES[layer]:
-            return f"{layer} stands below {other}"
+            return f"{layer} may not use {other}"
     elif re.match(r"(ATen|c10|torch)/", header) and layer in WITHOUT_TORCH:
         return f"{layer} does without PyTorch"
     elif (
@@ -46,8 +51,8 @@ def problems(root: Path) -> list[str]:
     """Returns one sentence for each include that breaks the rule."""
     found = []
     sources = root / "cpp" / "polyrank"
-    for file in sorted([*sources.glob("*/*.h"), *sources.glob("*/*.cc")]):
-        layer = file.parent.name
+    for file in sorted([*sources.glob("*/**/*.h"), *sources.glob("*/**/*.cc")]):
+        layer = file.parent.relative_to(sources).as_posix()
         if layer not in USES:
             found.append(f"{file.relative_to(root)}: no such layer: {layer}")
             continue

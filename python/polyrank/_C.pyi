@@ -184,6 +184,7 @@ class RankTurns:
 
 class Mailbox:
     def __init__(self) -> None: ...
+    def share(self) -> None: ...
 
 class ProcessState:
     PROCESS: ClassVar[int]
@@ -202,7 +203,6 @@ class RankThread:
         turns: RankTurns,
         rank: int,
         state: ProcessState | None = None,
-        shared_mailbox: Mailbox | None = None,
     ) -> None: ...
     @staticmethod
     def forget_current() -> None: ...

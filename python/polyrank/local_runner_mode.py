@@ -53,11 +53,8 @@ class LocalRunnerMode:
         self._ranks = checked_ranks(ranks)
         self._fn = fn
         self._turns = _C.RankTurns(concurrency, noun="runner")
-        mailbox = _C.Mailbox()
-        self._rank_threads = [
-            _C.RankThread(self._turns, runner, shared_mailbox=mailbox)
-            for runner in range(concurrency)
-        ]
+        self._mailbox = _C.Mailbox()
+        self._rank_threads = [_C.RankThread(self._turns, runner) for runner in range(concurrency)]
         self._runners = [
             threading.Thread(target=self._run, args=(runner,), name=f"runner {runner}", daemon=True)
             for runner in range(concurrency)
@@ -107,6 +104,7 @@ class LocalRunnerMode:
     def _run(self, id: int) -> None:
         own = self._rank_threads[id]
         LocalRunnerMode.runner_context.id = id
+        self._mailbox.share()
         try:
             own.begin()
             LocalRunnerMode.runner_context.has_turn = True

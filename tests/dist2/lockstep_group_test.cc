@@ -1,14 +1,14 @@
 #include <ATen/Functions.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <local_tensors.h>
+#include <polyrank/api/collectives.h>
+#include <polyrank/api/lockstep_world.h>
+#include <polyrank/api/rank_functions.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/dist2/lockstep_group.h>
 #include <polyrank/dist2/process_groups.h>
 #include <polyrank/engine/local_int_node.h>
-#include <polyrank/world/collectives.h>
-#include <polyrank/world/lockstep_world.h>
-#include <polyrank/world/rank_functions.h>
-#include <world/local_tensors.h>
 
 #include <chrono>
 

@@ -1,12 +1,12 @@
 #include <ATen/Functions.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <polyrank/api/lockstep_world.h>
+#include <polyrank/api/run_ranks.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/dist2/process_groups.h>
 #include <polyrank/dist2/world_backends.h>
-#include <polyrank/world/fake_process_group.h>
-#include <polyrank/world/lockstep_world.h>
-#include <polyrank/world/run_ranks.h>
+#include <polyrank/world/fake/fake_process_group.h>
 
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>

@@ -51,11 +51,17 @@ def test_the_list_of_exceptions_can_only_shrink(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layer", "include", "why"),
     [
-        ("core", "<polyrank/engine/kernel.h>", "core stands below engine"),
+        ("core", "<polyrank/engine/kernel.h>", "core may not use engine"),
         ("report", "<ATen/Tensor.h>", "report does without PyTorch"),
         ("engine", "<pybind11/pybind11.h>", "engine does without Python"),
         ("engine", '"kernel.h"', "write the path from the include root, in <>"),
         ("world", "<polyrank/engine/kernel.h>", None),
+        ("world/fake", "<polyrank/world/rank_thread.h>", None),
+        (
+            "world/lockstep",
+            "<polyrank/world/threads/rank_store.h>",
+            "world/lockstep may not use world/threads",
+        ),
         ("engine", "<ATen/Tensor.h>", None),
         ("core", "<vector>", None),
     ],

@@ -1,10 +1,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <local_tensors.h>
+#include <polyrank/api/collectives.h>
+#include <polyrank/api/lockstep_world.h>
 #include <polyrank/report/collective_record.h>
-#include <polyrank/world/collectives.h>
-#include <polyrank/world/lockstep_world.h>
 #include <polyrank/world/operator_watch.h>
-#include <world/local_tensors.h>
 
 namespace polyrank {
 namespace {

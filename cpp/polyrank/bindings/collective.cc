@@ -1,11 +1,11 @@
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/collective/collective_table.h>
 #include <polyrank/core/errors.h>
+#include <polyrank/exchange/collective_call.h>
+#include <polyrank/exchange/reduction.h>
 #include <polyrank/report/collective_record.h>
-#include <polyrank/world/collective_call.h>
 #include <polyrank/world/group_families.h>
-#include <polyrank/world/point_to_point.h>
-#include <polyrank/world/reduction.h>
+#include <polyrank/world/lockstep/point_to_point.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 

@@ -3,7 +3,7 @@
 #include <polyrank/collective/cost_model.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
-#include <polyrank/world/collective_op.h>
+#include <polyrank/exchange/collective_op.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/jit/python/pybind_utils.h>
 #include <torch/csrc/utils/pybind.h>

@@ -1,3 +1,4 @@
+#include <polyrank/api/messages.h>
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
@@ -5,7 +6,6 @@
 #include <polyrank/dist2/presence.h>
 #include <polyrank/dist2/process_groups.h>
 #include <polyrank/dist2/world_backends.h>
-#include <polyrank/world/messages.h>
 #include <pybind11/chrono.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/autograd/python_variable.h>

@@ -1,7 +1,7 @@
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/core/group_members.h>
-#include <polyrank/world/fake_process_group.h>
-#include <polyrank/world/fake_store.h>
+#include <polyrank/world/fake/fake_process_group.h>
+#include <polyrank/world/fake/fake_store.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 

@@ -2,7 +2,7 @@
 // FakeWork; these are the others. They stand here because FakeWork's header needs Python.
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/stack.h>
-#include <polyrank/world/collective_op.h>
+#include <polyrank/exchange/collective_op.h>
 #include <torch/csrc/utils/pybind.h>
 #include <torch/library.h>
 

@@ -3,9 +3,10 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/report/call_site.h>
-#include <polyrank/world/rank_store.h>
+#include <polyrank/world/lockstep/point_to_point.h>
 #include <polyrank/world/rank_thread.h>
-#include <polyrank/world/threads_backend.h>
+#include <polyrank/world/threads/rank_store.h>
+#include <polyrank/world/threads/threads_backend.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include <functional>
@@ -38,8 +39,7 @@ void stop(RankTurns& turns, const std::string& reason) {
 }
 
 std::shared_ptr<RankThread> rank_thread(std::shared_ptr<RankTurns> turns, std::int64_t rank,
-                                        std::shared_ptr<ProcessState> state,
-                                        std::shared_ptr<Mailbox> shared_mailbox) {
+                                        std::shared_ptr<ProcessState> state) {
   std::function<void()> on_turn;
   if (state != nullptr) {
     on_turn = [state = std::move(state), rank] {
@@ -47,8 +47,7 @@ std::shared_ptr<RankThread> rank_thread(std::shared_ptr<RankTurns> turns, std::i
       state->take(rank);
     };
   }
-  return std::make_shared<RankThread>(std::move(turns), rank, std::move(on_turn),
-                                      std::move(shared_mailbox));
+  return std::make_shared<RankThread>(std::move(turns), rank, std::move(on_turn));
 }
 
 void without_interpreter(const std::function<void()>& wait) {
@@ -74,7 +73,9 @@ void init_threads_world(py::module_& module) {
       .def("stop", &stop, py::arg("reason"), NoGil())
       .def("leftovers", &RankTurns::leftovers, NoGil());
 
-  py::class_<Mailbox, std::shared_ptr<Mailbox>>(module, "Mailbox").def(py::init<>());
+  py::class_<Mailbox, std::shared_ptr<Mailbox>>(module, "Mailbox")
+      .def(py::init<>())
+      .def("share", &share_mailbox);
 
   py::class_<ProcessState, std::shared_ptr<ProcessState>> state(module, "ProcessState");
   state.attr("PROCESS") = ProcessState::kProcess;
@@ -86,8 +87,7 @@ void init_threads_world(py::module_& module) {
       .def("look_for_modules", &ProcessState::look_for_modules);
 
   py::class_<RankThread, std::shared_ptr<RankThread>>(module, "RankThread")
-      .def(py::init(&rank_thread), py::arg("turns"), py::arg("rank"), py::arg("state") = nullptr,
-           py::arg("shared_mailbox") = nullptr)
+      .def(py::init(&rank_thread), py::arg("turns"), py::arg("rank"), py::arg("state") = nullptr)
       .def_static("forget_current", &RankThread::forget_current)
       .def_property_readonly("rank", &RankThread::rank)
       .def("begin", &RankThread::begin)

@@ -1,3 +1,4 @@
+#include <polyrank/api/lockstep_world.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/rank_set.h>
 #include <polyrank/core/str_cat.h>
@@ -5,9 +6,8 @@
 #include <polyrank/dist2/lockstep_group.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/engine/local_int_node.h>
+#include <polyrank/exchange/table_backend.h>
 #include <polyrank/world/group_families.h>
-#include <polyrank/world/lockstep_world.h>
-#include <polyrank/world/table_backend.h>
 
 #include <algorithm>
 #include <atomic>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <polyrank/dist2/watched_group.h>
-#include <polyrank/world/forwarded_work.h>
+#include <polyrank/exchange/forwarded_work.h>
 
 #include <memory>
 #include <string_view>

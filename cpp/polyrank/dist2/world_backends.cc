@@ -4,11 +4,11 @@
 #include <polyrank/dist2/lockstep_group.h>
 #include <polyrank/dist2/world_backends.h>
 #include <polyrank/engine/lockstep_mode.h>
-#include <polyrank/world/fake_process_group.h>
-#include <polyrank/world/fake_store.h>
+#include <polyrank/world/fake/fake_process_group.h>
+#include <polyrank/world/fake/fake_store.h>
 #include <polyrank/world/group_families.h>
-#include <polyrank/world/rank_store.h>
-#include <polyrank/world/threads_backend.h>
+#include <polyrank/world/threads/rank_store.h>
+#include <polyrank/world/threads/threads_backend.h>
 
 #include <map>
 #include <memory>

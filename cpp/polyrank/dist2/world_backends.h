@@ -3,7 +3,7 @@
 
 #include <polyrank/core/export.h>
 #include <polyrank/dist2/process_groups.h>
-#include <polyrank/world/fake_member.h>
+#include <polyrank/world/fake/fake_member.h>
 
 #include <optional>
 

@@ -4,13 +4,13 @@
 #include <polyrank/collective/collective_table.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/exchange/collective_call.h>
+#include <polyrank/exchange/collective_op.h>
+#include <polyrank/exchange/forwarded_work.h>
+#include <polyrank/exchange/launch_details.h>
 #include <polyrank/report/collective_record.h>
-#include <polyrank/world/collective_call.h>
-#include <polyrank/world/collective_op.h>
-#include <polyrank/world/forwarded_work.h>
 #include <polyrank/world/global_ranks.h>
 #include <polyrank/world/group_families.h>
-#include <polyrank/world/launch_details.h>
 #include <polyrank/world/operator_watch.h>
 
 #include <algorithm>

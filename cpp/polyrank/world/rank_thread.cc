@@ -33,11 +33,10 @@ void wait_without_interpreter(const std::function<void()>& wait) {
 }  // namespace
 
 RankThread::RankThread(std::shared_ptr<RankTurns> turns, std::int64_t rank,
-                       std::function<void()> on_turn, std::shared_ptr<Mailbox> shared_mailbox)
+                       std::function<void()> on_turn)
     : turns_(std::move(turns)),
       rank_(rank),
       on_turn_(std::move(on_turn)),
-      shared_mailbox_(std::move(shared_mailbox)),
       generator_(default_generator()->clone()) {}
 
 RankThread* RankThread::current() noexcept { return current_rank; }

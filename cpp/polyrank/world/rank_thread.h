@@ -5,7 +5,6 @@
 #include <polyrank/core/export.h>
 #include <polyrank/matching/rank_turns.h>
 #include <polyrank/world/launches_in_flight.h>
-#include <polyrank/world/point_to_point.h>
 
 #include <chrono>
 #include <cstdint>
@@ -23,21 +22,19 @@ namespace polyrank {
 // have the turn. What else a process has once is put in place by `on_turn`, which runs on the
 // rank's thread whenever the turn has come to it, from begin() to end().
 // It may also be a lockstep program, which acts for several ranks (a LocalTensorMode in a thread of
-// a LocalRunnerMode). Such threads share a mailbox, so that lockstep sends of one reach another.
+// a LocalRunnerMode).
 //
 // Thread rule: belongs to the rank's thread, but for stop() of its turns.
 class POLYRANK_API RankThread : public std::enable_shared_from_this<RankThread> {
  public:
   // Requires: 0 <= rank < turns->world_size()
   RankThread(std::shared_ptr<RankTurns> turns, std::int64_t rank,
-             std::function<void()> on_turn = nullptr,
-             std::shared_ptr<Mailbox> shared_mailbox = nullptr);
+             std::function<void()> on_turn = nullptr);
 
   RankTurns& turns() const noexcept { return *turns_; }
   const std::shared_ptr<RankTurns>& turns_ptr() const noexcept { return turns_; }
   std::int64_t rank() const noexcept { return rank_; }
   LaunchesInFlight& in_flight() noexcept { return in_flight_; }
-  Mailbox* shared_mailbox() const noexcept { return shared_mailbox_.get(); }
 
   // As RankTurns' functions of these names.
   void begin();
@@ -62,7 +59,6 @@ class POLYRANK_API RankThread : public std::enable_shared_from_this<RankThread> 
   std::shared_ptr<RankTurns> turns_;
   std::int64_t rank_;
   std::function<void()> on_turn_;
-  std::shared_ptr<Mailbox> shared_mailbox_;
   LaunchesInFlight in_flight_;
   std::shared_ptr<at::CPUGeneratorImpl> generator_;  // a copy, while others have the turn
 };

@@ -1,0 +1,53 @@
+// What a collective gives the members of one group, from what they put in.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <polyrank/exchange/collective_call.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace polyrank {
+
+// What the members of one group put into a collective. Tensors are indexed by input, then by
+// member in the order of the group.
+struct MemberInputs {
+  std::string group_label;            // for messages, as are the members
+  std::vector<std::int64_t> members;  // global ranks
+  std::vector<std::vector<at::Tensor>> tensors;
+  std::vector<std::vector<std::int64_t>> input_split_sizes;   // by member; empty: even
+  std::vector<std::vector<std::int64_t>> output_split_sizes;  // by member; empty: even
+
+  std::size_t group_size() const noexcept { return members.size(); }
+};
+
+// What they get: indexed by output, then by member, or one tensor where all members get the same.
+struct MemberOutputs {
+  std::vector<std::vector<at::Tensor>> tensors;
+  bool same_on_members = false;
+  bool are_new = true;  // see RankResults
+};
+
+// Runs one collective of a launch for one group.
+// What reduce and gather give is for the root alone.
+// Requires: the kind moves tensors: not barrier, wait, send or recv
+// Shapes: all_gather concatenates along dim 0 (0-dim tensors are stacked); reduce_scatter and
+//         all_to_all cut dim 0 where it divides, else the flattened tensor.
+// Throws: CollectiveError if the members' tensors do not fit together, naming ranks and shapes.
+MemberOutputs exchange(const CollectiveCall& call, const MemberInputs& inputs);
+
+// "ranks 0-2 hold float32[4], rank 3 holds float32[5]": who holds which shape.
+std::string describe_members(const std::vector<std::int64_t>& members,
+                             const std::vector<at::Tensor>& tensors);
+
+// Whether lists that have a tensor for each member do have so many. For members that take part with
+// their lists: of a gather or a scatter, the root.
+// Throws: CollectiveError, naming the group and both numbers.
+void check_list_lengths(const CollectiveSpec& spec, const CollectiveUnit& unit,
+                        std::int64_t group_size, std::string_view group_label);
+
+// "float32[4, 2]".
+std::string describe_tensor(const at::Tensor& tensor);
+
+}  // namespace polyrank

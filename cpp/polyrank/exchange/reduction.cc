@@ -1,0 +1,229 @@
+#include <ATen/Dispatch.h>
+#include <ATen/Functions.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/exchange/reduction.h>
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace polyrank {
+
+namespace {
+
+bool is_sum(ReduceOp op) {
+  return op == ReduceOp::kSum || op == ReduceOp::kAvg || op == ReduceOp::kPremulSum;
+}
+
+void check_applies(ReduceOp op, const at::Tensor& tensor) {
+  const c10::ScalarType dtype = tensor.scalar_type();
+  if (op == ReduceOp::kUnused) {
+    throw UnsupportedOpError("the reduce op unused names no operation; use sum.");
+  }
+  if (is_bitwise(op) && !c10::isIntegralType(dtype, /*includeBool=*/true)) {
+    throw CollectiveError(str_cat("the reduce op ", to_string(op),
+                                  " works on the bits of integers and not on tensors of dtype ",
+                                  c10::getDtypeNames(dtype).first,
+                                  ". View them as integers first."));
+  }
+  if (c10::isComplexType(dtype) && !is_sum(op)) {
+    throw CollectiveError(
+        str_cat("the reduce op ", to_string(op),
+                " does not apply to complex tensors, only sum, avg and premul_sum do."));
+  }
+  if (op == ReduceOp::kAvg && dtype == c10::kBool) {
+    throw CollectiveError("the reduce op avg does not apply to bool tensors. Convert them first.");
+  }
+}
+
+void accumulate(ReduceOp op, at::Tensor& total, const at::Tensor& member) {
+  switch (op) {
+    case ReduceOp::kSum:
+    case ReduceOp::kAvg:
+    case ReduceOp::kPremulSum:
+      total.add_(member);
+      return;
+    case ReduceOp::kProduct:
+      total.mul_(member);
+      return;
+    case ReduceOp::kMin:
+      at::minimum_out(total, total, member);
+      return;
+    case ReduceOp::kMax:
+      at::maximum_out(total, total, member);
+      return;
+    case ReduceOp::kBand:
+      total.bitwise_and_(member);
+      return;
+    case ReduceOp::kBor:
+      total.bitwise_or_(member);
+      return;
+    case ReduceOp::kBxor:
+      total.bitwise_xor_(member);
+      return;
+    case ReduceOp::kUnused:
+      throw InternalError("a reduce op that was refused reached the fold");
+  }
+}
+
+// Applies `step` to each element of `total` and `member`, `count` times in a row.
+template <class T, class Step>
+void repeat_elementwise(at::Tensor& total, const at::Tensor& member, std::int64_t count,
+                        Step step) {
+  T* totals = total.mutable_data_ptr<T>();
+  const T* values = member.const_data_ptr<T>();
+  constexpr std::int64_t kBlock = 64;  // enough independent chains to keep the vector units busy
+  for (std::int64_t begin = 0; begin < total.numel(); begin += kBlock) {
+    const std::int64_t end = std::min(begin + kBlock, total.numel());
+    for (std::int64_t n = 0; n < count; ++n) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        totals[i] = step(totals[i], values[i]);
+      }
+    }
+  }
+}
+
+// `accumulate`, `count` times: for as many members in a row that hold the same tensor. A world of
+// a million equal ranks takes one pass over the memory instead of a million operator calls.
+// Each step rounds as the operator's does, so the result is the same bit for bit.
+void accumulate_repeatedly(ReduceOp op, at::Tensor& total, const at::Tensor& member,
+                           std::int64_t count) {
+  const c10::ScalarType dtype = total.scalar_type();
+  const bool has_kernel = total.is_cpu() && !total.key_set().has(c10::DispatchKey::Python) &&
+                          (dtype == c10::kFloat || dtype == c10::kDouble);
+  if (count == 1 || !has_kernel || (!is_sum(op) && op != ReduceOp::kProduct)) {
+    for (std::int64_t n = 0; n < count; ++n) {
+      accumulate(op, total, member);
+    }
+    return;
+  }
+  const at::Tensor values = member.contiguous();
+  AT_DISPATCH_FLOATING_TYPES(dtype, "polyrank::accumulate_repeatedly", [&] {
+    if (is_sum(op)) {
+      repeat_elementwise<scalar_t>(total, values, count,
+                                   [](scalar_t a, scalar_t b) { return a + b; });
+    } else {
+      repeat_elementwise<scalar_t>(total, values, count,
+                                   [](scalar_t a, scalar_t b) { return a * b; });
+    }
+  });
+}
+
+at::Tensor reshaped_like(const at::Tensor& member, const at::Tensor& total) {
+  return member.sizes() == total.sizes() ? member : member.reshape(total.sizes());
+}
+
+at::Tensor fold_in_rank_order(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
+  const at::Tensor& first = members.front();
+  at::Tensor total = first.clone(at::MemoryFormat::Contiguous);
+  std::unordered_set<const c10::TensorImpl*> folded{first.unsafeGetTensorImpl()};
+  for (std::size_t i = 1; i < members.size();) {
+    const at::Tensor& member = members[i];
+    std::int64_t count = 1;  // members in a row that hold this tensor
+    for (++i; i < members.size() && members[i].is_same(member); ++i) {
+      ++count;
+    }
+    if (!is_idempotent(op)) {
+      accumulate_repeatedly(op, total, reshaped_like(member, total), count);
+    } else if (folded.insert(member.unsafeGetTensorImpl()).second) {
+      accumulate(op, total, reshaped_like(member, total));
+    }
+  }
+  return total;
+}
+
+at::Tensor fold_as_tree(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
+  if (members.size() == 1) {
+    return members.front().clone(at::MemoryFormat::Contiguous);
+  }
+  using Pair = std::pair<const c10::TensorImpl*, const c10::TensorImpl*>;
+  std::vector<at::Tensor> level = members.vec();
+  while (level.size() > 1) {
+    std::map<Pair, at::Tensor> known;  // equal pairs, of which equal ranks make many
+    std::vector<at::Tensor> next;
+    for (std::size_t i = 0; i + 1 < level.size(); i += 2) {
+      at::Tensor& sum = known[{level[i].unsafeGetTensorImpl(), level[i + 1].unsafeGetTensorImpl()}];
+      if (!sum.defined()) {
+        sum = level[i].clone(at::MemoryFormat::Contiguous);
+        accumulate(op, sum, reshaped_like(level[i + 1], sum));
+      }
+      next.push_back(sum);
+    }
+    if (level.size() % 2 == 1) {
+      next.push_back(level.back());
+    }
+    level = std::move(next);
+  }
+  return level.front();  // each sum has the shape of its first member
+}
+
+std::atomic<ReductionOrder> order_of_process = ReductionOrder::kRank;
+
+}  // namespace
+
+ReductionOrder reduction_order() noexcept { return order_of_process; }
+
+void set_reduction_order(ReductionOrder order) noexcept { order_of_process = order; }
+
+ReductionOrderGuard::ReductionOrderGuard(ReductionOrder order) noexcept
+    : before_(reduction_order()) {
+  set_reduction_order(order);
+}
+
+ReductionOrderGuard::~ReductionOrderGuard() { set_reduction_order(before_); }
+
+bool holds_values(const at::Tensor& tensor) {
+  return !tensor.is_meta() && !tensor.key_set().has(c10::DispatchKey::Python);
+}
+
+at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
+  check_applies(op, members.front());
+  const auto needed = holds_values(members.front())
+                          ? members
+                          : members.slice(0, std::min<std::size_t>(members.size(), 2));
+  at::Tensor total;
+  try {
+    total = reduction_order() == ReductionOrder::kTree ? fold_as_tree(op, needed)
+                                                       : fold_in_rank_order(op, needed);
+  } catch (const c10::NotImplementedError&) {
+    throw UnsupportedOpError(str_cat("PyTorch can't reduce tensors of dtype ",
+                                     c10::getDtypeNames(members.front().scalar_type()).first,
+                                     " by ", to_string(op),
+                                     ": it has no kernel for that. Convert them first, as to "
+                                     "bfloat16 or int32."));
+  }
+  if (op == ReduceOp::kAvg) {
+    const auto num_members = static_cast<std::int64_t>(members.size());
+    if (c10::isIntegralType(total.scalar_type(), /*includeBool=*/false)) {
+      total.div_(num_members, "trunc");
+    } else {
+      total.div_(num_members);
+    }
+  }
+  return total;
+}
+
+at::Tensor fold_equal_members(ReduceOp op, const at::Tensor& member, std::int64_t num_members) {
+  if (num_members <= 0) {
+    throw UsageError(str_cat("a reduction needs 1 or more members; got ", num_members, "."));
+  }
+  check_applies(op, member);
+  const bool is_bool = member.scalar_type() == c10::kBool;  // adds as "or", multiplies as "and"
+  const bool is_plain_sum = op == ReduceOp::kSum || op == ReduceOp::kPremulSum;
+  if (is_plain_sum && !is_bool) {
+    return at::mul(member, num_members);
+  }
+  if (op == ReduceOp::kProduct && !is_bool) {
+    return at::pow(member, num_members);
+  }
+  if (op == ReduceOp::kBxor && num_members % 2 == 0) {
+    return at::zeros_like(member);
+  }
+  return member.clone();
+}
+
+}  // namespace polyrank

@@ -1,0 +1,284 @@
+#include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/engine/interpreter_hooks.h>
+#include <polyrank/exchange/launch_details.h>
+#include <polyrank/report/collective_record.h>
+#include <polyrank/world/threads/threads_backend.h>
+#include <polyrank/world/threads/threads_exchange.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace polyrank {
+
+namespace {
+
+int place_of(std::int64_t rank, const std::string& name, const std::vector<std::int64_t>& members) {
+  const auto found = std::find(members.begin(), members.end(), rank);
+  if (found == members.end()) {
+    throw UsageError(
+        str_cat("rank ", rank, " is not in group \"", name, "\", so it can't make it"));
+  }
+  return static_cast<int>(found - members.begin());
+}
+
+}  // namespace
+
+ThreadsBackend::ThreadsBackend(std::shared_ptr<RankThread> rank, const std::string& name,
+                               const std::vector<std::int64_t>& members)
+    : TableBackend(place_of(rank->rank(), name, members), static_cast<int>(members.size())),
+      rank_(std::move(rank)),
+      group_(rank_->turns().join_group(name, members)),
+      launch_group_(std::make_shared<const LaunchGroup>(
+          LaunchGroup{.name = name,
+                      .label = name,
+                      .size = static_cast<std::int64_t>(members.size()),
+                      .num_groups = 1,
+                      .ranks = RankRuns::of(members)})) {}
+
+std::int64_t ThreadsBackend::global_rank_of(std::int64_t group_rank) const {
+  if (group_rank < 0 || group_rank >= getSize()) {
+    throw CollectiveError(str_cat("group \"", group_->name, "\" has no group rank ", group_rank,
+                                  "; valid: 0..", getSize() - 1));
+  }
+  return group_->members[static_cast<std::size_t>(group_rank)];
+}
+
+void ThreadsBackend::check_open(const CollectiveCall& call) const {
+  const RankThread* caller = RankThread::current();
+  if (caller != rank_.get()) {
+    const std::string who = caller == nullptr
+                                ? std::string("a thread that is no rank, or whose run is over,")
+                                : str_cat("rank ", caller->rank());
+    throw CollectiveError(str_cat(
+        who, " used rank ", rank_->rank(), "'s object of group \"", group_->name, "\" in ",
+        to_string(call.spec->kind),
+        ". Each rank has group objects of its own: keep them in what the rank's program makes, not "
+        "in a module's global or a default argument, which all ranks share."));
+  }
+  if (is_shut_down_) {
+    throw CollectiveError(str_cat("group \"", group_->name, "\", rank ", rank_->rank(), ": ",
+                                  to_string(call.spec->kind),
+                                  " after the group was shut down. Make a new group."));
+  }
+  if (has_root(call.spec->kind)) {
+    global_rank_of(call.root);
+  }
+}
+
+LaunchId ThreadsBackend::record(const CollectiveCall& call) const {
+  CollectiveLaunch launch{
+      .kind = call.spec->kind, .group = launch_group_, .num_groups = 1, .num_computed = 1};
+  for (const CollectiveUnit& unit : call.units) {
+    for (const at::Tensor& input : unit.inputs) {
+      launch.input_bytes += static_cast<std::int64_t>(input.nbytes());
+    }
+  }
+  if (collective_record().is_tracing()) {
+    launch.cohorts = RankPartition::uniform(RankSet::range(rank_->rank(), rank_->rank() + 1));
+    add_details(call, {}, &launch);
+  }
+  return collective_record().launch(std::move(launch));
+}
+
+ThreadsBackend::AfterLaunch ThreadsBackend::begin_launch(const CollectiveCall& call) {
+  check_open(call);
+  AfterLaunch after;
+  after.results = call.written();
+  const LaunchId id = record(call);
+  if (call.is_async) {
+    after.traced = id;
+    after.in_flight = call.tensors();
+  }
+  return after;
+}
+
+TableBackend::Work ThreadsBackend::settle(Arrival arrival, AfterLaunch after,
+                                          c10d::OpType op_type) {
+  if (arrival.is_last) {
+    std::exception_ptr error;
+    try {
+      carry_out(*arrival.meeting);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    rank_->turns().finish(arrival.meeting, error);
+  }
+  std::vector<std::shared_ptr<Meeting>> meetings;
+  if (after.waits) {
+    meetings.push_back(arrival.meeting);
+  }
+  auto work = c10::make_intrusive<ThreadsWork>(rank_, std::move(meetings), std::move(after.results),
+                                               op_type);
+  work->add_launch(after.traced);
+  if (after.in_flight) {
+    work->add_in_flight(rank_->in_flight().add(std::move(arrival.meeting), *after.in_flight));
+  }
+  if (coalesced_) {
+    coalesced_->emplace_back(work);
+  }
+  return work;
+}
+
+TableBackend::Work ThreadsBackend::launch(CollectiveCall call, c10d::OpType op_type) {
+  return translating_errors([&]() -> Work {
+    AfterLaunch after = begin_launch(call);
+    ++sequence_number_;
+    Launch launch = launch_of(call, source_line_text());
+    const auto payload = std::make_shared<RankCall>(RankCall{std::move(call)});
+    return settle(rank_->turns().arrive(rank_->rank(), group_, std::move(launch), payload),
+                  std::move(after), op_type);
+  });
+}
+
+TableBackend::Work ThreadsBackend::launch_message(CollectiveCall call, c10d::OpType op_type) {
+  return translating_errors([&]() -> Work {
+    AfterLaunch after = begin_launch(call);
+    Launch launch = launch_of(call, source_line_text());
+    const bool is_send = call.is_send.front();
+    const std::int64_t peer =
+        call.peers.empty() ? Meeting::kAnyRank : global_rank_of(call.peers.front().expect_int());
+    const std::int64_t tag = call.tags.front();
+    after.waits = !is_send;
+    const auto payload = std::make_shared<RankCall>(RankCall{std::move(call)});
+    Arrival arrival =
+        is_send
+            ? rank_->turns().send(rank_->rank(), peer, tag, group_, std::move(launch), payload)
+            : rank_->turns().receive(rank_->rank(), peer, tag, group_, std::move(launch), payload);
+    if (is_send && !arrival.is_last) {  // the sender may go on and overwrite its tensor
+      at::Tensor& sent = payload->call.units.front().inputs.front();
+      sent = sent.detach().clone();
+    }
+    return settle(std::move(arrival), std::move(after), op_type);
+  });
+}
+
+TableBackend::Work ThreadsBackend::endCoalescing() {
+  auto all = c10::make_intrusive<ThreadsWork>(rank_, std::vector<std::shared_ptr<Meeting>>{},
+                                              std::vector<at::Tensor>{}, c10d::OpType::COALESCED);
+  for (const Work& work : coalesced_.value_or(std::vector<Work>{})) {
+    all->take_over(&static_cast<ThreadsWork&>(*work));
+  }
+  coalesced_.reset();
+  return all;
+}
+
+c10::intrusive_ptr<c10d::Backend::Options> ThreadsBackend::getBackendOptions() {
+  return c10::make_intrusive<Options>("threads");
+}
+
+c10::intrusive_ptr<c10d::Backend> ThreadsBackend::split(
+    const c10::intrusive_ptr<c10d::Store>& /*store*/, const std::vector<int>& ranks,
+    const c10::intrusive_ptr<Options>& options) {
+  return translating_errors([&]() -> c10::intrusive_ptr<c10d::Backend> {
+    std::vector<std::int64_t> members;
+    members.reserve(ranks.size());
+    for (const int group_rank : ranks) {
+      members.push_back(global_rank_of(group_rank));
+    }
+    if (std::find(members.begin(), members.end(), rank_->rank()) == members.end()) {
+      return {};
+    }
+    return c10::make_intrusive<ThreadsBackend>(rank_, options->group_name, members);
+  });
+}
+
+c10::intrusive_ptr<c10d::Backend> ThreadsBackend::merge(
+    const c10::intrusive_ptr<c10d::Store>& store, const c10::intrusive_ptr<Options>& options,
+    const int& rank, const int& size) {
+  return translating_errors([&]() -> c10::intrusive_ptr<c10d::Backend> {
+    const auto key_of = [](int member) { return str_cat("global_rank/", member); };
+    store->set(key_of(rank), std::to_string(rank_->rank()));
+    std::vector<std::int64_t> members;
+    members.reserve(static_cast<std::size_t>(size));
+    for (int member = 0; member < size; ++member) {
+      members.push_back(std::stoll(store->get_to_str(key_of(member))));
+    }
+    if (rank == 0) {  // the parts may call themselves differently
+      store->set("name", options->group_name);
+    }
+    return c10::make_intrusive<ThreadsBackend>(rank_, store->get_to_str("name"), members);
+  });
+}
+
+ThreadsWork::ThreadsWork(std::shared_ptr<RankThread> rank,
+                         std::vector<std::shared_ptr<Meeting>> meetings,
+                         std::vector<at::Tensor> results, c10d::OpType op_type)
+    : RecordedWork(static_cast<int>(rank->rank()), op_type),
+      rank_(std::move(rank)),
+      meetings_(std::move(meetings)),
+      results_(std::move(results)) {}
+
+void ThreadsWork::take_over(ThreadsWork* part) {
+  meetings_.insert(meetings_.end(), part->meetings_.begin(), part->meetings_.end());
+  results_.insert(results_.end(), part->results_.begin(), part->results_.end());
+  for (const LaunchId launch : part->launches()) {
+    add_launch(launch);
+  }
+  in_flight_.insert(in_flight_.end(), part->in_flight_.begin(), part->in_flight_.end());
+  part->in_flight_.clear();
+}
+
+void ThreadsWork::note_seen() {
+  for (const LaunchesInFlight::Id id : in_flight_) {
+    rank_->in_flight().waited(id);
+  }
+  in_flight_.clear();
+}
+
+bool ThreadsWork::isCompleted() {
+  const auto is_done = [&](const auto& meeting) { return rank_->turns().is_done(*meeting); };
+  if (std::all_of(meetings_.begin(), meetings_.end(), is_done)) {
+    note_seen();
+    return true;
+  }
+  return translating_errors([&] {
+    rank_->yield();
+    return std::all_of(meetings_.begin(), meetings_.end(), is_done);
+  });
+}
+
+bool ThreadsWork::isSuccess() const {
+  return std::all_of(meetings_.begin(), meetings_.end(), [&](const auto& meeting) {
+    return rank_->turns().is_done(*meeting) && meeting->error == nullptr;
+  });
+}
+
+bool ThreadsWork::wait(std::chrono::milliseconds timeout) {
+  note_wait();
+  note_seen();
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  translating_errors([&] {
+    for (const auto& meeting : meetings_) {
+      if (timeout == kNoTimeout || rank_->turns().is_done(*meeting)) {
+        rank_->wait(meeting);
+      } else {
+        rank_->wait_for(meeting, std::chrono::duration_cast<std::chrono::milliseconds>(
+                                     deadline - std::chrono::steady_clock::now()));
+      }
+    }
+  });
+  return true;
+}
+
+int ThreadsWork::sourceRank() const {
+  for (const auto& meeting : meetings_) {
+    if (meeting->is_message) {
+      const auto& members = meeting->group->members;
+      const auto found = std::find(members.begin(), members.end(), meeting->participants.front());
+      return static_cast<int>(found - members.begin());
+    }
+  }
+  return -1;
+}
+
+c10::intrusive_ptr<c10::ivalue::Future> ThreadsWork::getFuture() {
+  wait(kNoTimeout);
+  auto future =
+      c10::make_intrusive<c10::ivalue::Future>(c10::ListType::create(c10::TensorType::get()));
+  future->markCompleted(c10::IValue(results_));
+  return future;
+}
+
+}  // namespace polyrank
