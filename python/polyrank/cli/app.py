@@ -35,6 +35,7 @@ class World(StrEnum):
     threads = "threads"
     fake = "fake"
     real = "real"
+    processes = "processes"
 
 
 class Schedule(StrEnum):
@@ -73,8 +74,8 @@ def run(
         typer.Option(
             help="**threads**: each rank a thread, which may branch on its rank; runs anything. "
             "**lockstep**: all ranks at the same line at once, for speed and size. **fake**: one "
-            "rank alone; what the others would send is what it sends. **real**: a process each on "
-            "this machine, as torchrun."
+            "rank alone; what the others would send is what it sends. **processes**: a process each, "
+            "forked off this one. **real**: a process each on this machine, as torchrun."
         ),
     ] = World.threads,
     ranks: Annotated[
@@ -144,6 +145,14 @@ def run(
             help="Threads world: write what rank r prints to DIR/r/stdout.log and DIR/r/stderr.log.",
         ),
     ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="Processes world: end a run that takes longer, and say where each rank stands.",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write what ran there too, as JSON."),
@@ -198,7 +207,7 @@ def run(
             else f"all ranks run in the world {world.value}; --rank is for --world fake",
             param_hint="--rank",
         )
-    if world != World.threads:
+    if world not in (World.threads, World.processes):
         _refuse_outside_threads(
             {
                 "--schedule": schedule,
@@ -242,7 +251,12 @@ def run(
         num_schedules=schedules or 1,
         shared_modules=tuple(shared_module or ()),
         log_folder=None if log_dir is None else _writable_folder(log_dir),
+        timeout_seconds=timeout,
     )
+    if world == World.processes:
+        from polyrank.cli.processes import run_in_processes
+
+        raise typer.Exit(run_in_processes(options))
     if world == World.real:
         from polyrank.cli.real import run_real
 

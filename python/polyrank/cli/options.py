@@ -26,3 +26,5 @@ class RunOptions:
     num_schedules: int = 1  # how many to try, with seeds that follow each other
     shared_modules: tuple[str, ...] = ()  # packages of which there is one for all ranks
     log_folder: Path | None = None  # where ranks' output goes; absolute
+    # Of the processes world:
+    timeout_seconds: float | None = None

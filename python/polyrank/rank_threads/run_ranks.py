@@ -17,9 +17,10 @@ import torch.distributed as dist
 
 from polyrank import _C
 from polyrank.debug_level import unwrapped_groups
-from polyrank.errors import Error, UsageError
+from polyrank.errors import UsageError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_threads.ending import join_threads, text_of
+from polyrank.rank_threads.failed import RanksFailedError
 from polyrank.rank_threads.output import output_in_files, prefixed_output
 from polyrank.rank_threads.own_modules import OwnModules
 from polyrank.rank_threads.process_state import process_state, restored
@@ -34,14 +35,6 @@ Result = TypeVar("Result")
 
 # PyTorch's globals are replaced while ranks run: held by the one run that may be on.
 _one_run = threading.Lock()
-
-
-class RanksFailedError(Error, ExceptionGroup[Exception]):
-    """What ranks raised, the cause first; each error has a note that names its rank."""
-
-    def derive(self, excs: Sequence[Exception], /) -> RanksFailedError:  # type: ignore[override]
-        """As ExceptionGroup's."""
-        return RanksFailedError(self.message, excs)
 
 
 @dataclass(frozen=True)
@@ -129,11 +122,16 @@ def run_ranks(
     function: Callable[..., Result],
     world_size: int,
     *args: Any,
+    world: str = "threads",
     schedule: str = "in_turn",
     seed: int = 0,
     own_modules: Sequence[str] = (),
 ) -> list[Result]:
     """Call `function(*args)` on each rank and return what each returned, by rank.
+
+    With `world="processes"` each rank is a process, forked off this one: it has all that this one
+    has, and changes a copy. Function and arguments need no pickling, results and exceptions do. What
+    follows on schedules and modules is of the threads world.
 
     Each rank is a thread with process groups, generators and a `dist.get_rank()` of its own, so
     that the function may branch on the rank. The default group is there, and
@@ -145,11 +143,24 @@ def run_ranks(
     rank that imports them while it runs gets its own.
 
     Raises:
-        UsageError: an argument is wrong, another run is on in this process, or a lockstep mode is.
+        UsageError: an argument is wrong, another run of threads is on in this process, or a lockstep
+            mode is.
         RanksFailedError: ranks raised. Where ranks launched collectives that do not match, that is a
             CollectiveMismatchError on each; where none could proceed, a DeadlockError that names
             who waits where for whom.
     """
+    if world not in ("threads", "processes"):
+        raise UsageError(f"world={world!r}; there are 'threads' and 'processes'")
+    if world == "processes":
+        if schedule != "in_turn" or seed or own_modules:
+            raise UsageError(
+                "schedule, seed and own_modules are for world='threads': processes run side by side, "
+                "and each has its own modules"
+            )
+        from polyrank.process_ranks.functions import run_ranks_in_processes
+
+        _check(world_size)
+        return run_ranks_in_processes(function, world_size, args)
     if schedule not in ("in_turn", "random"):
         raise UsageError(f"schedule={schedule!r}; there are 'in_turn' and 'random'")
     if isinstance(own_modules, str):
@@ -176,18 +187,20 @@ def _calling_rank() -> int:
     return own.rank_thread.rank
 
 
-def _run_here(
-    options: _Options, function: Callable[..., Result], args: tuple[Any, ...]
-) -> list[Result]:
-    if not isinstance(options.world_size, int) or options.world_size < 1:
-        raise UsageError(
-            f"world_size={options.world_size!r}; it must be a positive number of ranks"
-        )
+def _check(world_size: int) -> None:
+    if not isinstance(world_size, int) or world_size < 1:
+        raise UsageError(f"world_size={world_size!r}; it must be a positive number of ranks")
     if enabled_local_tensor_mode() is not None:
         raise UsageError(
             "run_ranks was called in lockstep, where all ranks run at once already; leave the mode "
             "first, or call the function itself"
         )
+
+
+def _run_here(
+    options: _Options, function: Callable[..., Result], args: tuple[Any, ...]
+) -> list[Result]:
+    _check(options.world_size)
     if not _one_run.acquire(blocking=False):
         raise UsageError("ranks run in this process already; run_ranks runs one world at a time")
     try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 import sys
 import types
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -21,8 +23,9 @@ class Script:
 
     def __init__(self, name: str, *, is_module: bool) -> None:
         self._name = name
+        self._file = str(Path(name).absolute())  # before the program changes the directory
         # A module is looked up on each rank: that loads the packages it is in, which are the rank's.
-        self._code = None if is_module else compile(Path(name).read_bytes(), name, "exec")
+        self._code = None if is_module else compile(Path(name).read_bytes(), self._file, "exec")
 
     def run(self) -> None:
         """Run it on the rank of the calling thread.
@@ -31,15 +34,21 @@ class Script:
             ModuleNotFoundError: there is no such module, or it has no code.
         """
         main = types.ModuleType("__main__")
-        code, main.__file__, main.__package__ = (
-            _find_module(self._name) if self._code is None else (self._code, self._name, None)
-        )
+        vars(main)["__builtins__"] = builtins  # the module, as in the interpreter's own
+        if self._code is None:
+            code, spec = _find_module(self._name)
+            main.__file__, main.__package__ = spec.origin or self._name, spec.parent
+            main.__spec__, main.__loader__, main.__cached__ = spec, spec.loader, spec.cached  # type: ignore[attr-defined]
+            sys.argv[:1] = [main.__file__]
+        else:
+            code, main.__file__ = self._code, self._file
+            main.__loader__ = SourceFileLoader("__main__", self._file)
         sys.modules["__main__"] = main  # the rank's own, as all of its modules
         exec(code, main.__dict__)  # noqa: S102 - running programs is what this is for
 
 
-def _find_module(name: str) -> tuple[CodeType, str, str | None]:
-    """Code, file and package of what `python -m name` runs."""
+def _find_module(name: str) -> tuple[CodeType, ModuleSpec]:
+    """Code and spec of what `python -m name` runs."""
     spec = importlib.util.find_spec(name)
     if spec is not None and spec.submodule_search_locations is not None:
         name = f"{name}.__main__"
@@ -48,4 +57,4 @@ def _find_module(name: str) -> tuple[CodeType, str, str | None]:
     code = loader.get_code(name) if hasattr(loader, "get_code") else None
     if spec is None or code is None:
         raise ModuleNotFoundError(f"No module named {name!r} that has code")
-    return code, spec.origin or name, spec.parent
+    return code, spec

@@ -1,0 +1,160 @@
+"""Functions on ranks that are processes forked off the caller's."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import polyrank
+import pytest
+import torch
+import torch.distributed as dist
+from polyrank import RanksFailedError
+
+
+def run(function: Callable[..., Any], world_size: int, *args: Any) -> list[Any]:
+    return polyrank.run_ranks(function, world_size, *args, world="processes")
+
+
+def failed(function: Callable[..., Any], world_size: int) -> RanksFailedError:
+    with pytest.raises(RanksFailedError) as caught:
+        run(function, world_size)
+    return caught.value
+
+
+def test_closures_run_and_results_come_back_by_rank() -> None:
+    here = os.getpid()
+    scale = torch.tensor([2.0, 3.0])
+    lock = __import__("threading").Lock()  # can't be pickled
+
+    def program(more: float) -> tuple[int, torch.Tensor, bool]:
+        with lock:
+            x = scale * (dist.get_rank() + more)
+        dist.all_reduce(x)
+        return dist.get_rank(), x, os.getpid() == here
+
+    results = run(program, 3, 1.0)
+    assert [rank for rank, _, _ in results] == [0, 1, 2]
+    for _, x, is_here in results:
+        assert x.tolist() == [12.0, 18.0]
+        assert not is_here
+
+
+def test_nothing_of_a_rank_is_left_here() -> None:
+    kept: list[int] = []
+    before = os.environ.get("RANK")
+
+    def program() -> None:
+        kept.append(1)
+        os.environ["RANK"] = "77"
+        torch.manual_seed(1)
+
+    state = torch.get_rng_state()
+    run(program, 2)
+    assert kept == [] and os.environ.get("RANK") == before and not dist.is_initialized()
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_random_streams_differ_between_ranks_and_repeat() -> None:
+    def draw() -> float:
+        return random.random()
+
+    random.seed(3)
+    first = run(draw, 2)
+    random.seed(3)
+    assert run(draw, 2) == first
+    assert first[0] != first[1]
+
+
+def test_what_ranks_raise_comes_with_its_traceback_the_first_first() -> None:
+    def program() -> None:
+        if dist.get_rank() == 2:
+            raise LookupError("no shard")
+        dist.barrier()
+
+    error = failed(program, 3)
+    first = error.exceptions[0]
+    assert type(first) is LookupError and first.__notes__ == ["raised on rank 2"]
+    assert "in program" in str(first.__cause__) and "test_run_ranks.py" in str(first.__cause__)
+    assert "first rank 2: LookupError: no shard" in str(error)
+
+
+class TwoArgumentsError(Exception):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def test_exceptions_that_pickle_does_not_take_are_told_by_their_text() -> None:
+    def program() -> None:
+        raise TwoArgumentsError(1, 2)
+
+    (error,) = failed(program, 1).exceptions
+    assert str(error) == "TwoArgumentsError: 1 and 2"
+    assert error.__notes__ == ["raised on rank 0, whose exception can't be pickled"]
+
+
+def test_results_that_pickle_does_not_take_are_refused() -> None:
+    (error,) = failed(lambda: lambda: 1, 1).exceptions
+    assert isinstance(error, polyrank.UsageError)
+    assert "rank 0 returned a function that can't be sent back" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), r"signal 9 \(SIGKILL\)"),
+        (lambda: os._exit(0), r"exit code 0, by os\._exit\(\)"),
+    ],
+)
+def test_a_rank_that_dies_is_named(end: Callable[[], None], says: str) -> None:
+    def program() -> None:
+        if dist.get_rank() == 1:
+            end()
+
+    error = failed(program, 2)
+    with pytest.raises(RuntimeError, match=says):
+        raise error.exceptions[0]
+    assert error.exceptions[0].__notes__ == ["raised on rank 1"]
+
+
+def test_the_caller_may_have_computed_on_several_cores() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        x = torch.randn(500, 500, requires_grad=True)
+        (x @ x).relu().sum().backward()
+
+        def program() -> float:
+            torch.set_num_threads(2)
+            y = torch.ones(500, 500, requires_grad=True)
+            (y @ y).relu().sum().backward()
+            assert y.grad is not None
+            return float(y.grad[0, 0])
+
+        assert run(program, 2) == [1000.0, 1000.0]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_ranks_print_comes_out_here(capsys: pytest.CaptureFixture[str]) -> None:
+    run(lambda: print("from", dist.get_rank()), 2)
+    assert sorted(capsys.readouterr().out.splitlines()) == ["from 0", "from 1"]
+
+
+def test_options_of_threads_are_refused() -> None:
+    for options in ({"schedule": "random"}, {"own_modules": ["x"]}):
+        with pytest.raises(polyrank.UsageError, match="world='threads'"):
+            polyrank.run_ranks(print, 2, world="processes", **options)  # type: ignore[arg-type]
+    with pytest.raises(polyrank.UsageError, match="world='thread'"):
+        polyrank.run_ranks(print, 2, world="thread")
+    with pytest.raises(polyrank.UsageError, match="world_size=0"):
+        polyrank.run_ranks(print, 0, world="processes")
+
+
+def test_errors_of_polyrank_can_be_sent() -> None:
+    for kind in (polyrank.DeadlockError, polyrank.CollectiveMismatchError):
+        assert type(pickle.loads(pickle.dumps(kind("x")))) is kind
