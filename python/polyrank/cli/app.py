@@ -142,7 +142,7 @@ def run(
             "--log-dir",
             "--log_dir",
             metavar="DIR",
-            help="Threads world: write what rank r prints to DIR/r/stdout.log and DIR/r/stderr.log.",
+            help="Threads and processes: write what rank r prints to DIR/r/stdout.log and DIR/r/stderr.log.",
         ),
     ] = None,
     timeout: Annotated[
@@ -207,16 +207,18 @@ def run(
             else f"all ranks run in the world {world.value}; --rank is for --world fake",
             param_hint="--rank",
         )
-    if world not in (World.threads, World.processes):
-        _refuse_outside_threads(
-            {
-                "--schedule": schedule,
-                "--seed": seed,
-                "--schedules": schedules,
-                "--shared-module": shared_module or None,
-                "--log-dir": log_dir,
-            }
-        )
+    threads, processes = World.threads, World.processes
+    _refuse_elsewhere(
+        world,
+        {
+            "--schedule": (schedule, [threads]),
+            "--seed": (seed, [threads]),
+            "--schedules": (schedules, [threads]),
+            "--shared-module": (shared_module or None, [threads]),
+            "--log-dir": (log_dir, [threads, processes]),
+            "--timeout": (timeout, [processes]),
+        },
+    )
     if schedule == Schedule.in_turn and schedules is not None:
         raise typer.BadParameter("are random ones", param_hint="--schedules")
     is_random = schedule == Schedule.random or schedules is not None
@@ -230,7 +232,7 @@ def run(
             "--world real starts processes on this machine only; start more nodes with torchrun",
             param_hint="--nnodes",
         )
-    if world == World.real and world_size > _MAX_PROCESSES:
+    if world in (World.real, World.processes) and world_size > _MAX_PROCESSES:
         raise typer.BadParameter(
             f"{world_size} processes are more than {_MAX_PROCESSES:,}; another world has room",
             param_hint="--ranks",
@@ -264,10 +266,12 @@ def run(
     raise typer.Exit(run_program(options))
 
 
-def _refuse_outside_threads(given: dict[str, object]) -> None:
-    for option, value in given.items():
-        if value is not None:
-            raise typer.BadParameter("is for --world threads", param_hint=option)
+def _refuse_elsewhere(world: World, options: dict[str, tuple[object, list[World]]]) -> None:
+    """Refuse options that were given and are for other worlds."""
+    for option, (value, worlds) in options.items():
+        if value is not None and world not in worlds:
+            names = " and ".join(f"--world {of.value}" for of in worlds)
+            raise typer.BadParameter(f"is for {names}", param_hint=option)
 
 
 def _writable_folder(folder: Path) -> Path:
