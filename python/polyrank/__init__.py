@@ -33,6 +33,7 @@ from polyrank.rank_functions import (
 )
 from polyrank.rank_threads import RanksFailedError, run_ranks
 from polyrank.trace import Trace, trace
+from polyrank.world import RunningWorld, current_world
 
 __all__ = [
     "Cohort",
@@ -49,9 +50,11 @@ __all__ = [
     "PerRank",
     "RankSet",
     "RanksFailedError",
+    "RunningWorld",
     "Trace",
     "UnsupportedOpError",
     "UsageError",
+    "current_world",
     "enabled_local_tensor_mode",
     "fake_world",
     "install",

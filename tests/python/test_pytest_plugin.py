@@ -1,4 +1,4 @@
-"""`@pytest.mark.ranks(8)`: tests in lockstep, run by the plugin as its users run it."""
+"""`@pytest.mark.ranks(8)`: tests on ranks, run by the plugin as its users run it."""
 
 import subprocess
 import sys
@@ -88,6 +88,68 @@ def test_after_a_failure():
     assert "FAILED test_it.py::test_that_fails - polyrank.errors.DivergenceError" in output
 
 
+def test_marked_tests_run_in_the_world_that_they_name(tmp_path: Path) -> None:
+    output = run_tests(
+        tmp_path,
+        """
+import polyrank
+
+RAN = []
+
+@pytest.mark.ranks(3, world="threads")
+@pytest.mark.parametrize("factor", [2])
+def test_threads(weight, factor):
+    rank = dist.get_rank()
+    RAN.append(rank)
+    assert polyrank.current_world() == polyrank.RunningWorld("threads", 3, rank)
+    x = weight * rank * factor
+    if rank == 0:
+        dist.send(x + 1, dst=1)
+    elif rank == 1:
+        dist.recv(x, src=0)
+    dist.all_reduce(x)
+    assert x.tolist() == [5.0] * 3
+
+def test_each_rank_ran():
+    assert sorted(RAN) == [0, 1, 2] and not dist.is_initialized()
+
+@pytest.mark.ranks(1000, world="fake", rank=17)
+def test_fake(rank):
+    assert rank == 17 and dist.get_world_size() == 1000
+    assert polyrank.current_world() == polyrank.RunningWorld("fake", 1000, 17)
+
+@pytest.mark.ranks(4, world="lockstep")
+def test_lockstep(rank):
+    assert polyrank.current_world() == polyrank.RunningWorld("lockstep", 4, None)
+
+@pytest.mark.ranks(2, world="threads", schedule="random", seed=3)
+class TestInAClass:
+    def test_method(self):
+        assert dist.get_world_size() == 2
+
+@pytest.mark.ranks(2, world="threads")
+def test_that_one_rank_fails():
+    dist.barrier()
+    assert dist.get_rank() == 0
+
+@pytest.mark.ranks(2, world="threads")
+def test_that_skips():
+    pytest.skip("not today")
+
+@pytest.mark.ranks(2, world="real")
+def test_in_processes():
+    pass
+
+def test_in_no_world():
+    assert polyrank.current_world() is None
+""",
+    )
+    assert "2 failed, 6 passed, 1 skipped" in output, output
+    assert "assert 1 == 0" in output
+    assert "Skipped: not today" in output or "SKIPPED" in output
+    assert "the real world runs scripts" in output
+
+
 def test_tests_for_pytorchs_simulator_run_on_polyrank_with_one_option(tmp_path: Path) -> None:
     tests = """
 from torch.distributed._local_tensor import LocalTensorMode
@@ -101,12 +163,17 @@ def test_it():
 
 
 def test_bad_arguments_are_one_error_that_shows_how(tmp_path: Path) -> None:
-    bad = ("", "0", "-3", "'many'", "True", "2, 3", "ranks=2", "4, world_size=4")
-    marked = [f"@pytest.mark.ranks({a})\ndef test_bad{i}(): pass\n" for i, a in enumerate(bad)]
+    bad = ("", "0", "-3", "'many'", "True", "2, 3", "4, world_size=4", "world='threads'")
+    messages = dict.fromkeys(bad, "it takes one world size") | {
+        "2, ranks=2": "the world lockstep has no ranks; it has no options",
+        "2, world='moon'": "there is no world 'moon'; there are threads",
+        "2, world='fake', seed=1": "the world fake has no seed; its options are checks, rank",
+    }
+    marked = [f"@pytest.mark.ranks({a})\ndef test_bad{i}(): pass\n" for i, a in enumerate(messages)]
     output = run_tests(tmp_path, "\n".join([*marked, "def test_good(): pass"]))
-    assert f"1 passed, {len(bad)} errors" in output, output
-    for arguments in bad:
-        assert f"@pytest.mark.ranks({arguments}): it takes one world size" in output
+    assert f"1 passed, {len(messages)} errors" in output, output
+    for arguments, message in messages.items():
+        assert f"@pytest.mark.ranks({arguments}): {message}" in output
     assert "Traceback" not in output
 
 

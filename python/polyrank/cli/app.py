@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from polyrank.cli.json_report import writable_target
-from polyrank.cli.options import RunOptions
-from polyrank.cli.run import run_program
+from polyrank.world import MAX_RANKS, World, find_world, worlds
+from polyrank.worlds.run_options import RunOptions
+from polyrank.written_whole import writable_target
 
 app = typer.Typer(
     add_completion=False,
@@ -19,23 +20,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Runs an N-rank distributed PyTorch program in one process.",
 )
-
-
-# What the layer of ranks is tested up to. A slip of a digit should not fill the machine's memory.
-_MAX_RANKS = 2**20
-
-# Each rank of the real world is a process of some hundred MB.
-_MAX_PROCESSES = 1024
-
-
-class World(StrEnum):
-    """How ranks are run."""
-
-    lockstep = "lockstep"
-    threads = "threads"
-    fake = "fake"
-    real = "real"
-    processes = "processes"
 
 
 class Schedule(StrEnum):
@@ -60,9 +44,23 @@ def polyrank() -> None:
 def _count(value: str | int) -> int:
     """A number of ranks or nodes, as typed or an option's default."""
     text = str(value)
-    if not text.isdecimal() or not 1 <= int(text) <= _MAX_RANKS:
-        raise typer.BadParameter(f"{text!r} is no number from 1 to {_MAX_RANKS:,}")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_RANKS:
+        raise typer.BadParameter(f"{text!r} is no number from 1 to {MAX_RANKS:,}")
     return int(text)
+
+
+_DEFAULT_WORLD = worlds()[0].name
+
+
+def _world(name: str) -> str:
+    names = [world.name for world in worlds()]
+    if name not in names:
+        close = difflib.get_close_matches(name, names, 1)
+        raise typer.BadParameter(
+            f"there is no world {name!r}"
+            + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(names)}")
+        )
+    return name
 
 
 @app.command(context_settings={"allow_interspersed_args": False})
@@ -70,14 +68,13 @@ def run(
     script: Annotated[str, typer.Argument(help="The script, or with -m a module's name.")],
     arguments: Annotated[list[str] | None, typer.Argument(help="What the script gets.")] = None,
     world: Annotated[
-        World,
+        str,
         typer.Option(
-            help="**threads**: each rank a thread, which may branch on its rank; runs anything. "
-            "**lockstep**: all ranks at the same line at once, for speed and size. **fake**: one "
-            "rank alone; what the others would send is what it sends. **processes**: a process each, "
-            "forked off this one. **real**: a process each on this machine, as torchrun."
+            parser=_world,
+            metavar="NAME",
+            help=" ".join(f"**{one.name}**: {one.summary}." for one in worlds()),
         ),
-    ] = World.threads,
+    ] = _DEFAULT_WORLD,
     ranks: Annotated[
         int | None, typer.Option(parser=_count, metavar="N", help="The world size.")
     ] = None,
@@ -200,25 +197,24 @@ def run(
     world_size = _world_size(ranks, nproc_per_node, nnodes)
     if not module and not Path(script).is_file():
         raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
-    if rank is not None and (world != World.fake or rank >= world_size):
-        raise typer.BadParameter(
-            f"a world of {world_size} ranks has no rank {rank}"
-            if world == World.fake
-            else f"all ranks run in the world {world.value}; --rank is for --world fake",
-            param_hint="--rank",
-        )
-    threads, processes = World.threads, World.processes
-    _refuse_elsewhere(
-        world,
+    chosen = find_world(world)
+    _check_world(chosen, world_size, nnodes)
+    _refuse_what_it_does_not_take(
+        chosen,
         {
-            "--schedule": (schedule, [threads]),
-            "--seed": (seed, [threads]),
-            "--schedules": (schedules, [threads]),
-            "--shared-module": (shared_module or None, [threads]),
-            "--log-dir": (log_dir, [threads, processes]),
-            "--timeout": (timeout, [processes]),
+            "rank": rank,
+            "schedule": schedule,
+            "seed": seed,
+            "schedules": schedules,
+            "shared_module": shared_module or None,
+            "log_dir": log_dir,
+            "timeout": timeout,
         },
     )
+    if rank is not None and rank >= world_size:
+        raise typer.BadParameter(
+            f"a world of {world_size} ranks has no rank {rank}", param_hint="--rank"
+        )
     if schedule == Schedule.in_turn and schedules is not None:
         raise typer.BadParameter("are random ones", param_hint="--schedules")
     is_random = schedule == Schedule.random or schedules is not None
@@ -227,27 +223,17 @@ def run(
             "nothing is drawn unless you say --schedule random or --schedules K",
             param_hint="--seed",
         )
-    if world == World.real and nnodes > 1:
-        raise typer.BadParameter(
-            "--world real starts processes on this machine only; start more nodes with torchrun",
-            param_hint="--nnodes",
-        )
-    if world in (World.real, World.processes) and world_size > _MAX_PROCESSES:
-        raise typer.BadParameter(
-            f"{world_size} processes are more than {_MAX_PROCESSES:,}; another world has room",
-            param_hint="--ranks",
-        )
     options = RunOptions(
         script=script,
         arguments=tuple(arguments or ()),
         is_module=module,
-        world=world.value,
+        world=world,
         world_size=world_size,
         local_world_size=nproc_per_node or world_size // nnodes,
         device=None if device is None else device.value,
         json_file=None if json_file is None else _writable(json_file, "--json"),
         trace_file=None if trace_file is None else _writable(trace_file, "--trace"),
-        rank=(rank or 0) if world == World.fake else None,
+        rank=rank,
         schedule="random" if is_random else "in_turn",
         seed=seed or 0,
         num_schedules=schedules or 1,
@@ -255,23 +241,35 @@ def run(
         log_folder=None if log_dir is None else _writable_folder(log_dir),
         timeout_seconds=timeout,
     )
-    if world == World.processes:
-        from polyrank.cli.processes import run_in_processes
+    from polyrank.cli.run import run_program
 
-        raise typer.Exit(run_in_processes(options))
-    if world == World.real:
-        from polyrank.cli.real import run_real
-
-        raise typer.Exit(run_real(options))
     raise typer.Exit(run_program(options))
 
 
-def _refuse_elsewhere(world: World, options: dict[str, tuple[object, list[World]]]) -> None:
-    """Refuse options that were given and are for other worlds."""
-    for option, (value, worlds) in options.items():
-        if value is not None and world not in worlds:
-            names = " and ".join(f"--world {of.value}" for of in worlds)
-            raise typer.BadParameter(f"is for {names}", param_hint=option)
+def _check_world(world: World, world_size: int, nnodes: int) -> None:
+    if nnodes > 1 and not world.spans_nodes:
+        raise typer.BadParameter(
+            f"--world {world.name} starts processes on this machine only; start more nodes with "
+            "torchrun",
+            param_hint="--nnodes",
+        )
+    if world_size > world.max_ranks:
+        raise typer.BadParameter(
+            f"{world_size:,} ranks are more than {world.max_ranks:,}, the most of --world "
+            f"{world.name}; another world has room",
+            param_hint="--ranks",
+        )
+
+
+def _refuse_what_it_does_not_take(chosen: World, given: dict[str, object]) -> None:
+    """Each value by its field; those that are None were not given."""
+    for name, value in given.items():
+        if value is not None and name not in chosen.takes:
+            takers = " or ".join(world.name for world in worlds() if name in world.takes)
+            raise typer.BadParameter(
+                f"is for --world {takers}; --world {chosen.name} is {chosen.summary}",
+                param_hint=f"--{name.replace('_', '-')}",
+            )
 
 
 def _writable_folder(folder: Path) -> Path:
@@ -302,9 +300,9 @@ def _world_size(ranks: int | None, nproc_per_node: int | None, nnodes: int) -> i
                 f"not {ranks}",
                 param_hint="--ranks",
             )
-        if world_size > _MAX_RANKS:
+        if world_size > MAX_RANKS:
             raise typer.BadParameter(
-                f"{nproc_per_node} ranks on each of {nnodes} nodes are more than {_MAX_RANKS:,}",
+                f"{nproc_per_node} ranks on each of {nnodes} nodes are more than {MAX_RANKS:,}",
                 param_hint="--nnodes",
             )
         return world_size

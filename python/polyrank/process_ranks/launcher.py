@@ -23,6 +23,7 @@ from polyrank.process_ranks.interruptions import held_back, noted_signals, relea
 from polyrank.process_ranks.output import RankOutput, flush_output
 from polyrank.process_ranks.shared_run import SharedRun
 from polyrank.process_ranks.supervisor import Outcome, Supervisor
+from polyrank.process_ranks.this_process import be_rank
 
 __all__ = ["Launch", "Rank", "run_processes"]
 
@@ -134,6 +135,7 @@ def _fork(
 def _run_rank(launch: Launch, rank: int, has: Surroundings) -> int:
     told, frames = become_rank(has)
     channel = Channel(told)
+    be_rank(rank, launch.world_size)
     launch.run.begin(rank)
     channel.send("began", (frames, threading.get_ident()))
     try:

@@ -149,8 +149,8 @@ def test_a_module_and_its_folder(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (("--ranks", "4", "--nnodes", "2"), "start more nodes with torchrun"),
-        (("--ranks", "4", "--rank", "1"), "--rank is for --world fake"),
-        (("--ranks", "100000"), "processes are more than 1,024"),
+        (("--ranks", "4", "--rank", "1"), "is for --world fake"),
+        (("--ranks", "100000"), "ranks are more than 1,024"),
         (("--ranks", "0"), "is no number from 1"),
     ],
 )

@@ -101,7 +101,6 @@ def test_the_cause_comes_first(tmp_path: Path) -> None:
         "dist.barrier()\n",
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("Traceback")
     assert "ValueError: no data\nraised on rank 1\n" in done.stderr
     for rank in (0, 2):
         assert f"raised on rank {rank}: CollectiveError: rank 1 failed" in done.stderr
@@ -221,4 +220,4 @@ def test_a_script_that_exits_has_its_code(tmp_path: Path) -> None:
     assert run_script(tmp_path, "sys.exit(0)\n").returncode == 0
     done = run_script(tmp_path, "sys.exit('no data')\n")
     assert done.returncode == 1
-    assert done.stderr.startswith("no data\n")
+    assert done.stderr.endswith("no data\n")

@@ -39,8 +39,8 @@ def run(folder: Path, text: str, *options: str, ranks: int = 3) -> subprocess.Co
 
 
 def errors_of(done: subprocess.CompletedProcess[str]) -> str:
-    """What was told before the tables."""
-    return re.split(r" +\d+ ranks, a process each", done.stderr)[0]
+    """What was told after the tables."""
+    return done.stderr.rpartition("┘\n")[2]
 
 
 def is_running(pid: int) -> bool:

@@ -5,21 +5,20 @@ Started as a module, with the folder of the records and the run's options as arg
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from polyrank.cli.device import cuda_on_cpu
-from polyrank.cli.json_report import write_json
-from polyrank.cli.options import RunOptions
-from polyrank.cli.report import RunMeter
-from polyrank.cli.run import exit_code_of, run_as_main, uses_cpu_for_cuda
 from polyrank.trace import trace
+from polyrank.worlds.device import cuda_as_asked
+from polyrank.worlds.ending import ending_of
+from polyrank.worlds.in_process import run_main
+from polyrank.worlds.outcome import RunMeter
+from polyrank.worlds.run_options import RunOptions
+from polyrank.written_whole import write_json
 
 __all__ = ["arguments_for", "main", "record_file"]
 
@@ -43,14 +42,10 @@ def main(folder: str, text: str) -> int:
     rank = int(os.environ["RANK"])
     meter = RunMeter(options.world_size, rank)
     started = time.time()
-    error: dict[str, Any] | None = None
     # gloo's and NCCL's collectives are counted by what watches them for a trace.
-    with trace(source=options.trace_file is not None) as recorded, contextlib.ExitStack() as stack:
-        if uses_cpu_for_cuda(options):
-            stack.enter_context(cuda_on_cpu(options.local_world_size))
-        exit_code, raised = exit_code_of(lambda: run_as_main(options))
-        if raised is not None:
-            error = {"type": type(raised).__name__, "message": str(raised)}
+    with trace(source=options.trace_file is not None) as recorded, cuda_as_asked(options):
+        ending = ending_of(lambda: run_main(options))
+        sys.stderr.write(ending.told)
         ended = time.time()
     write_json(
         record_file(Path(folder), rank),
@@ -58,14 +53,14 @@ def main(folder: str, text: str) -> int:
             "rank": rank,
             "started": started,
             "ended": ended,
-            "exit_code": exit_code,
-            "error": error,
+            "exit_code": ending.exit_code,
+            "error": ending.error,
             "report": dataclasses.asdict(meter.read()),
             "trace": json.loads(recorded.to_json()),
             "events": json.loads(recorded.to_chrome_trace())["traceEvents"],
         },
     )
-    return exit_code
+    return ending.exit_code
 
 
 if __name__ == "__main__":

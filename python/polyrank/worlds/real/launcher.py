@@ -9,25 +9,23 @@ import signal
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from polyrank.cli.json_report import json_document, write_json, write_text
-from polyrank.cli.merged_records import Record, merged_report, merged_trace
-from polyrank.cli.options import RunOptions
-from polyrank.cli.real_worker import arguments_for, record_file
-from polyrank.cli.report import print_report
-from polyrank.cli.run import EXIT_RAISED, save
+from polyrank.worlds.ending import EXIT_RAISED
+from polyrank.worlds.merged_records import Record, merged_report, merged_trace
+from polyrank.worlds.outcome import Outcome
+from polyrank.worlds.real.worker import arguments_for, record_file
+from polyrank.worlds.run_options import RunOptions
 
-__all__ = ["run_real"]
+__all__ = ["run_processes"]
 
 
-def run_real(options: RunOptions) -> int:
-    """Run the program, report what its ranks did, and return the exit code.
+def run_processes(options: RunOptions) -> Outcome:
+    """Run the program.
 
     PyTorch's elastic agent starts the processes; when one fails it ends the others. The exit code is
     that of the first to fail.
@@ -37,18 +35,17 @@ def run_real(options: RunOptions) -> int:
         folder = Path(name)
         failed = _launch(options, folder)
         records = _read_records(folder, options.world_size)
-    exit_code, error = _outcome(failed, records)
-    report = merged_report(records, options.world_size, time.perf_counter() - started)
+    exit_code, error, told = _outcome(failed, records)
     if failed is not None and len(records) < options.world_size:
         missing = sorted(set(range(options.world_size)) - {record["rank"] for record in records})
-        sys.stderr.write(f"without the records of ranks that were ended: {missing}\n")
-    print_report(report)
-    if (json_file := options.json_file) is not None:
-        document = json_document(options, report, exit_code, error)
-        exit_code = save(partial(write_json, json_file, document)) or exit_code
-    if (trace_file := options.trace_file) is not None:
-        exit_code = save(partial(write_text, trace_file, merged_trace(records))) or exit_code
-    return exit_code
+        told = f"without the records of ranks that were ended: {missing}\n{told}"
+    return Outcome(
+        exit_code,
+        merged_report(records, options.world_size, time.perf_counter() - started),
+        failure=told,
+        error=error,
+        trace=None if options.trace_file is None else merged_trace(records),
+    )
 
 
 def _launch(options: RunOptions, folder: Path) -> ChildFailedError | None:
@@ -81,10 +78,10 @@ def _read_records(folder: Path, world_size: int) -> list[Record]:
 
 def _outcome(
     failed: ChildFailedError | None, records: list[Record]
-) -> tuple[int, dict[str, Any] | None]:
-    """The exit code and the error of the rank that failed first."""
+) -> tuple[int, dict[str, Any] | None, str]:
+    """The exit code and the error of the rank that failed first, and what is told of it."""
     if failed is None:
-        return 0, None
+        return 0, None, ""
     told = [record for record in records if record["exit_code"] != 0]
     codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
     # Ranks without a record of their failure, but for those that the agent ended.
@@ -95,11 +92,13 @@ def _outcome(
     ]
     if told and not silent:
         first = min(told, key=lambda record: record["ended"])
-        sys.stderr.write(f"rank {first['rank']} failed first (exit code {first['exit_code']})\n")
-        return first["exit_code"], first["error"]
+        code = first["exit_code"]
+        return code, first["error"], f"rank {first['rank']} failed first (exit code {code})\n"
     rank = silent[0] if silent else min(codes)
     if codes[rank] < 0:
-        sys.stderr.write(f"the process of rank {rank} was ended by signal {-codes[rank]}\n")
-        return EXIT_RAISED, None
-    sys.stderr.write(f"rank {rank} ended with exit code {codes[rank]}, without a record\n")
-    return codes[rank], None
+        return (
+            EXIT_RAISED,
+            None,
+            f"the process of rank {rank} was ended by signal {-codes[rank]}\n",
+        )
+    return codes[rank], None, f"rank {rank} ended with exit code {codes[rank]}, without a record\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
 import signal
@@ -18,12 +17,6 @@ from typing import Any
 import torch
 
 from polyrank._C import RankSet
-from polyrank.cli.device import cuda_on_cpu
-from polyrank.cli.json_report import json_document, write_json, write_text
-from polyrank.cli.merged_records import Record, merged_report, merged_trace
-from polyrank.cli.options import RunOptions
-from polyrank.cli.report import RunMeter, print_report
-from polyrank.cli.run import EXIT_RAISED, _print_error, save, uses_cpu_for_cuda
 from polyrank.errors import CollectiveMismatchError, DeadlockError
 from polyrank.process_ranks.become_rank import end_python
 from polyrank.process_ranks.endings import Ending, Failure, causes_first, text_of_status
@@ -31,10 +24,15 @@ from polyrank.process_ranks.environment import ReservedPort, torchrun_variables
 from polyrank.process_ranks.launcher import Launch, Rank, run_processes
 from polyrank.process_ranks.output import ForwardedOutput, OutputInFiles
 from polyrank.process_ranks.shared_run import Unshared
-from polyrank.process_ranks.supervisor import Outcome
+from polyrank.process_ranks.supervisor import Outcome as RanksOutcome
 from polyrank.process_ranks.warm import warm
 from polyrank.rank_threads import Script
 from polyrank.trace import trace
+from polyrank.worlds.device import cuda_as_asked
+from polyrank.worlds.ending import EXIT_RAISED, ending_of_error
+from polyrank.worlds.merged_records import Record, merged_report, merged_trace
+from polyrank.worlds.outcome import Outcome, RunMeter
+from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["run_in_processes"]
 
@@ -42,8 +40,8 @@ _EXIT_UNREAD = 128 + signal.SIGPIPE
 _EXIT_TIMED_OUT = 124  # as of timeout(1)
 
 
-def run_in_processes(options: RunOptions) -> int:
-    """Run the program, report what its ranks did, and return the exit code: of the first to fail."""
+def run_in_processes(options: RunOptions) -> Outcome:
+    """Run the program; the exit code is that of the first rank to fail."""
     started = time.perf_counter()
     num_threads = torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1
     script = Script(options.script, is_module=options.is_module)
@@ -70,39 +68,34 @@ def run_in_processes(options: RunOptions) -> int:
     records: list[Record] = [
         ending.record for ending in outcome.endings if ending.record is not None
     ]
-    exit_code, error = _outcome(outcome)
     missing = [ending.rank for ending in outcome.endings if ending.record is None]
-    if missing:
-        sys.stderr.write(f"without the records of ranks that were ended: {missing}\n")
-    report = merged_report(records, options.world_size, time.perf_counter() - started)
-    print_report(report)
-    if (json_file := options.json_file) is not None:
-        document = json_document(options, report, exit_code, error)
-        exit_code = save(partial(write_json, json_file, document)) or exit_code
-    if (trace_file := options.trace_file) is not None:
-        exit_code = save(partial(write_text, trace_file, merged_trace(records))) or exit_code
-    return exit_code
+    without = f"without the records of ranks that were ended: {missing}\n" if missing else ""
+    exit_code, error, told = _outcome(outcome)
+    return Outcome(
+        exit_code,
+        merged_report(records, options.world_size, time.perf_counter() - started),
+        failure=without + told,
+        error=error,
+        trace=None if options.trace_file is None else merged_trace(records),
+    )
 
 
-def _outcome(outcome: Outcome) -> tuple[int, dict[str, Any] | None]:
-    """The exit code and the error of the rank that failed first, which are told."""
-    failed = causes_first(outcome.endings)
-    if not outcome.is_unread:
-        sys.stderr.write(_text_of_failed(failed))
+def _outcome(outcome: RanksOutcome) -> tuple[int, dict[str, Any] | None, str]:
+    """The exit code and the error of the rank that failed first, and what is told of it."""
     if outcome.is_unread:
-        return _EXIT_UNREAD, None
+        return _EXIT_UNREAD, None, ""
+    failed = causes_first(outcome.endings)
+    told = _text_of_failed(failed)
     if outcome.signal is not None:
-        return 128 + outcome.signal, None
+        return 128 + outcome.signal, None, told
     if not failed:
-        return (_EXIT_TIMED_OUT if outcome.is_timed_out else 0), None
+        return (_EXIT_TIMED_OUT if outcome.is_timed_out else 0), None, told
     failure = failed[0].failure
     if failure is None:
-        return failed[0].exit_code, None
+        return failed[0].exit_code, None, told
     is_exit = failure.kind == SystemExit.__name__
-    return failure.exit_code, None if is_exit else {
-        "type": failure.kind,
-        "message": failure.message,
-    }
+    error = None if is_exit else {"type": failure.kind, "message": failure.message}
+    return failure.exit_code, error, told
 
 
 def _text_of_failed(failed: list[Ending]) -> str:
@@ -146,8 +139,7 @@ def _run_on_rank(options: RunOptions, script: Script, rank: Rank) -> int:
     with contextlib.ExitStack() as stack:
         if options.trace_file is not None:
             recorded = stack.enter_context(trace())
-        if uses_cpu_for_cuda(options):
-            stack.enter_context(cuda_on_cpu(options.local_world_size))
+        stack.enter_context(cuda_as_asked(options))
         sys.argv = [options.script, *options.arguments]
         _put_in_front("" if options.is_module else str(Path(options.script).resolve().parent))
         try:
@@ -200,14 +192,13 @@ def _failure(rank: int, error: BaseException) -> Failure:
             f"{code}\n" if is_text else "",
             EXIT_RAISED if is_text else int(code or 0) & 0xFF,
         )
-    with contextlib.redirect_stderr(io.StringIO()) as text:
-        exit_code = _print_error(error)
+    ending = ending_of_error(error)
     return Failure(
         rank,
         time.monotonic(),
         type(error).__name__,
         str(error),
-        text.getvalue(),
-        exit_code,
+        ending.told,
+        ending.exit_code,
         isinstance(error, CollectiveMismatchError | DeadlockError),
     )

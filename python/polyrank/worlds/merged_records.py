@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from polyrank.cli.report import CollectiveRow, RunReport
+from polyrank.worlds.outcome import CollectiveRow, RunReport
 
 __all__ = ["merged_report", "merged_trace"]
 
-Record = dict[str, Any]  # as real_worker.py writes it
+Record = dict[str, Any]  # as real/worker.py writes it
 
 
 def merged_report(records: list[Record], world_size: int, seconds: float) -> RunReport:

@@ -13,7 +13,7 @@ class RunOptions:
     script: str  # a file, or with is_module a module's name
     arguments: tuple[str, ...]
     is_module: bool
-    world: str  # "lockstep", "threads", "fake" or "real"
+    world: str  # its name
     world_size: int
     local_world_size: int  # ranks a node
     device: str | None  # "cpu", "cuda" or None: decide by what the machine has

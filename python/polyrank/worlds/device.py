@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch.distributed.device_mesh import DeviceMesh
 from torch.overrides import TorchFunctionMode
+
+from polyrank.worlds.run_options import RunOptions
+
+__all__ = ["CudaOnCpu", "cuda_as_asked", "uses_cpu_for_cuda"]
 
 _MEMORY_BYTES = 80 * 2**30  # what a cluster's GPU of today has
 
@@ -117,6 +122,27 @@ def _mesh_on_cpu(original: Callable[..., None]) -> Callable[..., None]:
         original(self, _on_cpu(device_type), *args, **kwargs)
 
     return init
+
+
+def uses_cpu_for_cuda(options: RunOptions) -> bool:
+    """Whether cuda means the CPU in this run."""
+    if options.device is not None:
+        return options.device == "cpu"
+    return not torch.cuda.is_available() and _mentions_cuda(options)
+
+
+def _mentions_cuda(options: RunOptions) -> bool:
+    # Mapping devices costs each call of torch a detour, so a script without the word goes without.
+    return options.is_module or "cuda" in Path(options.script).read_text(errors="replace")
+
+
+def cuda_as_asked(options: RunOptions) -> contextlib.AbstractContextManager[None]:
+    """A block in which `cuda` means the CPU if the options say so."""
+    return (
+        cuda_on_cpu(options.local_world_size)
+        if uses_cpu_for_cuda(options)
+        else contextlib.nullcontext()
+    )
 
 
 @contextlib.contextmanager

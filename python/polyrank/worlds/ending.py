@@ -1,0 +1,98 @@
+"""How a program ended: its exit code, and what is told of it."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyrank.errors import CollectiveError, DivergenceError, UnsupportedOpError
+from polyrank.rank_threads import RanksFailedError
+
+__all__ = ["EXIT_RAISED", "Ending", "ending_of", "ending_of_error"]
+
+# Exit code by what the script raised; docs/run.md.
+_EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (DivergenceError, 3),
+    (CollectiveError, 4),
+    (UnsupportedOpError, 5),
+)
+EXIT_RAISED = 1
+_EXIT_USAGE = 2
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a program ended."""
+
+    exit_code: int = 0
+    told: str = ""  # what to tell of it, the cause last
+    raised: BaseException | None = None
+
+    @property
+    def error(self) -> dict[str, str] | None:
+        """Type and message of what was raised, as the JSON file has them."""
+        if self.raised is None:
+            return None
+        return {"type": type(self.raised).__name__, "message": str(self.raised)}
+
+
+def ending_of(run: Callable[[], None]) -> Ending:
+    """Run a program to its end."""
+    try:
+        run()
+    except SystemExit as request:
+        return _exited(request)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:  # noqa: BLE001  whatever it was, the report is still worth having
+        return ending_of_error(raised)
+    return Ending()
+
+
+def _exited(request: SystemExit) -> Ending:
+    if request.code is None:
+        return Ending()
+    if isinstance(request.code, int):
+        return Ending(request.code)
+    return Ending(EXIT_RAISED, f"{request.code}\n")
+
+
+def ending_of_error(error: BaseException) -> Ending:
+    """What a program ends with that raised this: the traceback from the script's first frame on.
+
+    Of several ranks' errors the first, which is the cause, and a line for each of the others.
+    """
+    if isinstance(error, RanksFailedError):
+        cause, *others = error.exceptions
+        ending = ending_of_error(cause)
+        lines = []
+        for other in others:
+            note = getattr(other, "__notes__", ["raised on a rank"])[-1]
+            lines.append(f"{note}: {type(other).__name__}: {str(other).partition(chr(10))[0]}\n")
+        return Ending(ending.exit_code, ending.told + "".join(lines), error)
+    report = traceback.TracebackException.from_exception(error)
+    has_started = _drop_own_frames(report)
+    if isinstance(error, ImportError) and not has_started:
+        return Ending(_EXIT_USAGE, f"there is no such module to run: {error}\n", error)
+    code = next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), EXIT_RAISED)
+    return Ending(code, "".join(report.format()), error)
+
+
+def _drop_own_frames(report: traceback.TracebackException) -> bool:
+    """Drop the frames up to the script's first, from causes too; tell whether there is one."""
+    for cause in (report.__cause__, report.__context__):
+        if cause is not None:
+            _drop_own_frames(cause)
+    package = Path(__file__).parents[1]
+    own = tuple(str(package / room) for room in ("cli", "process_ranks", "rank_threads", "worlds"))
+    outside = [
+        index
+        for index, frame in enumerate(report.stack)
+        if not frame.filename.startswith((*own, "<frozen "))  # runpy is frozen
+        and frame.filename != contextlib.__file__
+    ]
+    del report.stack[: outside[0] if outside else len(report.stack)]
+    return bool(outside)

@@ -1,0 +1,66 @@
+"""The lockstep world: all ranks at the same line at once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from polyrank.world import RunningWorld, World
+
+if TYPE_CHECKING:
+    from polyrank.worlds.outcome import Outcome
+    from polyrank.worlds.run_options import RunOptions
+
+__all__ = ["WORLD"]
+
+
+class LockstepWorld(World):
+    """Runs the program once, for all ranks: where they hold the same they are one."""
+
+    name = "lockstep"
+    summary = "all ranks at the same line at once, for speed and size"
+
+    def running(self) -> RunningWorld | None:
+        from polyrank.local_tensor_mode import enabled_local_tensor_mode
+
+        mode = enabled_local_tensor_mode()
+        return None if mode is None else RunningWorld(self.name, len(mode.ranks), None)
+
+    def run(self, options: RunOptions) -> Outcome:
+        from polyrank.worlds.in_process import run_here, run_main
+
+        return run_here(options, _entered(options), run_main)
+
+    @contextlib.contextmanager
+    def surrounding(self, world_size: int, **options: Any) -> Iterator[None]:
+        from polyrank.lockstep import lockstep
+
+        with lockstep(world_size, **options):
+            yield
+
+    def call(self, function: Callable[[], Any], world_size: int, **options: Any) -> list[Any]:
+        return [function()]
+
+
+@contextlib.contextmanager
+def _entered(options: RunOptions) -> Iterator[None]:
+    from polyrank.install import install, uninstall
+    from polyrank.local_tensor_mode import LocalTensorMode
+    from polyrank.process_groups import known_process_groups
+    from polyrank.worlds.device import cuda_as_asked
+    from polyrank.worlds.environment import torchrun_environment
+    from polyrank.worlds.process_group import lockstep_process_group
+
+    with contextlib.ExitStack() as stack:
+        install()
+        stack.callback(uninstall)
+        stack.enter_context(torchrun_environment(options.world_size, options.local_world_size))
+        stack.enter_context(known_process_groups())
+        stack.enter_context(lockstep_process_group(options.world_size, options.local_world_size))
+        stack.enter_context(cuda_as_asked(options))
+        stack.enter_context(LocalTensorMode(options.world_size))
+        yield
+
+
+WORLD = LockstepWorld()

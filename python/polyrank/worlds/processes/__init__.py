@@ -1,0 +1,42 @@
+"""The processes world: each rank a process, forked off one that has PyTorch warm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from polyrank.world import RunningWorld, World
+
+if TYPE_CHECKING:
+    from polyrank.worlds.outcome import Outcome
+    from polyrank.worlds.run_options import RunOptions
+
+__all__ = ["WORLD"]
+
+
+class ProcessesWorld(World):
+    """Forks a process a rank off this one."""
+
+    name = "processes"
+    summary = "a process each, forked off this one"
+    takes = frozenset({"log_dir", "timeout"})
+    max_ranks = 1024  # processes
+
+    def running(self) -> RunningWorld | None:
+        from polyrank.process_ranks.this_process import rank_of_process
+
+        own = rank_of_process()
+        return None if own is None else RunningWorld(self.name, own.world_size, own.rank)
+
+    def run(self, options: RunOptions) -> Outcome:
+        from polyrank.worlds.processes.launching import run_in_processes
+
+        return run_in_processes(options)
+
+    def call(self, function: Callable[[], Any], world_size: int, **options: Any) -> list[Any]:
+        from polyrank.rank_threads import run_ranks
+
+        return run_ranks(function, world_size, world=self.name, **options)
+
+
+WORLD = ProcessesWorld()

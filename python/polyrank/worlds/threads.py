@@ -1,0 +1,107 @@
+"""The threads world: each rank a thread, one at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from polyrank.world import RunningWorld, World
+
+if TYPE_CHECKING:
+    from polyrank.worlds.outcome import Outcome
+    from polyrank.worlds.run_options import RunOptions
+
+__all__ = ["WORLD"]
+
+
+class ThreadsWorld(World):
+    """Runs the program once a rank, in turns."""
+
+    name = "threads"
+    summary = "each rank a thread, which may branch on its rank; runs anything"
+    takes = frozenset({"schedule", "seed", "schedules", "shared_module", "log_dir"})
+    options = frozenset({"schedule", "seed", "own_modules"})
+
+    def running(self) -> RunningWorld | None:
+        from polyrank.rank_threads.rank_globals import rank_globals
+
+        own = rank_globals()
+        return (
+            None if own is None else RunningWorld(self.name, own.world_size, own.rank_thread.rank)
+        )
+
+    def run(self, options: RunOptions) -> Outcome:
+        from polyrank.worlds.device import uses_cpu_for_cuda
+        from polyrank.worlds.in_process import run_here
+
+        on_rank = partial(_on_rank, options, uses_cpu_for_cuda(options))
+        program = partial(_run_schedules, on_rank=on_rank)
+        return run_here(options, _entered(options), program, counts_all_ranks=True)
+
+    def call(self, function: Callable[[], Any], world_size: int, **options: Any) -> list[Any]:
+        from polyrank.rank_threads import run_ranks
+
+        return run_ranks(function, world_size, **options)
+
+
+@contextlib.contextmanager
+def _entered(options: RunOptions) -> Iterator[None]:
+    from polyrank.worlds.device import cuda_as_asked
+    from polyrank.worlds.environment import torchrun_environment
+
+    with (
+        torchrun_environment(options.world_size, options.local_world_size, by_thread=True),
+        cuda_as_asked(options),
+    ):
+        yield
+
+
+def _run_schedules(
+    options: RunOptions, on_rank: Callable[[int], contextlib.AbstractContextManager[None]]
+) -> None:
+    """Run the script in as many schedules as were asked for, up to the first that fails."""
+    from polyrank.rank_threads import Script, run_script
+    from polyrank.worlds.in_process import as_main
+
+    with as_main(options):
+        script = Script(options.script, is_module=options.is_module)
+        for seed in range(options.seed, options.seed + options.num_schedules):
+            log_folder = options.log_folder
+            if log_folder is not None and options.num_schedules > 1:
+                log_folder /= f"seed_{seed}"
+            try:
+                run_script(
+                    script,
+                    options.world_size,
+                    on_rank,
+                    schedule=options.schedule,
+                    seed=seed,
+                    shared_modules=options.shared_modules,
+                    log_folder=log_folder,
+                )
+            except BaseException:
+                if options.schedule == "random":
+                    sys.stderr.write(
+                        f"failed with seed {seed}; --schedule random --seed {seed} does the same "
+                        "again\n"
+                    )
+                raise
+
+
+@contextlib.contextmanager
+def _on_rank(options: RunOptions, maps_cuda: bool, rank: int) -> Iterator[None]:
+    """What surrounds the script on the thread of one rank."""
+    from polyrank.worlds.device import CudaOnCpu
+    from polyrank.worlds.environment import variables_of_rank
+
+    os.environ.update(variables_of_rank(rank, options.local_world_size))
+    # A mode of torch's functions belongs to a thread, and so to a rank.
+    with CudaOnCpu() if maps_cuda else contextlib.nullcontext():
+        yield
+
+
+WORLD = ThreadsWorld()
