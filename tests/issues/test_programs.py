@@ -22,6 +22,7 @@ NAMES = sorted(path.stem for path in (FOLDER / "programs").glob("*.py"))
 # Programs that are for some worlds only, and which.
 WORLDS: dict[str, tuple[str, ...]] = {
     "counting_on_stores": ("lockstep",),
+    "fsdp_of_uneven_shards": ("lockstep",),
     "store_of_its_own": ("lockstep",),
 }
 RUNS = [(name, world) for name in NAMES for world in WORLDS.get(name, ("lockstep", "threads"))]

@@ -21,7 +21,6 @@ class Chunks(Sequence[torch.Tensor]):
         self._tensor = tensor
         self._num_chunks = num_chunks
         self._dim = dim
-        self._chunk_length = -(-tensor.size(dim) // num_chunks)
 
     def __len__(self) -> int:
         return self._num_chunks
@@ -29,16 +28,19 @@ class Chunks(Sequence[torch.Tensor]):
     def __getitem__(self, index: Any) -> Any:
         if not -len(self) <= index < len(self):
             raise IndexError(f"chunk {index} of {self._num_chunks}")
-        start, length = self._piece(index % len(self))
-        if length == 0 and index != 0:
+        start, length = self._piece(index % len(self), self._tensor.size(self._dim))
+        if self._is_past_the_end(length) and index != 0:
             return self._past_the_end()
         return self._tensor.narrow(self._dim, start, length)
 
-    def _piece(self, position: int) -> tuple[int, int]:
-        """Where a chunk starts, and how long it is."""
-        length = self._tensor.size(self._dim)
-        start = min(position * self._chunk_length, length)
-        return start, min(self._chunk_length, length - start)
+    def _piece(self, position: int, whole: Any) -> tuple[Any, Any]:
+        """Where a chunk of so long a tensor starts, and how long it is."""
+        chunk_length = -(-whole // self._num_chunks)
+        start = torch.sym_min(position * chunk_length, whole)  # type: ignore[no-untyped-call]
+        return start, torch.sym_min(chunk_length, whole - start)  # type: ignore[no-untyped-call]
+
+    def _is_past_the_end(self, length: Any) -> bool:
+        return bool(length == 0)
 
     def _past_the_end(self) -> torch.Tensor:
         return self._tensor.new_empty(0)  # whatever the tensor's dimensions: FSDP2's own choice

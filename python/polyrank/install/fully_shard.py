@@ -7,6 +7,7 @@ from a list by that number.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,11 @@ from polyrank.install.chunks import Chunks
 from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.process_groups import group_rank_of_ranks
-from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
+from polyrank.rank_dependent_numbers import (
+    is_rank_dependent_number,
+    number_on_rank,
+    rank_dependent_int,
+)
 
 # Attribute with a group rank -> attribute with its group.
 _RANKS_OF_MESH = {
@@ -59,8 +64,8 @@ class RankDependentChunks(Chunks):
             return _with_one_answer(self._pick(index))
         return super().__getitem__(index)
 
-    def _past_the_end(self) -> torch.Tensor:
-        return self._tensor.narrow(self._dim, self._tensor.size(self._dim), 0)
+    def _is_past_the_end(self, length: Any) -> bool:
+        return False
 
     def _pick(self, index: torch.SymInt) -> torch.Tensor:
         """Each rank's own chunk, in memory of its own."""
@@ -69,13 +74,15 @@ class RankDependentChunks(Chunks):
         own: dict[tuple[int, int, int], torch.Tensor] = {}
         of_rank = {}
         cohort_of = _cohorts_by_rank(self._tensor)
+        whole = self._tensor.size(self._dim)
         for rank, position in index.node._local_ints.items():
-            start, length = self._piece(position)
+            start, length = self._piece(position, number_on_rank(whole, rank))
             key = (start if has_values else 0, length, cohort_of.get(rank, 0))
             if key not in own:
-                chunk = self._tensor.narrow(self._dim, start, length)
-                alone = chunk.on_rank(rank) if isinstance(chunk, LocalTensor) else chunk
-                own[key] = alone.clone()
+                alone = self._tensor
+                if isinstance(alone, LocalTensor):
+                    alone = alone.on_rank(rank)
+                own[key] = alone.narrow(self._dim, start, length).clone()
             of_rank[rank] = own[key]
         return LocalTensor(of_rank)
 
@@ -118,6 +125,26 @@ def _wrap_chunks(original: Callable[..., list[torch.Tensor]]) -> Callable[..., A
     return chunk_with_empty
 
 
+class _Size(tuple[Any, ...]):
+    """A size whose entries differ between ranks, which torch.Size multiplies as Python ints."""
+
+    __slots__ = ()
+
+    def numel(self) -> Any:
+        return math.prod(self)
+
+
+def _wrap_padded_size(original: Callable[..., torch.Size]) -> Callable[..., Any]:
+    """`_get_dim0_padded_size`, of a gradient whose size may differ between ranks."""
+
+    @functools.wraps(original)
+    def get_dim0_padded_size(tensor_size: torch.Size, dim0_factor: int) -> Any:
+        size = original(tensor_size, dim0_factor)
+        return _Size(size) if any(map(is_rank_dependent_number, size)) else size
+
+    return get_dim0_padded_size
+
+
 def _wrap_chunked_size(original: Callable[..., torch.Size]) -> Callable[..., torch.Size]:
     """`_get_dim_chunked_size`, to which some ranks' chunks may be empty."""
 
@@ -150,5 +177,6 @@ ADAPTED: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
     (_fsdp_common.DDPMeshInfo, "__post_init__", _wrap_post_init),
     (_fsdp_common, "_chunk_with_empty", _wrap_chunks),
     (_fsdp_common, "_get_dim_chunked_size", _wrap_chunked_size),
+    (_fsdp_common, "_get_dim0_padded_size", _wrap_padded_size),
     (_fsdp_param.FSDPParam, "reset_sharded_param", _wrap_reset),
 )
