@@ -1,11 +1,14 @@
 """Ranks within process groups, which differ between ranks for user code.
 
-Code inside torch gets rank 0's answer where it asks for plain ints: it looks up what rank 0's
-process would, and gets at the other ranks by other means.
+Code inside torch that gets at the other ranks by other means gets rank 0's answer, and looks up what
+rank 0's process would. What of torch.distributed is not known to do so (optimizers that part their
+state, the older FSDP, sharded tensors, hooks) acts by its own rank, as a program does, and gets a number
+that differs: it works, or says that ranks take different ways.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -24,9 +27,48 @@ from polyrank.rank_dependent_numbers import rank_dependent_int
 
 __all__ = ["RANK_FUNCTIONS", "rank_of_group"]
 
-_TORCH_FOLDER = str(Path(torch.__file__).parent) + os.sep
-# Samplers cut the data by the rank for the program: rank 0's answer would give all ranks its part.
-_DATA_FOLDER = str(Path(torch.__file__).parent / "utils" / "data") + os.sep
+_TORCH = Path(torch.__file__).parent
+
+
+def _folders(*names: str) -> tuple[str, ...]:
+    return tuple(str(_TORCH / name) + ("" if name.endswith(".py") else os.sep) for name in names)
+
+
+_TORCH_FOLDER = str(_TORCH) + os.sep
+# What acts by its own rank for the program: rank 0's answer would make all ranks do as rank 0 does.
+_ACTING_FOR_THE_PROGRAM = _folders("distributed", "utils/data")
+# What of it is told of the other ranks, by our replacements or by names of DTensor's simulator.
+_TOLD_OF_ALL_RANKS = _folders(
+    "distributed/__init__.py",
+    "distributed/_composable",
+    "distributed/_functional_collectives.py",
+    "distributed/_local_tensor",
+    "distributed/_state_dict_utils.py",
+    "distributed/_symmetric_memory",
+    "distributed/_tools",
+    "distributed/algorithms/join.py",
+    "distributed/c10d_logger.py",
+    "distributed/checkpoint",
+    "distributed/debug",
+    "distributed/device_mesh.py",
+    "distributed/distributed_c10d.py",
+    "distributed/fsdp/_fully_shard",
+    "distributed/logging_handlers.py",
+    "distributed/nn/functional.py",
+    "distributed/tensor",
+    "distributed/utils.py",
+)
+_ACTING_IN_DTENSOR = _folders(
+    "distributed/tensor/_tp_conv.py", "distributed/tensor/parallel/fsdp.py"
+)
+
+
+@functools.cache
+def _asks_for_the_program(file: str) -> bool:
+    """Whether code of that file acts by the rank that it asks for, as a program does."""
+    if not file.startswith(_TORCH_FOLDER) or file.startswith(_ACTING_IN_DTENSOR):
+        return True
+    return file.startswith(_ACTING_FOR_THE_PROGRAM) and not file.startswith(_TOLD_OF_ALL_RANKS)
 
 
 def _mode_for_caller(*ranks: object) -> LocalTensorMode | None:
@@ -37,8 +79,7 @@ def _mode_for_caller(*ranks: object) -> LocalTensorMode | None:
     caller = sys._getframe(2).f_code.co_filename
     asks_about_all = any(isinstance(rank, torch.SymInt) for rank in ranks)
     has_one_answer = isinstance(mode, OneRank)
-    asks_for_the_program = not caller.startswith(_TORCH_FOLDER) or caller.startswith(_DATA_FOLDER)
-    if asks_about_all or has_one_answer or asks_for_the_program:
+    if asks_about_all or has_one_answer or _asks_for_the_program(caller):
         return mode
     return None
 

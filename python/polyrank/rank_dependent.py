@@ -32,6 +32,7 @@ from polyrank.rank_dependent_index import get_item, set_item
 from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
 from polyrank.rank_dependent_pieces import chunk, unbind
 from polyrank.rank_dependent_text import NAMING_FUNCTIONS, NUMBER_METHODS, watch_names
+from polyrank.scripted_functions import SCRIPT_FUNCTIONS
 
 
 def _enabled_mode() -> Any:
@@ -235,7 +236,13 @@ def _with_original(original: Callable[..., Any], own: Callable[..., Any]) -> Cal
     return replacement
 
 
-_FUNCTIONS = (*_TENSOR_FUNCTIONS, *NUMBER_METHODS, *NAMING_FUNCTIONS, *STORE_FUNCTIONS)
+_FUNCTIONS = (
+    *_TENSOR_FUNCTIONS,
+    *NUMBER_METHODS,
+    *NAMING_FUNCTIONS,
+    *SCRIPT_FUNCTIONS,
+    *STORE_FUNCTIONS,
+)
 
 _INHERITED = object()  # stands for a name that the owner itself does not have
 
