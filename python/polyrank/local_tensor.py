@@ -310,3 +310,10 @@ def is_foreign_subclass(kind: type) -> bool:
 
 
 _C.set_local_tensor_class(LocalTensor)
+
+
+def _cohort_text(cohort: _C.Cohort) -> str:
+    return f"Cohort(ranks {cohort.ranks}: {cohort.tensor})"
+
+
+_C.Cohort.__repr__ = _cohort_text  # type: ignore[method-assign,assignment]

@@ -28,11 +28,14 @@ from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.lockstep_stores import STORE_FUNCTIONS
 from polyrank.process_groups import group_rank_of_ranks
+from polyrank.python_random import RANDOM_FUNCTIONS as PYTHON_RANDOM_FUNCTIONS
+from polyrank.python_random import RankGenerator
 from polyrank.rank_dependent_index import get_item, set_item
 from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
 from polyrank.rank_dependent_pieces import chunk, unbind
 from polyrank.rank_dependent_text import NAMING_FUNCTIONS, NUMBER_METHODS, watch_names
 from polyrank.scripted_functions import SCRIPT_FUNCTIONS
+from polyrank.spawned_ranks import START_FUNCTIONS
 
 
 def _enabled_mode() -> Any:
@@ -240,7 +243,9 @@ _FUNCTIONS = (
     *_TENSOR_FUNCTIONS,
     *NUMBER_METHODS,
     *NAMING_FUNCTIONS,
+    *PYTHON_RANDOM_FUNCTIONS,
     *SCRIPT_FUNCTIONS,
+    *START_FUNCTIONS,
     *STORE_FUNCTIONS,
 )
 
@@ -293,6 +298,7 @@ class RankDependentFunctions:
             self._replace(torch, name, replacement)
         for owner, name, own in _FUNCTIONS:
             self._replace(owner, name, _with_original(getattr(owner, name), own))
+        self._replace(torch, "Generator", RankGenerator)
         for name, method in _INT_METHODS.items():
             self._replace(torch.SymInt, name, method)
         self._replace_all({**COLLECTIVE_FUNCTIONS, **OBJECT_COLLECTIVES})

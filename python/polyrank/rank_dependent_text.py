@@ -68,11 +68,10 @@ class RankDependentText(str):
         self._refuse()
 
 
-# What would take it for one text, except `len` and what only lays it out.
+# What would take it for one text or number; what lays text out goes on.
 _REFUSED = (
     *("__hash__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"),
-    *("__contains__", "__getitem__", "__iter__", "isdigit", "isdecimal", "isnumeric"),
-    *("startswith", "endswith", "encode", "zfill", "split", "partition", "replace", "strip"),
+    *("isdigit", "isdecimal", "isnumeric", "encode"),
 )
 for _name in _REFUSED:
     setattr(RankDependentText, _name, RankDependentText._refuse)

@@ -36,6 +36,13 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class RankEnvironment(StrEnum):
+    """What RANK and LOCAL_RANK are where one process runs all ranks."""
+
+    ask = "ask"
+    zero = "0"
+
+
 @app.callback()
 def polyrank() -> None:
     """Keep `run` a command of its own, so that others can stand beside it."""
@@ -103,6 +110,14 @@ def run(
         typer.Option(
             help="**cpu**: tensors that the script puts on cuda live on the CPU, and torch.cuda "
             "answers as on a cluster. Default: cpu where there is no GPU."
+        ),
+    ] = None,
+    rank_env: Annotated[
+        RankEnvironment | None,
+        typer.Option(
+            "--rank-env",
+            help="Lockstep world: what reading RANK, LOCAL_RANK, GROUP_RANK or ROLE_RANK gives. **ask**: "
+            "an error that says what to ask instead. **0**: rank 0's, for libraries that log by it.",
         ),
     ] = None,
     schedule: Annotated[
@@ -203,6 +218,7 @@ def run(
         chosen,
         {
             "rank": rank,
+            "rank_env": rank_env,
             "schedule": schedule,
             "seed": seed,
             "schedules": schedules,
@@ -234,6 +250,7 @@ def run(
         json_file=None if json_file is None else _writable(json_file, "--json"),
         trace_file=None if trace_file is None else _writable(trace_file, "--trace"),
         rank=rank,
+        rank_env="ask" if rank_env is None else rank_env.value,
         schedule="random" if is_random else "in_turn",
         seed=seed or 0,
         num_schedules=schedules or 1,

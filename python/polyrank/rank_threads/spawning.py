@@ -9,22 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from polyrank import _C
-from polyrank.errors import UsageError
 from polyrank.rank_threads.rank_globals import rank_globals
+from polyrank.spawned_ranks import run_as_process
 
 __all__ = ["wrap_start_processes"]
-
-
-class _EndedProcesses:
-    """What `spawn(join=False)` returns: what it started is over."""
-
-    processes: tuple[Any, ...] = ()
-
-    def join(self, timeout: float | None = None, grace_period: float | None = None) -> bool:
-        return True
-
-    def pids(self) -> list[int]:
-        return []
 
 
 def wrap_start_processes(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,13 +34,8 @@ def wrap_start_processes(original: Callable[..., Any]) -> Callable[..., Any]:
         if own is None or own.is_forked:
             return original(fn, args, nprocs, join, *more, **options)
         local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", own.world_size))
-        if nprocs != local_world_size:
-            raise UsageError(
-                f"the program spawns {nprocs} processes, and each rank is to be one of them, but "
-                f"{local_world_size} ranks run on a node: run it on as many"
-            )
-        fn(own.rank_thread.rank % local_world_size, *args)
-        return None if join else _EndedProcesses()
+        own_process = own.rank_thread.rank % local_world_size
+        return run_as_process(own_process, local_world_size, fn, args, nprocs, join)
 
     return start
 

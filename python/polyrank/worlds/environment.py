@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import sys
 from collections.abc import Iterator
 
 import torch
@@ -30,12 +32,42 @@ class _Environment(os._Environ):  # type: ignore[type-arg]
                 f"the environment variable {key} has a value of its own on each rank, and one "
                 "process runs all ranks. Use torch.distributed.get_rank() or "
                 "get_node_local_rank(), which give rank-dependent ints, or run the script in the "
-                "threads world (`polyrank run --world threads`)."
+                "threads world (`polyrank run --world threads`). `--rank-env 0` answers 0, for "
+                "libraries that only log by it."
             ) from None
         return value
 
     def __contains__(self, key: object) -> bool:
         return key in RANK_DEPENDENT or super().__contains__(key)
+
+
+class _EnvironmentOfRank0(os._Environ):  # type: ignore[type-arg]
+    """os.environ with rank 0's values, told once for each place that reads one."""
+
+    def __getitem__(self, key: str) -> str:
+        if key in RANK_DEPENDENT:
+            _tell_of(key, *_reader())
+        value: str = super().__getitem__(key)
+        return value
+
+
+def _reader() -> tuple[str, int]:
+    """File and line of who reads the environment."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename in _READING:
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+_READING = {os.__file__, "<frozen os>", "<frozen _collections_abc>"}
+
+
+@functools.cache
+def _tell_of(key: str, file: str, line: int) -> None:
+    sys.stderr.write(
+        f"polyrank: {file}:{line} reads {key}: all ranks go on with rank 0's value (--rank-env 0); what "
+        "it decides is wrong on the others if it is more than who logs\n"
+    )
 
 
 def variables_of_rank(rank: int, local_world_size: int) -> dict[str, str]:
@@ -46,12 +78,18 @@ def variables_of_rank(rank: int, local_world_size: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def torchrun_environment(
-    world_size: int, local_world_size: int, rank: int | None = None, *, by_thread: bool = False
+    world_size: int,
+    local_world_size: int,
+    rank: int | None = None,
+    *,
+    by_thread: bool = False,
+    rank_env: str = "ask",
 ) -> Iterator[None]:
     """Set what torchrun sets, threads included; put all back afterwards.
 
     Without a rank the process is all of them: reading a variable that each has its own of is an
-    error, unless with `by_thread` each rank has an environment of its own.
+    error, unless with `by_thread` each rank has an environment of its own, or with a `rank_env` of "0"
+    rank 0's values are there.
     """
     variables = {
         "WORLD_SIZE": str(world_size),
@@ -75,7 +113,10 @@ def torchrun_environment(
     if rank is None:
         for name in RANK_DEPENDENT:
             os.environ.pop(name, None)
-        if not by_thread:
+        if rank_env == "0":
+            os.environ.update(variables_of_rank(0, local_world_size))
+            os.environ.__class__ = _EnvironmentOfRank0
+        elif not by_thread:
             os.environ.__class__ = _Environment
     try:
         yield

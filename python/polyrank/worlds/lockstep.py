@@ -20,6 +20,7 @@ class LockstepWorld(World):
 
     name = "lockstep"
     summary = "all ranks at the same line at once, for speed and size"
+    takes = frozenset({"rank_env"})
 
     def running(self) -> RunningWorld | None:
         from polyrank.local_tensor_mode import enabled_local_tensor_mode
@@ -55,7 +56,11 @@ def _entered(options: RunOptions) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         install()
         stack.callback(uninstall)
-        stack.enter_context(torchrun_environment(options.world_size, options.local_world_size))
+        stack.enter_context(
+            torchrun_environment(
+                options.world_size, options.local_world_size, rank_env=options.rank_env
+            )
+        )
         stack.enter_context(known_process_groups())
         stack.enter_context(lockstep_process_group(options.world_size, options.local_world_size))
         stack.enter_context(cuda_as_asked(options))

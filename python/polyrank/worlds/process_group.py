@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from polyrank._C import FakeMember, FakeRank, FakeStore
 from polyrank.errors import UsageError
 from polyrank.fake.world import fake_process_groups_of_dist2, required_fake_world
 from polyrank.lockstep import init_lockstep_group
+from polyrank.spawned_ranks import STARTS, make_start_alone
 
 
 @contextlib.contextmanager
@@ -54,12 +56,17 @@ def fake_process_group(world_size: int, rank: int) -> Iterator[None]:
     everyone = FakeMember.fibers([(world_size, 1)], world_size, FakeRank(rank))
     with (
         fake_process_groups_of_dist2(everyone),
-        _placed((_init_for(world_size, make_group), dist, distributed_c10d)),
+        _placed(
+            (_init_for(world_size, make_group), dist, distributed_c10d),
+            *((make_start_alone(getattr(owner, name)), owner) for owner, name in STARTS),
+        ),
     ):
         yield
 
 
 def _init_for(number_of_ranks: int, make_group: Callable[[], None]) -> Callable[..., None]:
+    own_process = os.getpid()
+
     def init_process_group(
         backend: str | None = None,
         init_method: str | None = None,
@@ -72,6 +79,12 @@ def _init_for(number_of_ranks: int, make_group: Callable[[], None]) -> Callable[
         device_id: Any = None,
         **options: Any,
     ) -> None:
+        if os.getpid() != own_process:
+            raise UsageError(
+                "a process that the script forked makes the default group, but one process is all "
+                "ranks here (in the fake world the one that runs). torch.multiprocessing.spawn makes the "
+                "ranks that are there its processes; or run the script as such, without polyrank"
+            )
         if isinstance(world_size, int) and world_size not in (-1, number_of_ranks):
             raise UsageError(
                 f"the script asks for a world of {world_size} ranks, but the run has "

@@ -20,6 +20,9 @@ class RunOptions:
     json_file: Path | None  # where to write the report; absolute
     rank: int | None = None  # the one that runs, in the fake world
     trace_file: Path | None = None  # where to write the trace; absolute
+    rank_env: str = (
+        "ask"  # in lockstep, what RANK and its like are: "ask" is an error, "0" rank 0's
+    )
     # Of the threads world:
     schedule: str = "in_turn"  # or "random": who is next
     seed: int = 0  # of the first schedule
