@@ -98,7 +98,8 @@ at::Tensor make_local_tensor(const RankPartition& given, std::vector<at::Tensor>
     check_alike(partition.lowest_rank(0), tensors.front(), rank, tensors[i]);
     if (!tensors[i].has_storage() || tensors[i].layout() != c10::kStrided) {
       throw UnsupportedOpError(str_cat("a LocalTensor holds dense strided tensors; rank ", rank,
-                                       " was given one of layout ", c10::str(tensors[i].layout())));
+                                       " was given one of layout ", c10::str(tensors[i].layout()),
+                                       ". Convert it (`to_dense()`)."));
     }
     // A wrapper of its own, so that nobody changes its metadata from outside.
     if (!tensors[i].key_set().has(c10::DispatchKey::Python)) {

@@ -177,9 +177,12 @@ ResultCombiner::Placement ResultCombiner::place(std::vector<at::Tensor> tensors)
   c10::SmallVector<LocalStorage*, 8> sources(tensors.size(), nullptr);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (!tensors[i].has_storage()) {
-      throw UnsupportedOpError(str_cat(c10::toString(op_.operator_name()), " returned a tensor of ",
-                                       c10::str(tensors[i].layout()),
-                                       " layout; a LocalTensor holds dense strided tensors."));
+      throw UnsupportedOpError(
+          str_cat(c10::toString(op_.operator_name()), " returned a tensor of ",
+                  c10::str(tensors[i].layout()),
+                  " layout; a LocalTensor holds dense strided tensors. Keep it dense "
+                  "(`sparse=False`, no `to_sparse()`), or run the program in "
+                  "the threads world (`polyrank run --world threads`)."));
     }
     sources[i] = source_of(tensors[i], partition_.lowest_rank(static_cast<std::int32_t>(i)));
   }
