@@ -194,5 +194,36 @@ TEST(MatchBoardTest, CorrectProgramsOfThreeRanksEndInEveryOrder) {
       all_passed);
 }
 
+TEST(MatchBoardTest, ThreadsThatRanksStartAreNumberedAfterTheRanks) {
+  MatchBoard board(2);
+  const std::int64_t first = board.add_thread(1);
+  const std::int64_t second = board.add_thread(1);
+  EXPECT_EQ(first, 2);
+  EXPECT_EQ(board.rank_of(first), 1);
+  EXPECT_EQ(board.threads_of(1), (std::vector<std::int64_t>{first, second}));
+  EXPECT_TRUE(board.threads_of(0).empty());
+  board.remove_thread(first);
+  EXPECT_EQ(board.threads_of(1), std::vector<std::int64_t>{second});
+  EXPECT_EQ(board.add_thread(0), first);  // the number is free
+  EXPECT_EQ(board.end_of_threads(), 4);
+}
+
+TEST(MatchBoardTest, IsStuckWhenAllThreadsWaitForWhatOnlyRanksDo) {
+  MatchBoard board(1);
+  const auto world = board.join_group("world", {0});
+  const auto meeting = board.receive(0, Meeting::kAnyRank, 0, world, recv_of(1), nullptr);
+  const std::int64_t thread = board.add_thread(0);
+  board.set_waiting(0, meeting);
+  EXPECT_FALSE(board.is_stuck());
+  board.set_waiting(thread, meeting, OtherEnd::kOutside);
+  EXPECT_FALSE(board.is_stuck());
+  board.set_waiting(thread, meeting);
+  EXPECT_TRUE(board.is_stuck());
+  board.remove_thread(thread);
+  EXPECT_TRUE(board.is_stuck());
+  board.set_running(0);
+  EXPECT_FALSE(board.is_stuck());
+}
+
 }  // namespace
 }  // namespace polyrank

@@ -59,7 +59,7 @@ TEST(StandstillTest, AWaitWithATimeOutIsNone) {
   MatchBoard board(2);
   const auto world = board.join_group("world", {0, 1});
   const auto meeting = board.arrive(0, world, barrier(), nullptr);
-  board.set_waiting(0, meeting, /*has_timeout=*/true);
+  board.set_waiting(0, meeting, OtherEnd::kTimeout);
   board.set_returned(1);
   EXPECT_FALSE(board.is_stuck());
   EXPECT_EQ(
@@ -141,6 +141,22 @@ TEST(StandstillTest, LinesAreLimitedInLargeWorlds) {
   const std::string text = text_of<DeadlockError>(explain_standstill(board));
   EXPECT_NE(text.find("… and 24 other places"), std::string::npos) << text;
   EXPECT_NE(text.find("rank 39 -> rank 0."), std::string::npos) << text;
+}
+
+TEST(StandstillTest, AMismatchNamesRanksOfWhichSeveralThreadsLaunch) {
+  MatchBoard board(2);
+  const auto world = board.join_group("world", {0, 1});
+  Launch launch = all_reduce({4});
+  launch.is_of_several_threads = true;
+  const auto meeting = board.arrive(0, world, launch, nullptr);
+  board.arrive(1, world, barrier(), nullptr);
+  try {
+    std::rethrow_exception(explain_mismatch(*meeting));
+  } catch (const CollectiveMismatchError& error) {
+    EXPECT_NE(std::string(error.what()).find("Several threads of rank 0 launched in this group"),
+              std::string::npos)
+        << error.what();
+  }
 }
 
 }  // namespace

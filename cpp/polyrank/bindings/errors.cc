@@ -2,6 +2,7 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/engine/local_number_ops.h>
+#include <polyrank/matching/rank_turns.h>
 #include <torch/csrc/Exceptions.h>
 
 #include <exception>
@@ -30,6 +31,10 @@ const char* python_name(const Error& error) {
 
 // Requires: the GIL is held.
 void set_python_error(const Error& error) {
+  if (dynamic_cast<const ThreadEnded*>(&error) != nullptr) {
+    PyErr_SetNone(PyExc_SystemExit);  // which ends a thread without a word
+    return;
+  }
   const py::object type = py::module_::import("polyrank.errors").attr(python_name(error));
   PyErr_SetString(type.ptr(), error.what());
 }

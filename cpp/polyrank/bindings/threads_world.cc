@@ -1,5 +1,7 @@
 #include <polyrank/bindings/bindings.h>
+#include <polyrank/bindings/builtin_calls.h>
 #include <polyrank/bindings/process_state.h>
+#include <polyrank/bindings/turn_waits.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/report/call_site.h>
@@ -50,6 +52,38 @@ std::shared_ptr<RankThread> rank_thread(std::shared_ptr<RankTurns> turns, std::i
   return std::make_shared<RankThread>(std::move(turns), rank, std::move(on_turn));
 }
 
+std::shared_ptr<RankThread> current_thread() {
+  RankThread* const thread = RankThread::current();
+  return thread == nullptr ? nullptr : thread->shared_from_this();
+}
+
+void add_builtin_by_name(const py::object& function, const std::string& handler) {
+  // Whoever releases a lock wakes who waits for it.
+  add_builtin(function, turn_wait_handler(handler), handler == "release" || handler == "put");
+}
+
+// `handler(original, *args, **keywords)`.
+void add_builtin_in_python(const py::object& function, py::object handler) {
+  add_builtin(
+      function,
+      [handler = std::move(handler)](const BuiltinFunction& called, const py::tuple& args,
+                                     py::handle keywords) {
+        const py::tuple all = py::make_tuple(called.original) + args;
+        auto result = py::reinterpret_steal<py::object>(
+            PyObject_Call(handler.ptr(), all.ptr(), keywords.ptr()));
+        if (!result) {
+          throw py::error_already_set();
+        }
+        return result;
+      },
+      /*by_all=*/false);
+}
+
+void intercept(std::shared_ptr<RankTurns> turns) {
+  intercept_builtins(turns != nullptr);
+  set_noticed_turns(std::move(turns));
+}
+
 void without_interpreter(const std::function<void()>& wait) {
   if (PyGILState_Check() == 1) {
     const py::gil_scoped_release no_gil;
@@ -71,6 +105,10 @@ void init_threads_world(py::module_& module) {
            py::arg("world_size"), py::kw_only(), py::arg("random") = false, py::arg("seed") = 0,
            py::arg("noun") = "rank")
       .def("stop", &stop, py::arg("reason"), NoGil())
+      .def("num_events", &RankTurns::num_events, NoGil())
+      .def("end_standstill", &RankTurns::end_standstill, py::arg("may_fail"), NoGil())
+      .def("describe", &RankTurns::describe, py::arg("places"), NoGil())
+      .def("num_threads", &RankTurns::num_threads, py::arg("rank"), NoGil())
       .def("leftovers", &RankTurns::leftovers, NoGil());
 
   py::class_<Mailbox, std::shared_ptr<Mailbox>>(module, "Mailbox")
@@ -89,12 +127,31 @@ void init_threads_world(py::module_& module) {
   py::class_<RankThread, std::shared_ptr<RankThread>>(module, "RankThread")
       .def(py::init(&rank_thread), py::arg("turns"), py::arg("rank"), py::arg("state") = nullptr)
       .def_static("forget_current", &RankThread::forget_current)
+      .def_static("current", &current_thread)
       .def_property_readonly("rank", &RankThread::rank)
+      .def_property_readonly("thread", &RankThread::thread)
+      .def_property_readonly("takes_turns", &RankThread::takes_turns)
+      .def("start_thread", &RankThread::start_thread)
+      .def("end_threads", &RankThread::end_threads)
+      .def("yield_turn", &RankThread::yield)
+      .def("register_group", &RankThread::register_group, py::arg("name"), py::arg("group"))
+      .def("abandon", &RankThread::abandon)
+      .def("unregister_groups", &RankThread::unregister_groups)
+      .def("unregister_group", &RankThread::unregister_group, py::arg("name"))
       .def("begin", &RankThread::begin)
       .def("end", &RankThread::end)
       .def("end_failed", &RankThread::end_failed, py::arg("failure"))
       .def("pause", &RankThread::pause)
       .def("resume", &RankThread::resume);
+
+  module.def("add_builtin", &add_builtin_by_name, py::arg("function"), py::arg("handler"));
+  module.def("add_builtin", &add_builtin_in_python, py::arg("function"), py::arg("handler"));
+  module.def("intercept_builtins", &intercept, py::arg("turns"));
+  module.def("is_importing", &is_importing);
+  module.def(
+      "asked", [](py::ssize_t question) { asked(static_cast<std::size_t>(question)); },
+      py::arg("question"));
+  module.def("is_ready", &is_ready, py::arg("file"), py::arg("for_writing") = false);
 
   py::class_<RankEvent>(module, "RankEvent")
       .def(py::init([](std::shared_ptr<RankThread> thread, std::string event) {

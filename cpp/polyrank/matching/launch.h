@@ -30,7 +30,8 @@ struct Launch {
   std::int64_t root = 0;                             // group rank; looked at where the kind has one
   std::vector<std::int64_t> input_split_sizes = {};  // of all_to_all; empty: even
   std::vector<std::int64_t> output_split_sizes = {};
-  std::string where = {};  // "train.py:88"; empty: not known
+  std::string where = {};              // "train.py:88"; empty: not known
+  bool is_of_several_threads = false;  // of the rank, which have launched in the group
 };
 
 // "float32[4, 2]".

@@ -74,11 +74,14 @@ std::string Meeting::describe(std::int64_t rank) const {
                     : str_cat(what, " (launch #", sequence, " of group \"", group->name, "\")");
 }
 
-MatchBoard::MatchBoard(std::int64_t world_size) : num_running_(world_size) {
+MatchBoard::MatchBoard(std::int64_t world_size)
+    : world_size_(world_size), num_running_(world_size) {
   if (world_size < 1) {
     throw UsageError(str_cat("a world has at least one rank; got world_size=", world_size));
   }
-  ranks_.resize(static_cast<std::size_t>(world_size));
+  for (std::int64_t rank = 0; rank < world_size; ++rank) {
+    threads_.push_back({.rank = rank});
+  }
 }
 
 std::shared_ptr<const MeetingGroup> MatchBoard::join_group(
@@ -193,32 +196,63 @@ std::shared_ptr<Meeting> MatchBoard::receive(std::int64_t rank, std::int64_t pee
   return meeting;
 }
 
-void MatchBoard::set_activity(std::int64_t rank, RankActivity activity) {
-  RankActivity& current = ranks_[static_cast<std::size_t>(rank)];
+std::int64_t MatchBoard::add_thread(std::int64_t rank) {
+  const auto ended = std::find_if(threads_.begin(), threads_.end(),
+                                  [](const Thread& thread) { return thread.has_ended; });
+  const std::int64_t number = ended - threads_.begin();
+  if (ended == threads_.end()) {
+    threads_.push_back({.rank = rank});
+  } else {
+    *ended = {.rank = rank};
+  }
+  ++num_running_;
+  return number;
+}
+
+void MatchBoard::remove_thread(std::int64_t thread) {
+  set_returned(thread);
+  threads_[static_cast<std::size_t>(thread)].has_ended = true;
+}
+
+std::vector<std::int64_t> MatchBoard::threads_of(std::int64_t rank) const {
+  std::vector<std::int64_t> numbers;
+  for (std::int64_t thread = world_size_; thread < end_of_threads(); ++thread) {
+    const Thread& known = threads_[static_cast<std::size_t>(thread)];
+    if (known.rank == rank && !known.has_ended) {
+      numbers.push_back(thread);
+    }
+  }
+  return numbers;
+}
+
+void MatchBoard::set_activity(std::int64_t thread, RankActivity activity) {
+  RankActivity& current = threads_[static_cast<std::size_t>(thread)].activity;
   const auto count = [&](std::int64_t step) {
-    num_running_ += current.state == RankState::kRunning || current.has_timeout ? step : 0;
-    num_waiting_ += current.state == RankState::kWaiting && !current.has_timeout ? step : 0;
+    const bool waits = current.state == RankState::kWaiting;
+    const bool may_go_on = waits && current.other_end != OtherEnd::kNone;
+    num_running_ += current.state == RankState::kRunning || may_go_on ? step : 0;
+    num_waiting_ += waits && !may_go_on ? step : 0;
   };
   count(-1);
   current = std::move(activity);
   count(1);
 }
 
-void MatchBoard::set_running(std::int64_t rank) { set_activity(rank, RankActivity{}); }
+void MatchBoard::set_running(std::int64_t thread) { set_activity(thread, RankActivity{}); }
 
-void MatchBoard::set_waiting(std::int64_t rank, std::shared_ptr<const Meeting> meeting,
-                             bool has_timeout) {
-  set_activity(rank, RankActivity{.state = RankState::kWaiting,
-                                  .waits_for = std::move(meeting),
-                                  .has_timeout = has_timeout});
+void MatchBoard::set_waiting(std::int64_t thread, std::shared_ptr<const Meeting> meeting,
+                             OtherEnd other_end) {
+  set_activity(thread, RankActivity{.state = RankState::kWaiting,
+                                    .waits_for = std::move(meeting),
+                                    .other_end = other_end});
 }
 
-void MatchBoard::set_returned(std::int64_t rank) {
-  set_activity(rank, RankActivity{.state = RankState::kReturned});
+void MatchBoard::set_returned(std::int64_t thread) {
+  set_activity(thread, RankActivity{.state = RankState::kReturned});
 }
 
-void MatchBoard::set_failed(std::int64_t rank, std::string failure) {
-  set_activity(rank, RankActivity{.state = RankState::kFailed, .failure = std::move(failure)});
+void MatchBoard::set_failed(std::int64_t thread, std::string failure) {
+  set_activity(thread, RankActivity{.state = RankState::kFailed, .failure = std::move(failure)});
 }
 
 std::vector<std::shared_ptr<const Meeting>> MatchBoard::open_meetings() const {

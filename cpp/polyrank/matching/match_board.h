@@ -27,6 +27,8 @@ namespace polyrank {
 // caller's business: a payload is anything.
 // A rank may also wait for an *event*, which is a meeting of its own that another rank declares
 // done.
+// A rank's program may start *threads*. They are numbered after the ranks, each of which is the
+// number of its first thread; a thread waits by itself, and launches as its rank.
 
 // The members of a process group, in its order.
 struct MeetingGroup {
@@ -45,8 +47,10 @@ struct Meeting {
   std::vector<std::shared_ptr<void>> payloads;  // likewise
   std::int64_t num_arrived = 0;
   bool is_done = false;
-  std::exception_ptr error;  // why it failed, once it is done
-  std::string event;         // what must happen, where this is no launch: "key "x" in the store"
+  std::exception_ptr error;           // why it failed, once it is done
+  std::vector<std::int64_t> waiting;  // threads that have waited for it
+  std::string event;       // what must happen, where this is no launch: "key "x" in the store"
+  bool is_notice = false;  // an event that a thread that is no rank's may bring about, too
 
   bool is_complete() const noexcept {
     return num_arrived == static_cast<std::int64_t>(participants.size());
@@ -64,11 +68,18 @@ struct Meeting {
 
 enum class RankState : std::uint8_t { kRunning, kWaiting, kReturned, kFailed };
 
-// What is known of one rank.
+// How a wait may end other than by what a rank does.
+enum class OtherEnd : std::uint8_t {
+  kNone,
+  kTimeout,
+  kOutside  // perhaps by a thread that is no rank's: a lock
+};
+
+// What is known of one thread.
 struct RankActivity {
   RankState state = RankState::kRunning;
   std::shared_ptr<const Meeting> waits_for{};  // while it waits
-  bool has_timeout = false;                    // while it waits, but not for good
+  OtherEnd other_end = OtherEnd::kNone;        // of the wait
   std::string failure{};                       // why it failed
 };
 
@@ -83,7 +94,7 @@ class POLYRANK_API MatchBoard {
  public:
   explicit MatchBoard(std::int64_t world_size);
 
-  std::int64_t world_size() const noexcept { return static_cast<std::int64_t>(ranks_.size()); }
+  std::int64_t world_size() const noexcept { return world_size_; }
 
   // The group of that name. Each member names it; the first one makes it.
   // Throws: UsageError if a member is no rank of the world, or repeated; CollectiveMismatchError if
@@ -108,16 +119,31 @@ class POLYRANK_API MatchBoard {
                                    const std::shared_ptr<const MeetingGroup>& group, Launch launch,
                                    std::shared_ptr<void> payload);
 
-  // What the ranks do. A rank is running at the start.
-  void set_running(std::int64_t rank);
-  void set_waiting(std::int64_t rank, std::shared_ptr<const Meeting> meeting,
-                   bool has_timeout = false);
-  void set_returned(std::int64_t rank);
-  void set_failed(std::int64_t rank, std::string failure);
-  const RankActivity& activity(std::int64_t rank) const {
-    return ranks_[static_cast<std::size_t>(rank)];
+  // Another thread of the rank's, until remove_thread(). Its number may have been another's.
+  std::int64_t add_thread(std::int64_t rank);
+  void remove_thread(std::int64_t thread);
+  // Whose it is.
+  std::int64_t rank_of(std::int64_t thread) const {
+    return threads_[static_cast<std::size_t>(thread)].rank;
   }
-  // Whether no rank runs and some wait, none of them with a time-out: nothing can happen any more.
+  // The threads that the rank's program has started and that have not ended, in order.
+  std::vector<std::int64_t> threads_of(std::int64_t rank) const;
+  // All numbers are below.
+  std::int64_t end_of_threads() const noexcept {
+    return static_cast<std::int64_t>(threads_.size());
+  }
+
+  // What the threads do. A thread is running at the start.
+  void set_running(std::int64_t thread);
+  void set_waiting(std::int64_t thread, std::shared_ptr<const Meeting> meeting,
+                   OtherEnd other_end = OtherEnd::kNone);
+  void set_returned(std::int64_t thread);
+  void set_failed(std::int64_t thread, std::string failure);
+  const RankActivity& activity(std::int64_t thread) const {
+    return threads_[static_cast<std::size_t>(thread)].activity;
+  }
+  // Whether no thread runs and some wait, all of them for what only ranks do: nothing can happen
+  // any more.
   bool is_stuck() const noexcept { return num_running_ == 0 && num_waiting_ > 0; }
 
   // Collectives that some members came to and others did not, and messages without a receive, in
@@ -141,10 +167,17 @@ class POLYRANK_API MatchBoard {
 
   GroupState& state_of(const MeetingGroup& group);
   std::int64_t member_index(const GroupState& state, std::int64_t rank) const;
-  void set_activity(std::int64_t rank, RankActivity activity);
+  void set_activity(std::int64_t thread, RankActivity activity);
 
-  std::vector<RankActivity> ranks_;
-  std::int64_t num_running_;  // or waiting with a time-out
+  struct Thread {
+    std::int64_t rank = 0;
+    RankActivity activity{};
+    bool has_ended = false;  // one that a rank's program had started
+  };
+
+  std::int64_t world_size_;
+  std::vector<Thread> threads_;  // those of ranks first
+  std::int64_t num_running_;     // or waiting for what may end otherwise
   std::int64_t num_waiting_ = 0;
   std::map<std::string, GroupState> groups_;
   std::map<MailboxKey, Mailbox> mailboxes_;

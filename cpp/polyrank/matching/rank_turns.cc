@@ -38,10 +38,8 @@ bool TurnSignal::await_for(std::chrono::milliseconds timeout) noexcept {
 }
 
 RankTurns::RankTurns(std::int64_t world_size, TurnOptions options)
-    : board_(world_size),
-      signals_(static_cast<std::size_t>(world_size)),
-      options_(std::move(options)),
-      random_(options_.seed) {
+    : board_(world_size), options_(std::move(options)), random_(options_.seed) {
+  signals_.resize(static_cast<std::size_t>(world_size));
   signal(0).give();
   for (std::int64_t rank = 1; rank < world_size; ++rank) {
     ready_.push_back(rank);
@@ -53,7 +51,7 @@ std::optional<std::int64_t> RankTurns::choose_next() {
   if (ready_.empty() && board_.is_stuck()) {
     fail_all(explain_standstill(board_, options_.noun));
   }
-  is_turn_taken_ = !ready_.empty();
+  holder_ = kNobody;
   if (ready_.empty()) {
     return std::nullopt;
   }
@@ -61,33 +59,53 @@ std::optional<std::int64_t> RankTurns::choose_next() {
   const auto chosen = options_.order == TurnOrder::kRandom
                           ? static_cast<std::ptrdiff_t>(random_() % ready_.size())
                           : 0;
-  const std::int64_t rank = ready_[static_cast<std::size_t>(chosen)];
+  holder_ = ready_[static_cast<std::size_t>(chosen)];
   ready_.erase(ready_.begin() + chosen);
-  return rank;
+  return holder_;
 }
 
 // The calling thread has the turn, or nobody has it.
 // Ensures: (1) `lock` is free: who is woken will want it at once.
 void RankTurns::pass_turn(Lock* lock) {
   const std::optional<std::int64_t> next = choose_next();
+  TurnSignal* const of_next = next ? &signal(*next) : nullptr;
   lock->unlock();
-  if (next) {
-    signal(*next).give();
+  if (of_next != nullptr) {
+    of_next->give();
   }
 }
 
-void RankTurns::make_ready(std::int64_t rank) {
-  board_.set_running(rank);
-  ready_.push_back(rank);
+// Gives the turn away; returns with it and the lock.
+// Requires: the thread has the turn and is ready
+void RankTurns::await_again(std::int64_t thread, Lock* lock) {
+  TurnSignal& own = signal(thread);
+  pass_turn(lock);
+  own.await();
+  lock->lock();
+}
+
+void RankTurns::pass_if_nobody_has_it(Lock* lock) {
+  if (holder_ == kNobody) {
+    pass_turn(lock);
+  } else {
+    lock->unlock();
+  }
+}
+
+void RankTurns::make_ready(std::int64_t thread) {
+  board_.set_running(thread);
+  ready_.push_back(thread);
 }
 
 void RankTurns::fail_all(const std::exception_ptr& error) {
   if (failure_ == nullptr) {
     failure_ = error;
   }
-  for (std::int64_t rank = 0; rank < world_size(); ++rank) {
-    if (board_.activity(rank).state == RankState::kWaiting) {
-      make_ready(rank);
+  for (std::int64_t thread = 0; thread < board_.end_of_threads(); ++thread) {
+    // A thread that a rank has started waits for work as long as the rank lives.
+    if (board_.activity(thread).state == RankState::kWaiting &&
+        !(is_started(thread) && is_waiting_for_notice(thread))) {
+      make_ready(thread);
     }
   }
 }
@@ -98,20 +116,42 @@ void RankTurns::check_not_failed() const {
   }
 }
 
-void RankTurns::begin(std::int64_t rank) {
-  signal(rank).await();
-  const Lock lock(mutex_);
+// Requires: the lock
+void RankTurns::check_may_go_on(std::int64_t thread) const {
+  if (ended_.contains(thread)) {
+    throw ThreadEnded(str_cat(options_.noun, " ", board_.rank_of(thread),
+                              ", which started this thread, has ended"));
+  }
+}
+
+void RankTurns::begin(std::int64_t thread) {
+  Lock lock(mutex_);
+  TurnSignal& own = signal(thread);
+  lock.unlock();
+  own.await();
+  lock.lock();
+  check_may_go_on(thread);
   check_not_failed();
 }
 
-void RankTurns::end(std::int64_t rank) {
+void RankTurns::end(std::int64_t thread) {
   Lock lock(mutex_);
-  board_.set_returned(rank);
-  pass_turn(&lock);
+  ++num_events_;
+  if (is_started(thread)) {
+    board_.remove_thread(thread);
+    ended_.erase(thread);
+    std::erase(ready_, thread);  // it could not be started
+  } else {
+    board_.set_returned(thread);
+  }
+  if (holder_ == thread) {  // else it came back from outside after its rank had ended
+    pass_turn(&lock);
+  }
 }
 
 void RankTurns::end_failed(std::int64_t rank, const std::string& failure) {
   Lock lock(mutex_);
+  ++num_events_;
   board_.set_failed(rank, failure);
   fail_all(std::make_exception_ptr(
       CollectiveError(str_cat(options_.noun, " ", rank, " failed, so the run ends: ", failure))));
@@ -139,6 +179,7 @@ Arrival RankTurns::arrive(std::int64_t rank, const std::shared_ptr<const Meeting
                           Launch launch, std::shared_ptr<void> payload) {
   const Lock lock(mutex_);
   check_not_failed();
+  ++num_events_;
   return settle(board_.arrive(rank, group, std::move(launch), std::move(payload)));
 }
 
@@ -147,6 +188,7 @@ Arrival RankTurns::send(std::int64_t rank, std::int64_t peer, std::int64_t tag,
                         std::shared_ptr<void> payload) {
   const Lock lock(mutex_);
   check_not_failed();
+  ++num_events_;
   return settle(board_.send(rank, peer, tag, group, std::move(launch), std::move(payload)));
 }
 
@@ -155,6 +197,7 @@ Arrival RankTurns::receive(std::int64_t rank, std::int64_t peer, std::int64_t ta
                            std::shared_ptr<void> payload) {
   const Lock lock(mutex_);
   check_not_failed();
+  ++num_events_;
   return settle(board_.receive(rank, peer, tag, group, std::move(launch), std::move(payload)));
 }
 
@@ -171,68 +214,92 @@ std::shared_ptr<Meeting> RankTurns::expect(std::int64_t rank, std::string event,
 void RankTurns::finish_locked(Meeting* meeting, std::exception_ptr error) {
   meeting->is_done = true;
   meeting->error = std::move(error);
-  meeting->payloads.clear();  // tensors need not live as long as a Work that nobody waits for
-  for (const std::int64_t rank : meeting->participants) {
-    if (board_.activity(rank).waits_for.get() == meeting) {
-      make_ready(rank);
+  std::vector<std::int64_t>& waiting = meeting->waiting;
+  std::sort(waiting.begin(), waiting.end());
+  for (const std::int64_t thread : waiting) {
+    if (board_.activity(thread).waits_for.get() == meeting) {
+      make_ready(thread);
     }
   }
+  waiting.clear();
 }
 
 void RankTurns::finish(const std::shared_ptr<Meeting>& meeting, std::exception_ptr error) {
-  const Lock lock(mutex_);
+  // Tensors need not live as long as a Work that nobody waits for. They end without the lock: that
+  // may take the interpreter's, under which others take ours.
+  std::vector<std::shared_ptr<void>> payloads;
+  Lock lock(mutex_);
+  payloads.swap(meeting->payloads);
   finish_locked(meeting.get(), std::move(error));
+  pass_if_nobody_has_it(&lock);
 }
 
-void RankTurns::wait(std::int64_t rank, const std::shared_ptr<Meeting>& meeting) {
-  wait_up_to(rank, meeting, std::nullopt);
-}
-
-void RankTurns::wait_for(std::int64_t rank, const std::shared_ptr<Meeting>& meeting,
-                         std::chrono::milliseconds timeout) {
-  wait_up_to(rank, meeting, timeout);
-}
-
-// Returns with the turn and the lock. False if time was up before the meeting was done.
-bool RankTurns::await_turn(std::int64_t rank, const std::shared_ptr<Meeting>& meeting,
+// Gives the turn away; returns with it and the lock. False if time was up before the meeting was
+// done.
+bool RankTurns::await_turn(std::int64_t thread, const std::shared_ptr<Meeting>& meeting,
                            std::optional<std::chrono::milliseconds> timeout, Lock* lock) {
+  TurnSignal& own = signal(thread);
+  pass_turn(lock);
   bool is_late = false;
   if (!timeout) {
-    signal(rank).await();
-  } else if (!signal(rank).await_for(*timeout)) {
+    own.await();
+  } else if (!own.await_for(*timeout)) {
     lock->lock();
-    is_late = board_.activity(rank).waits_for == meeting;  // nobody has made it ready
+    is_late = board_.activity(thread).waits_for == meeting;  // nobody has made it ready
     if (is_late) {
-      make_ready(rank);
-    }
-    if (is_late && !is_turn_taken_) {
-      pass_turn(lock);
+      make_ready(thread);
+      pass_if_nobody_has_it(lock);
     } else {
       lock->unlock();
     }
-    signal(rank).await();
+    own.await();
   }
   lock->lock();
   return !is_late;
 }
 
-void RankTurns::wait_up_to(std::int64_t rank, const std::shared_ptr<Meeting>& meeting,
-                           std::optional<std::chrono::milliseconds> timeout) {
-  Lock lock(mutex_);
-  bool is_late = false;
-  if (!meeting->is_done) {
-    check_not_failed();
-    board_.set_waiting(rank, meeting, timeout.has_value());
-    pass_turn(&lock);
-    is_late = !await_turn(rank, meeting, timeout, &lock);
+// Returns with the turn. False if time was up before the meeting was done.
+bool RankTurns::wait_up_to(std::int64_t thread, const std::shared_ptr<Meeting>& meeting,
+                           const Wait& wait, Lock* lock) {
+  check_may_go_on(thread);
+  if (meeting->is_done) {
+    return true;
   }
+  if (!wait.is_for_notice || !is_started(thread)) {
+    check_not_failed();
+  }
+  meeting->waiting.push_back(thread);
+  board_.set_waiting(thread, meeting,
+                     wait.timeout         ? OtherEnd::kTimeout
+                     : wait.is_for_notice ? OtherEnd::kOutside
+                                          : OtherEnd::kNone);
+  const bool is_in_time = await_turn(thread, meeting, wait.timeout, lock);
+  check_may_go_on(thread);
+  return is_in_time;
+}
+
+void RankTurns::wait(std::int64_t thread, const std::shared_ptr<Meeting>& meeting) {
+  Lock lock(mutex_);
+  wait_up_to(thread, meeting, {}, &lock);
   if (!meeting->is_done) {
     check_not_failed();
-    if (is_late && timeout) {
-      board_.set_waiting(rank, meeting, /*has_timeout=*/true);  // as the report should show it
+  }
+  if (meeting->error != nullptr) {
+    std::rethrow_exception(meeting->error);
+  }
+}
+
+void RankTurns::wait_for(std::int64_t thread, const std::shared_ptr<Meeting>& meeting,
+                         std::chrono::milliseconds timeout) {
+  Lock lock(mutex_);
+  const bool is_in_time = wait_up_to(thread, meeting, {.timeout = timeout}, &lock);
+  if (!meeting->is_done) {
+    check_not_failed();
+    if (!is_in_time) {
+      board_.set_waiting(thread, meeting, OtherEnd::kTimeout);  // as the report should show it
       const std::exception_ptr error =
-          explain_timeout(board_, rank, *meeting, *timeout, options_.noun);
-      board_.set_running(rank);
+          explain_timeout(board_, thread, *meeting, timeout, options_.noun);
+      board_.set_running(thread);
       std::rethrow_exception(error);
     }
   }
@@ -246,41 +313,41 @@ bool RankTurns::is_done(const Meeting& meeting) const {
   return meeting.is_done;
 }
 
-void RankTurns::yield(std::int64_t rank) {
+void RankTurns::yield(std::int64_t thread) {
   Lock lock(mutex_);
+  check_may_go_on(thread);
   check_not_failed();
   if (ready_.empty()) {
     return;
   }
-  ready_.push_back(rank);
-  pass_turn(&lock);
-  signal(rank).await();
-  lock.lock();
+  ready_.push_back(thread);
+  await_again(thread, &lock);
+  check_may_go_on(thread);
   check_not_failed();
 }
 
-void RankTurns::pause(std::int64_t /*rank*/) {
+void RankTurns::pause(std::int64_t thread) {
   Lock lock(mutex_);
+  paused_.insert(thread);
   pass_turn(&lock);
 }
 
-void RankTurns::resume(std::int64_t rank) {
+void RankTurns::resume(std::int64_t thread) {
   Lock lock(mutex_);
-  ready_.push_back(rank);
-  if (is_turn_taken_) {
-    lock.unlock();
-  } else {
-    pass_turn(&lock);
-  }
-  signal(rank).await();
+  paused_.erase(thread);
+  check_may_go_on(thread);
+  ready_.push_back(thread);
+  TurnSignal& own = signal(thread);
+  pass_if_nobody_has_it(&lock);
+  own.await();
+  lock.lock();
+  check_may_go_on(thread);
 }
 
 void RankTurns::stop(const std::exception_ptr& error) {
   Lock lock(mutex_);
   fail_all(error);
-  if (!is_turn_taken_) {
-    pass_turn(&lock);
-  }
+  pass_if_nobody_has_it(&lock);
 }
 
 void RankTurns::note(std::int64_t rank, const std::string& line) {

@@ -1,86 +1,17 @@
 #include <polyrank/core/errors.h>
-#include <polyrank/core/rank_set.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/matching/agreement.h>
 #include <polyrank/matching/standstill.h>
+#include <polyrank/matching/thread_lines.h>
 
 #include <algorithm>
 #include <cctype>
-#include <map>
 #include <sstream>
 #include <utility>
 
 namespace polyrank {
 
 namespace {
-
-std::string name_ranks(const std::vector<std::int64_t>& ranks, std::string_view noun = "rank") {
-  return str_cat(noun, ranks.size() == 1 ? " " : "s ", RankSet::of(ranks).to_string());
-}
-
-// Participants who have not come. Empty for a receive that names no sender.
-std::vector<std::int64_t> missing_of(const Meeting& meeting) {
-  std::vector<std::int64_t> missing;
-  for (std::size_t i = 0; i < meeting.participants.size(); ++i) {
-    if (!meeting.launches[i] && meeting.participants[i] != Meeting::kAnyRank) {
-      missing.push_back(meeting.participants[i]);
-    }
-  }
-  std::sort(missing.begin(), missing.end());
-  return missing;
-}
-
-std::string whom(const Meeting& meeting, std::string_view noun) {
-  const std::vector<std::int64_t> missing = missing_of(meeting);
-  return missing.empty() ? str_cat("any ", noun) : name_ranks(missing, noun);
-}
-
-// What a rank does, as one or as several ranks that do the same would say it.
-std::string say(const RankActivity& activity, std::int64_t rank, bool is_one,
-                std::string_view noun) {
-  switch (activity.state) {
-    case RankState::kRunning:
-      return is_one ? "runs" : "run";
-    case RankState::kWaiting:
-      if (!activity.waits_for->event.empty()) {
-        return str_cat(is_one ? "waits for " : "wait for ", activity.waits_for->event,
-                       activity.waits_for->where(rank));
-      }
-      return str_cat(is_one ? "waits in " : "wait in ", activity.waits_for->describe(rank), " for ",
-                     whom(*activity.waits_for, noun), activity.waits_for->where(rank));
-    case RankState::kReturned:
-      return is_one ? "has returned" : "have returned";
-    case RankState::kFailed:
-      return str_cat(is_one ? "has failed: " : "have failed: ", activity.failure);
-  }
-  return "";
-}
-
-// One line for all ranks that do the same, ordered by their lowest rank.
-std::string describe_ranks(const MatchBoard& board, std::string_view noun) {
-  constexpr std::size_t kShown = 16;
-  std::map<std::string, std::vector<std::int64_t>> ranks_by_text;
-  std::vector<std::string> texts;  // in order of their lowest rank
-  for (std::int64_t rank = 0; rank < board.world_size(); ++rank) {
-    const std::string text = say(board.activity(rank), rank, /*is_one=*/false, noun);
-    auto& ranks = ranks_by_text[text];
-    if (ranks.empty()) {
-      texts.push_back(text);
-    }
-    ranks.push_back(rank);
-  }
-  std::ostringstream out;
-  for (std::size_t i = 0; i < std::min(texts.size(), kShown); ++i) {
-    const auto& ranks = ranks_by_text[texts[i]];
-    const std::int64_t first = ranks.front();
-    out << "  " << name_ranks(ranks, noun) << " "
-        << say(board.activity(first), first, ranks.size() == 1, noun) << "\n";
-  }
-  if (texts.size() > kShown) {
-    out << "  … and " << texts.size() - kShown << " other places\n";
-  }
-  return out.str();
-}
 
 // The rank to look at next: one that has ended explains most, then the lowest.
 std::int64_t next_on_path(const MatchBoard& board, std::int64_t rank) {
@@ -97,8 +28,11 @@ std::int64_t next_on_path(const MatchBoard& board, std::int64_t rank) {
 // "Cycle: rank 0 -> rank 1 -> rank 0.", or what the path from the first waiting rank ends at.
 std::string describe_path(const MatchBoard& board, std::string_view noun) {
   std::int64_t rank = 0;
-  while (board.activity(rank).state != RankState::kWaiting) {
+  while (rank < board.world_size() && board.activity(rank).state != RankState::kWaiting) {
     ++rank;
+  }
+  if (rank == board.world_size()) {
+    return "";  // threads that ranks have started wait
   }
   std::vector<std::int64_t> path;
   while (rank != Meeting::kAnyRank && board.activity(rank).state == RankState::kWaiting) {
@@ -174,10 +108,21 @@ std::exception_ptr explain_mismatch(const Meeting& meeting) {
     return nullptr;
   }
   const std::vector<std::int64_t> missing = missing_of(meeting);
+  std::vector<std::int64_t> with_threads;
+  for (const auto& [rank, launch] : launches) {
+    if (launch->is_of_several_threads) {
+      with_threads.push_back(rank);
+    }
+  }
   return std::make_exception_ptr(CollectiveMismatchError(str_cat(
       "group \"", meeting.group->name, "\" (", name_ranks(meeting.group->members), "), ",
       meeting.is_message ? "tag " : "launch #", meeting.sequence, ": ", *found,
-      missing.empty() ? std::string() : str_cat(" (", name_ranks(missing), " did not come.)"))));
+      missing.empty() ? std::string() : str_cat(" (", name_ranks(missing), " did not come.)"),
+      with_threads.empty()
+          ? std::string()
+          : str_cat(" Several threads of ", name_ranks(with_threads),
+                    " launched in this group, in an order that nothing defines: give each thread "
+                    "a group of its own."))));
 }
 
 std::exception_ptr explain_standstill(const MatchBoard& board, std::string_view noun) {
@@ -187,7 +132,7 @@ std::exception_ptr explain_standstill(const MatchBoard& board, std::string_view 
     }
   }
   return std::make_exception_ptr(DeadlockError(str_cat(
-      "no ", noun, " can proceed.\n", describe_ranks(board, noun), describe_path(board, noun))));
+      "no ", noun, " can proceed.\n", describe_threads(board, noun), describe_path(board, noun))));
 }
 
 std::exception_ptr explain_timeout(const MatchBoard& board, std::int64_t rank,
@@ -195,7 +140,7 @@ std::exception_ptr explain_timeout(const MatchBoard& board, std::int64_t rank,
                                    std::string_view noun) {
   return std::make_exception_ptr(CollectiveError(str_cat(
       noun, " ", rank, " timed out after ", timeout.count(), " ms in ", meeting.describe(rank),
-      ", waiting for ", whom(meeting, noun), ".\n", describe_ranks(board, noun),
+      ", waiting for ", whom(meeting, noun), ".\n", describe_threads(board, noun),
       "Give the wait more time, or none: a wait that can't end is found without.")));
 }
 

@@ -6,12 +6,14 @@ place when the turn comes to a rank, and kept when another rank gets it (by _C.P
 
 from __future__ import annotations
 
+import concurrent.futures.thread as pools
 import contextlib
 import copy
 import logging
 import os
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +75,9 @@ def _attributes(streams: Sequence[RandomStream]) -> list[_Attribute]:
         _Attribute(root.manager, "loggerDict", _copy),
         _Attribute(root, "level", on_change=forget_levels),
         _Attribute(root.manager, "_disable", on_change=forget_levels),
+        # Pools of threads, which a rank ends with its program.
+        _Attribute(pools, "_shutdown"),
+        _Attribute(pools, "_threads_queues", lambda _value, _rank: weakref.WeakKeyDictionary()),
         # What DTensor draws random numbers with.
         _Attribute("torch.distributed.tensor._random", "_rng_tracker", _no_value),
         *(_Attribute(stream.module, stream.name, _made_for_rank(stream)) for stream in streams),

@@ -9,7 +9,7 @@ from typing import Any
 
 from polyrank import _C
 
-__all__ = ["RankGlobals", "new_groups", "rank_globals", "thread_globals"]
+__all__ = ["RankGlobals", "new_groups", "rank_globals", "thread_globals", "thread_numbers"]
 
 
 def new_groups() -> dict[str, Any]:
@@ -42,7 +42,9 @@ class RankGlobals:
         store: _C.RankStore,
         stopped: threading.Event,
     ) -> None:
-        self.rank_thread = rank_thread
+        self.rank_thread = rank_thread  # its first
+        self.started: dict[int, Any] = {}  # StartedThread by its number
+        self.groups: dict[str, Any] | None = None  # as new_groups(), since it has some
         self.stopped = stopped  # set when the run is to end
         self.world_size = world_size
         self.store = store
@@ -50,12 +52,19 @@ class RankGlobals:
         self.is_default_group_claimed = False
         self.is_forked = False  # into a process of its own, where no other rank is
 
+    def started_as(self, thread: threading.Thread) -> Any:
+        """The StartedThread that the thread is, or None."""
+        return next(
+            (started for started in self.started.values() if started.thread is thread), None
+        )
+
 
 _of_thread = threading.local()
+thread_numbers: dict[int, int] = {}  # by Python's identifiers, of those that take turns
 
 
 def rank_globals() -> RankGlobals | None:
-    """Those of the rank that the calling thread runs, or None."""
+    """Those of the rank that the calling thread is, or that has started it, or None."""
     return getattr(_of_thread, "globals", None)
 
 
@@ -63,7 +72,12 @@ def rank_globals() -> RankGlobals | None:
 def thread_globals(own: RankGlobals) -> Iterator[None]:
     """Let the calling thread be a rank."""
     _of_thread.globals = own
+    thread = _C.RankThread.current()
+    ident = threading.get_ident()
+    if thread is not None:
+        thread_numbers[ident] = thread.thread
     try:
         yield
     finally:
+        thread_numbers.pop(ident, None)
         del _of_thread.globals

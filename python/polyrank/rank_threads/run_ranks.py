@@ -22,12 +22,15 @@ from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_threads.ending import join_threads, text_of
 from polyrank.rank_threads.failed import RanksFailedError
 from polyrank.rank_threads.output import output_in_files, prefixed_output
+from polyrank.rank_threads.outside_waits import outside_waits_give_the_turn
 from polyrank.rank_threads.own_modules import OwnModules
 from polyrank.rank_threads.process_state import process_state, restored
 from polyrank.rank_threads.random_streams import random_streams
 from polyrank.rank_threads.rank_globals import RankGlobals, rank_globals, thread_globals
 from polyrank.rank_threads.scripts import Script
+from polyrank.rank_threads.started_threads import started_threads_ended
 from polyrank.rank_threads.torch_globals import globals_by_thread
+from polyrank.rank_threads.watching import watched
 
 __all__ = ["RanksFailedError", "run_processes", "run_ranks", "run_script"]
 
@@ -78,7 +81,8 @@ class _Run:
             with thread_globals(own), torch.autograd.set_multithreading_enabled(False):
                 if self.makes_default_group:
                     dist.init_process_group()
-                self.results[rank] = function(*args)
+                with started_threads_ended(own):
+                    self.results[rank] = function(*args)
         except SystemExit as request:
             if request.code:
                 self.fail(rank, request)
@@ -272,6 +276,8 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
         for stream in run.streams:
             stack.enter_context(stream.looked_up())
         stack.enter_context(restored(run.state))
+        stack.enter_context(outside_waits_give_the_turn(run.turns))
+        stack.enter_context(watched(run.turns, threads))
         for thread in threads:
             thread.start()
         join_threads(threads, run.stop)

@@ -46,6 +46,7 @@ def _leave_ranks_in_child() -> None:
     if own is not None:
         own.is_forked = True
         _C.RankThread.forget_current()
+        _C.intercept_builtins(None)
         random.seed()  # as Python does with the one generator that it knows
 
 

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,19 +27,27 @@ __all__ = ["BACKEND", "globals_by_thread"]
 BACKEND = "threads"
 
 
+class _Shared:
+    """Whose attributes another thread has, too."""
+
+
 class _GroupsOfThread(threading.local):
     """`distributed_c10d._world`, each rank's own; other threads have the process's.
 
-    What a rank has lies in the dict of its thread, where C code finds it: PyTorch's functions look
-    there several times a collective.
+    What a rank has lies in the dict of its first thread, where C code finds it: PyTorch's functions
+    look there several times a collective. Threads that the rank has started look there, too.
     """
 
     def __init__(self, of_process: Any) -> None:
         own = rank_globals()
         if own is None:
             vars(self)["_of_process"] = of_process
+        elif own.groups is None:
+            own.groups = vars(self)
+            own.groups.update(new_groups())
         else:
-            vars(self).update(new_groups())
+            shared = vars(self)["_of_process"] = _Shared()
+            shared.__dict__ = own.groups
 
     def __getattr__(self, name: str) -> Any:
         return getattr(vars(self)["_of_process"], name)
@@ -123,22 +130,56 @@ def _wrap_helper(original: Callable[..., Any]) -> Callable[..., Any]:
     return new_process_group
 
 
-def _wrap_sleep(original: Callable[[float], None]) -> Callable[[float], None]:
-    """`time.sleep` that lets the other ranks run meanwhile."""
+def _wrap_wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`_create_process_group_wrapper`, asked for by the debug level DETAIL: compares what ranks
+    launch, over gloo. That is compared here anyway (see debug_level.py).
+    """
 
     @functools.wraps(original)
-    def sleep(seconds: float, /) -> None:
-        own = rank_globals()
-        if own is None or own.is_forked:
-            original(seconds)
-            return
-        own.rank_thread.pause()
-        try:
-            own.stopped.wait(seconds)
-        finally:
-            own.rank_thread.resume()
+    def wrap(wrapped_pg: Any, *args: Any, **options: Any) -> Any:
+        if rank_globals() is None:
+            return original(wrapped_pg, *args, **options)
+        return wrapped_pg
 
-    return sleep
+    return wrap
+
+
+def _wrap_register(original: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
+    """`_register_process_group`, of which each thread has a list: a rank's threads have one."""
+
+    @functools.wraps(original)
+    def register(name: str, group: Any) -> None:
+        thread = _C.RankThread.current()
+        if thread is None:
+            original(name, group)
+        else:
+            thread.register_group(name, group)
+
+    return register
+
+
+def _wrap_unregister(original: Callable[[str], None]) -> Callable[[str], None]:
+    @functools.wraps(original)
+    def unregister(name: str) -> None:
+        thread = _C.RankThread.current()
+        if thread is None:
+            original(name)
+        else:
+            thread.unregister_group(name)
+
+    return unregister
+
+
+def _wrap_unregister_all(original: Callable[[], None]) -> Callable[[], None]:
+    @functools.wraps(original)
+    def unregister_all() -> None:
+        thread = _C.RankThread.current()
+        if thread is None:
+            original()
+        else:
+            thread.unregister_groups()
+
+    return unregister_all
 
 
 _SPAWN_MODULE = sys.modules["torch.multiprocessing.spawn"]  # under a function of its name
@@ -147,6 +188,10 @@ _SPAWN_MODULE = sys.modules["torch.multiprocessing.spawn"]  # under a function o
 _WRAPPED: tuple[tuple[Any, ...], ...] = (
     ("_new_process_group_helper", _wrap_helper, distributed_c10d),
     ("init_process_group", _wrap_init, distributed_c10d, dist, device_mesh),
+    ("_create_process_group_wrapper", _wrap_wrapper, distributed_c10d, dist),
+    ("_register_process_group", _wrap_register, distributed_c10d),
+    ("_unregister_process_group", _wrap_unregister, distributed_c10d),
+    ("_unregister_all_process_groups", _wrap_unregister_all, distributed_c10d),
     ("monitored_barrier", wrap_monitored_barrier, distributed_c10d, dist),
     ("split_group", wrap_split_group, distributed_c10d, dist, device_mesh),
     ("spawn", wrap_start_processes, _SPAWN_MODULE, torch.multiprocessing),
@@ -160,7 +205,6 @@ def globals_by_thread() -> Iterator[None]:
     _register_backend()
     replacements = [
         (distributed_c10d, "_world", _GroupsOfThread(distributed_c10d._world)),
-        (time, "sleep", _wrap_sleep(time.sleep)),
         *(
             (owner, name, replacement)
             for name, wrap, *owners in _WRAPPED

@@ -179,26 +179,31 @@ def test_what_a_module_holds_that_is_loaded_later() -> None:
 
 def test_threads_that_are_no_ranks_have_the_groups_of_the_process() -> None:
     world = distributed_c10d._world
-
-    def program() -> tuple[bool, int, bool]:
-        seen = []
-
-        def look() -> None:
-            seen.append(dist.is_initialized())
-            distributed_c10d._world.group_count = before + 1
-
-        thread = threading.Thread(target=look)
-        thread.start()
-        thread.join()
-        return dist.is_initialized(), distributed_c10d._world.group_count, *seen
-
     before = world.group_count
+    asked, answered = threading.Event(), threading.Event()
+    seen = []
+
+    def look() -> None:
+        asked.wait()
+        seen.append(dist.is_initialized())
+        distributed_c10d._world.group_count = before + 1
+        answered.set()
+
+    def program() -> tuple[bool, int]:
+        asked.set()
+        answered.wait()
+        return dist.is_initialized(), distributed_c10d._world.group_count
+
+    stranger = threading.Thread(target=look)
+    stranger.start()
     try:
         results = polyrank.run_ranks(program, 2)
         assert (distributed_c10d._world, world.group_count) == (world, before + 1)
     finally:
         world.group_count = before
-    assert [(is_there, seen) for is_there, _, seen in results] == [(True, False)] * 2
+        stranger.join()
+    assert seen == [False]
+    assert [is_there for is_there, _ in results] == [True] * 2
     assert results[0][1] == results[1][1]
 
 

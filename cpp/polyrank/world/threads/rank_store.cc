@@ -33,15 +33,24 @@ void RankStore::set(const std::string& key, const Value& data) {
 
 RankStore::Value RankStore::compareSet(const std::string& key, const Value& expected,
                                        const Value& desired) {
+  asked("compare_set", key);
   Value value = HashStore::compareSet(key, expected, desired);
   keys_changed();
   return value;
 }
 
 std::int64_t RankStore::add(const std::string& key, std::int64_t value) {
+  if (value == 0) {
+    asked("add", key);
+  }
   const std::int64_t sum = HashStore::add(key, value);
   keys_changed();
   return sum;
+}
+
+std::int64_t RankStore::getNumKeys() {
+  asked("num_keys", "");
+  return HashStore::getNumKeys();
 }
 
 void RankStore::append(const std::string& key, const Value& value) {
@@ -59,8 +68,26 @@ void RankStore::queuePush(const std::string& key, const Value& value) {
   keys_changed();
 }
 
+std::int64_t RankStore::queueLen(const std::string& key) {
+  asked("queue_len", key);
+  return HashStore::queueLen(key);
+}
+
+std::vector<std::string> RankStore::listKeys() {
+  asked("list_keys", "");
+  return HashStore::listKeys();
+}
+
+void RankStore::asked(std::string_view question, std::string_view key) {
+  RankThread* rank = RankThread::current();
+  if (rank != nullptr) {
+    translating_errors([&] { rank->asked(std::hash<std::string>()(str_cat(question, " ", key))); });
+  }
+}
+
 RankStore::Value RankStore::get(const std::string& key) {
   wait({key});
+  asked("get", key);
   return HashStore::get(key);
 }
 
@@ -71,7 +98,10 @@ std::vector<RankStore::Value> RankStore::multiGet(const std::vector<std::string>
 
 RankStore::Value RankStore::queuePop(const std::string& key, bool block) {
   RankThread* rank = RankThread::current();
-  while (block && rank != nullptr && queueLen(key) == 0) {
+  if (!block) {
+    asked("queue_pop", key);
+  }
+  while (block && rank != nullptr && HashStore::queueLen(key) == 0) {
     wait_for_change(*rank, key);
   }
   return HashStore::queuePop(key, block);

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 #include <utility>
 #include <vector>
@@ -30,6 +31,9 @@ class POLYRANK_API RankStore final : public c10d::HashStore {
   void multiSet(const std::vector<std::string>& keys, const std::vector<Value>& values) override;
   void queuePush(const std::string& key, const Value& value) override;
 
+  std::int64_t getNumKeys() override;
+  std::int64_t queueLen(const std::string& key) override;
+  std::vector<std::string> listKeys() override;
   Value get(const std::string& key) override;
   std::vector<Value> multiGet(const std::vector<std::string>& keys) override;
   Value queuePop(const std::string& key, bool block) override;
@@ -40,6 +44,8 @@ class POLYRANK_API RankStore final : public c10d::HashStore {
             const std::chrono::milliseconds& timeout) override;
 
  private:
+  // A program that asks the same again and again lets the others run.
+  static void asked(std::string_view question, std::string_view key);
   // Until some key has changed.
   void wait_for_change(RankThread& rank, const std::string& key);
   void keys_changed();

@@ -47,7 +47,7 @@ std::int64_t ThreadsBackend::global_rank_of(std::int64_t group_rank) const {
 
 void ThreadsBackend::check_open(const CollectiveCall& call) const {
   const RankThread* caller = RankThread::current();
-  if (caller != rank_.get()) {
+  if (caller == nullptr || !caller->is_of_rank(*rank_)) {
     const std::string who = caller == nullptr
                                 ? std::string("a thread that is no rank, or whose run is over,")
                                 : str_cat("rank ", caller->rank());
@@ -121,11 +121,31 @@ TableBackend::Work ThreadsBackend::settle(Arrival arrival, AfterLaunch after,
   return work;
 }
 
+// Whether several threads of the rank have launched in this group. Two that do so at once, as far
+// as can be seen, are told at the end of the run: processes may take them in any order.
+bool ThreadsBackend::note_thread(const Launch& launch) {
+  const std::int64_t thread = RankThread::current()->thread();
+  if (last_thread_ && *last_thread_ != thread) {
+    has_several_threads_ = true;
+    if (rank_->turns().is_launching(rank_->rank(), thread, *group_)) {
+      rank_->turns().note(
+          rank_->rank(),
+          str_cat(to_string(launch), " was launched in group \"", group_->name,
+                  "\" while another thread of the rank waited in one of the group: their order is "
+                  "not defined. Give each thread a group of its own",
+                  launch.where.empty() ? "" : "  ", launch.where));
+    }
+  }
+  last_thread_ = thread;
+  return has_several_threads_;
+}
+
 TableBackend::Work ThreadsBackend::launch(CollectiveCall call, c10d::OpType op_type) {
   return translating_errors([&]() -> Work {
     AfterLaunch after = begin_launch(call);
     ++sequence_number_;
     Launch launch = launch_of(call, source_line_text());
+    launch.is_of_several_threads = note_thread(launch);
     const auto payload = std::make_shared<RankCall>(RankCall{std::move(call)});
     return settle(rank_->turns().arrive(rank_->rank(), group_, std::move(launch), payload),
                   std::move(after), op_type);
@@ -227,6 +247,21 @@ void ThreadsWork::note_seen() {
   in_flight_.clear();
 }
 
+// The thread of the rank that asks; where nobody has to wait, any will do.
+RankThread& ThreadsWork::caller() const {
+  RankThread* const calling = RankThread::current();
+  if (calling != nullptr && calling->is_of_rank(*rank_)) {
+    return *calling;
+  }
+  const auto is_done = [&](const auto& meeting) { return rank_->turns().is_done(*meeting); };
+  if (!std::all_of(meetings_.begin(), meetings_.end(), is_done)) {
+    throw CollectiveError(str_cat(
+        "a thread that is not rank ", rank_->rank(), "'s waits for a collective of that rank, ",
+        "which is not complete. Wait in the rank's program, or in a thread that it has started."));
+  }
+  return *rank_;
+}
+
 bool ThreadsWork::isCompleted() {
   const auto is_done = [&](const auto& meeting) { return rank_->turns().is_done(*meeting); };
   if (std::all_of(meetings_.begin(), meetings_.end(), is_done)) {
@@ -234,7 +269,7 @@ bool ThreadsWork::isCompleted() {
     return true;
   }
   return translating_errors([&] {
-    rank_->yield();
+    caller().yield();
     return std::all_of(meetings_.begin(), meetings_.end(), is_done);
   });
 }
@@ -252,10 +287,10 @@ bool ThreadsWork::wait(std::chrono::milliseconds timeout) {
   translating_errors([&] {
     for (const auto& meeting : meetings_) {
       if (timeout == kNoTimeout || rank_->turns().is_done(*meeting)) {
-        rank_->wait(meeting);
+        caller().wait(meeting);
       } else {
-        rank_->wait_for(meeting, std::chrono::duration_cast<std::chrono::milliseconds>(
-                                     deadline - std::chrono::steady_clock::now()));
+        caller().wait_for(meeting, std::chrono::duration_cast<std::chrono::milliseconds>(
+                                       deadline - std::chrono::steady_clock::now()));
       }
     }
   });

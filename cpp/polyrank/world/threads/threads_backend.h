@@ -18,7 +18,7 @@ namespace polyrank {
 // Meets the other ranks in memory: the last member to launch carries the collective out, for all.
 // A message is kept until it is received, so that sending never waits.
 //
-// Thread rule: belongs to its rank's thread.
+// Thread rule: belongs to its rank's threads, of which one runs at a time.
 class POLYRANK_API ThreadsBackend final : public TableBackend {
  public:
   // The group `name` of these global ranks, in this order, as `rank` sees it.
@@ -66,6 +66,7 @@ class POLYRANK_API ThreadsBackend final : public TableBackend {
   };
 
   AfterLaunch begin_launch(const CollectiveCall& call);
+  bool note_thread(const Launch& launch);
   Work settle(Arrival arrival, AfterLaunch after, c10d::OpType op_type);
   std::int64_t global_rank_of(std::int64_t group_rank) const;
   void check_open(const CollectiveCall& call) const;
@@ -75,6 +76,8 @@ class POLYRANK_API ThreadsBackend final : public TableBackend {
   std::shared_ptr<const MeetingGroup> group_;
   std::shared_ptr<const LaunchGroup> launch_group_;
   std::uint64_t sequence_number_ = 0;
+  std::optional<std::int64_t> last_thread_;  // of the rank that has launched a collective
+  bool has_several_threads_ = false;
   bool is_shut_down_ = false;
   std::optional<std::vector<Work>> coalesced_;  // works of a batch that has been started
 };
@@ -106,6 +109,7 @@ class POLYRANK_API ThreadsWork final : public RecordedWork {
 
  private:
   void note_seen();
+  RankThread& caller() const;
 
   std::shared_ptr<RankThread> rank_;
   std::vector<std::shared_ptr<Meeting>> meetings_;
