@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Runs an N-rank distributed PyTorch program in one process.",
 )
 
@@ -43,8 +45,19 @@ class RankEnvironment(StrEnum):
     zero = "0"
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"polyrank {version('polyrank')}")
+        raise typer.Exit
+
+
 @app.callback()
-def polyrank() -> None:
+def polyrank(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
     """Keep `run` a command of its own, so that others can stand beside it."""
 
 

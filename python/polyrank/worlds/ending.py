@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from polyrank._C import RankSet
 from polyrank.errors import CollectiveError, DivergenceError, UnsupportedOpError
 from polyrank.rank_threads import RanksFailedError
+from polyrank.worlds.interrupts import number_of
 
 __all__ = ["EXIT_RAISED", "Ending", "ending_of", "ending_of_error"]
 
@@ -45,8 +47,8 @@ def ending_of(run: Callable[[], None]) -> Ending:
         run()
     except SystemExit as request:
         return _exited(request)
-    except KeyboardInterrupt:
-        raise
+    except KeyboardInterrupt as interrupt:
+        return Ending(128 + number_of(interrupt))
     except BaseException as raised:  # noqa: BLE001  whatever it was, the report is still worth having
         return ending_of_error(raised)
     return Ending()
@@ -63,22 +65,33 @@ def _exited(request: SystemExit) -> Ending:
 def ending_of_error(error: BaseException) -> Ending:
     """What a program ends with that raised this: the traceback from the script's first frame on.
 
-    Of several ranks' errors the first, which is the cause, and a line for each of the others.
+    Of several ranks' errors the first, which is the cause, and before it a line for all others that
+    say the same.
     """
     if isinstance(error, RanksFailedError):
         cause, *others = error.exceptions
         ending = ending_of_error(cause)
-        lines = []
-        for other in others:
-            note = getattr(other, "__notes__", ["raised on a rank"])[-1]
-            lines.append(f"{note}: {type(other).__name__}: {str(other).partition(chr(10))[0]}\n")
-        return Ending(ending.exit_code, ending.told + "".join(lines), error)
+        return Ending(ending.exit_code, _lines_of(others) + ending.told, error)
     report = traceback.TracebackException.from_exception(error)
     has_started = _drop_own_frames(report)
     if isinstance(error, ImportError) and not has_started:
         return Ending(_EXIT_USAGE, f"there is no such module to run: {error}\n", error)
     code = next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), EXIT_RAISED)
     return Ending(code, "".join(report.format()), error)
+
+
+def _lines_of(errors: Sequence[Exception]) -> str:
+    """A line for each kind of error, with the ranks that raised it."""
+    ranks_by_line: dict[str, list[int]] = {}
+    for error in errors:
+        note = getattr(error, "__notes__", [""])[-1]
+        rank = int(note.rpartition(" ")[2])  # as RanksFailedError notes it
+        line = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        ranks_by_line.setdefault(line, []).append(rank)
+    return "".join(
+        f"raised on rank{'s' if len(ranks) > 1 else ''} {RankSet(ranks)}: {line}\n"
+        for line, ranks in ranks_by_line.items()
+    )
 
 
 def _drop_own_frames(report: traceback.TracebackException) -> bool:

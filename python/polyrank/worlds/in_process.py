@@ -11,6 +11,7 @@ from pathlib import Path
 
 from polyrank.trace import Trace, trace
 from polyrank.worlds.ending import ending_of
+from polyrank.worlds.interrupts import terminated_as_interrupted
 from polyrank.worlds.outcome import Outcome, RunMeter
 from polyrank.worlds.run_options import RunOptions
 
@@ -30,7 +31,7 @@ def run_here(
 
     def run() -> None:
         nonlocal recorded
-        with world, contextlib.ExitStack() as stack:
+        with terminated_as_interrupted(), world, contextlib.ExitStack() as stack:
             if options.trace_file is not None:
                 recorded = stack.enter_context(trace())
             program(options)

@@ -355,3 +355,12 @@ def test_bad_input_is_one_clear_error(arguments: tuple[str, ...], message: str) 
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())
     assert "Traceback" not in result.stderr
+
+
+def test_help_and_version() -> None:
+    for name in ("polyrank", "polyrank.cli"):
+        command = [sys.executable, "-m", name]
+        told = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        assert told.stdout.startswith("polyrank 0.")
+    assert "run" in CliRunner().invoke(app, ["-h"]).stdout
+    assert "--world" in CliRunner().invoke(app, ["run", "-h"]).stdout
