@@ -142,7 +142,8 @@ void init_threads_world(py::module_& module) {
       .def("end", &RankThread::end)
       .def("end_failed", &RankThread::end_failed, py::arg("failure"))
       .def("pause", &RankThread::pause)
-      .def("resume", &RankThread::resume);
+      .def("resume", &RankThread::resume)
+      .def("wait_for_exit", &RankThread::wait_for_exit, NoGil());
 
   module.def("add_builtin", &add_builtin_by_name, py::arg("function"), py::arg("handler"));
   module.def("add_builtin", &add_builtin_in_python, py::arg("function"), py::arg("handler"));

@@ -1,5 +1,6 @@
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/world/rank_thread.h>
+#include <polyrank/world/thread_exit.h>
 
 #include <functional>
 #include <torch/csrc/distributed/c10d/GroupRegistry.hpp>
@@ -126,6 +127,7 @@ void RankThread::wait_for_turn(const std::function<void()>& wait) {
 }
 
 void RankThread::begin() {
+  exit_ = exit_of_this_thread();
   wait_without_interpreter([&] { turns_->begin(thread_); });
   const Absence absence(&num_absences_);
   current_thread = this;
@@ -156,6 +158,12 @@ void RankThread::end_failed(const std::string& failure) {
 void RankThread::end_threads() {
   if (turns_->num_threads(rank_->number) > 0) {
     wait_for_turn([&] { turns_->end_threads(rank_->number); });
+  }
+}
+
+void RankThread::wait_for_exit() const {
+  if (exit_.valid()) {
+    exit_.wait();
   }
 }
 

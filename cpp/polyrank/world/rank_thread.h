@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -63,6 +64,9 @@ class POLYRANK_API RankThread : public std::enable_shared_from_this<RankThread> 
   void pause();  // may be nested
   void resume();
 
+  // Returns when the thread that began is over, its thread_locals included; at once if none began.
+  void wait_for_exit() const;
+
   // The program asked for something that others may change, and got an answer that it may not want:
   // who asks the same `patience` times without having waited lets the others run.
   void asked(std::size_t question, int patience = 2) {
@@ -114,6 +118,7 @@ class POLYRANK_API RankThread : public std::enable_shared_from_this<RankThread> 
   std::uint64_t known_version_ = 0;
   std::unordered_map<std::size_t, int> asked_;  // questions since it last got the turn
   int num_absences_ = 0;
+  std::shared_future<void> exit_;
 };
 
 // Pauses the calling thread's rank, if it runs one, for as long as the guard lives.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -32,6 +33,9 @@ def new_groups() -> dict[str, Any]:
     }
 
 
+_identities = itertools.count(1)
+
+
 class RankGlobals:
     """One rank's: its thread, its process groups, the store that it shares."""
 
@@ -43,6 +47,7 @@ class RankGlobals:
         stopped: threading.Event,
     ) -> None:
         self.rank_thread = rank_thread  # its first
+        self.identity = next(_identities)  # as no other rank's, of this run or another
         self.started: dict[int, Any] = {}  # StartedThread by its number
         self.groups: dict[str, Any] | None = None  # as new_groups(), since it has some
         self.stopped = stopped  # set when the run is to end

@@ -281,6 +281,9 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
         for thread in threads:
             thread.start()
         join_threads(threads, run.stop)
+        for thread, rank_thread in zip(threads, run.rank_threads, strict=True):
+            if not thread.is_alive():  # after Ctrl-C one may be
+                rank_thread.wait_for_exit()  # PyTorch's thread_locals hold objects of the rank's
     error = run.error()
     if error is not None:
         raise error

@@ -19,6 +19,7 @@ from torch.distributed import device_mesh, distributed_c10d
 from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.rank_threads.group_functions import wrap_monitored_barrier, wrap_split_group
+from polyrank.rank_threads.mesh_identity import wrap_mesh_init
 from polyrank.rank_threads.rank_globals import new_groups, rank_globals
 from polyrank.rank_threads.spawning import wrap_start_processes
 
@@ -192,6 +193,7 @@ _WRAPPED: tuple[tuple[Any, ...], ...] = (
     ("_register_process_group", _wrap_register, distributed_c10d),
     ("_unregister_process_group", _wrap_unregister, distributed_c10d),
     ("_unregister_all_process_groups", _wrap_unregister_all, distributed_c10d),
+    ("__init__", wrap_mesh_init, device_mesh.DeviceMesh),
     ("monitored_barrier", wrap_monitored_barrier, distributed_c10d, dist),
     ("split_group", wrap_split_group, distributed_c10d, dist, device_mesh),
     ("spawn", wrap_start_processes, _SPAWN_MODULE, torch.multiprocessing),

@@ -96,6 +96,19 @@ for op, (label, shape) in itertools.product(("sum", "min", "max", "product"), SH
     add(redistribute_partial, f"{op}-{label}", op, shape)
 
 
+@program("redistribute_a_dim_sharded_twice")
+def sharded_twice(make: Make) -> Tensors:
+    # Ranks of one row hold more than those of the other.
+    mesh = mesh_of(2, 2)
+    results = []
+    for size in (7, 5, 3, 1):
+        tensor = distribute_tensor(numbers(size), mesh, [Shard(0), Shard(0)])
+        results += parts(tensor)
+        for target in itertools.product((Shard(0), Replicate()), repeat=2):
+            results += parts(tensor.redistribute(placements=target))
+    return results
+
+
 @program("strided_shard")
 def strided_shard(make: Make) -> Tensors:
     mesh = mesh_of(2, 2)

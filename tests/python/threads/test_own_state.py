@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import random
 import sys
 import threading
@@ -19,6 +20,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import _random as dtensor_random
 
 
@@ -221,3 +223,18 @@ def test_many_turns_keep_state_apart_whatever_the_order() -> None:
     for seed in range(3):
         results = polyrank.run_ranks(program, 4, schedule="random", seed=seed)
         assert results == [[0.0] * 20] * 4
+
+
+def test_a_mesh_equals_meshes_of_its_rank_alone() -> None:
+    def program() -> tuple[DeviceMesh, bool, bool]:
+        mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("a", "b"))
+        sent = [pickle.dumps(mesh)]
+        dist.broadcast_object_list(sent, src=3)
+        loaded = pickle.loads(sent[0])
+        again = init_device_mesh("cpu", (2, 2), mesh_dim_names=("a", "b"))
+        return mesh, mesh == again and hash(mesh) == hash(again), mesh == loaded
+
+    first, *others = polyrank.run_ranks(program, 4)
+    meshes = [first[0], *(mesh for mesh, _, _ in others)]
+    assert len(set(meshes)) == 4
+    assert all(equal and loaded for _, equal, loaded in (first, *others))
