@@ -17,11 +17,10 @@ WORLD_SIZES = {
     "programs": WORLD_SIZE,
     "quick": 3,
     "parallel.dtensor_programs": 4,
-    "parallel.data_parallel_programs": 4,
     "threads.own_state_programs": 4,
 }
 # Bit for bit, except for sums of floats.
-ROUNDED_IN_ANOTHER_ORDER = {"parallel.dtensor_programs", "parallel.data_parallel_programs"}
+ROUNDED_IN_ANOTHER_ORDER = {"parallel.dtensor_programs"}
 
 
 def run_suite(name: str, world_size: int) -> Results:
