@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -159,7 +160,8 @@ def test_no_rank_outlives_a_launcher_that_is_killed(tmp_path: Path) -> None:
 def test_a_reader_that_is_gone_ends_the_run_quietly(tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text("i = 0\nwhile True:\n    print(i)\n    i += 1\n")
-    command = f"{sys.executable} -m polyrank.cli run --world processes --ranks 2 {script} | head -3"
+    python = shlex.quote(sys.executable)
+    command = f"{python} -m polyrank.cli run --world processes --ranks 2 {script} | head -3"
     done = subprocess.run(
         ["bash", "-c", command + "; echo ${PIPESTATUS[0]}"],
         capture_output=True,
