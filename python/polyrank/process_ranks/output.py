@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-__all__ = ["ForwardedOutput", "OutputInFiles", "RankOutput", "flush_output"]
+__all__ = ["ForwardedOutput", "OutputInFiles", "RankOutput", "drop_unread", "flush_output"]
 
 _STREAMS = ("stdout", "stderr")
 
@@ -117,6 +117,20 @@ class OutputInFiles:
 
     def finish(self) -> None:
         """Nothing is kept."""
+
+
+def drop_unread() -> None:
+    """Give up what the process still holds for a reader who is gone.
+
+    Python writes it at its end otherwise, which fails and makes the exit code 120.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def flush_output() -> None:

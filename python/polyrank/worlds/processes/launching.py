@@ -22,7 +22,7 @@ from polyrank.process_ranks.become_rank import end_python
 from polyrank.process_ranks.endings import Ending, Failure, causes_first, text_of_status
 from polyrank.process_ranks.environment import ReservedPort, torchrun_variables
 from polyrank.process_ranks.launcher import Launch, Rank, run_processes
-from polyrank.process_ranks.output import ForwardedOutput, OutputInFiles
+from polyrank.process_ranks.output import ForwardedOutput, OutputInFiles, drop_unread
 from polyrank.process_ranks.shared_run import Unshared
 from polyrank.process_ranks.supervisor import Outcome as RanksOutcome
 from polyrank.process_ranks.warm import warm
@@ -83,6 +83,7 @@ def run_in_processes(options: RunOptions) -> Outcome:
 def _outcome(outcome: RanksOutcome) -> tuple[int, dict[str, Any] | None, str]:
     """The exit code and the error of the rank that failed first, and what is told of it."""
     if outcome.is_unread:
+        drop_unread()
         return _EXIT_UNREAD, None, ""
     failed = causes_first(outcome.endings)
     told = _text_of_failed(failed)
