@@ -13,7 +13,7 @@ import torch.multiprocessing
 from polyrank.errors import UsageError
 from polyrank.rank_dependent_numbers import rank_dependent_int
 
-__all__ = ["STARTS", "START_FUNCTIONS", "EndedProcesses", "make_start_alone", "run_as_process"]
+__all__ = ["STARTS", "START_FUNCTIONS", "EndedProcesses", "Place", "makes_ranks_processes"]
 
 
 class EndedProcesses:
@@ -30,24 +30,13 @@ class EndedProcesses:
         return []
 
 
-def run_as_process(
-    own: Any, local_world_size: int, fn: Callable[..., Any], args: Any, nprocs: int, join: bool
-) -> EndedProcesses | None:
-    """What `spawn` does where the ranks are there: the function runs as process `own` of its node.
-
-    Raises:
-        UsageError: the program spawns another number of processes than there are ranks on a node.
-    """
-    if nprocs != local_world_size:
-        raise UsageError(
-            f"the program spawns {nprocs} processes, and each rank is to be one of them, but "
-            f"{local_world_size} ranks run on a node: run it on as many"
-        )
-    fn(own, *args)
-    return None if join else EndedProcesses()
+# Which process of its node the calling rank is, and how many ranks the node has; None: the program may
+# start processes, which are no ranks.
+Place = tuple[Any, int] | None
 
 
-def _start_in_lockstep(
+def _start_on_ranks(
+    place_here: Callable[[], Place],
     original: Callable[..., Any],
     fn: Callable[..., Any],
     args: tuple[Any, ...] = (),
@@ -56,36 +45,49 @@ def _start_in_lockstep(
     *more: Any,
     **options: Any,
 ) -> Any:
-    """`torch.multiprocessing.spawn` or `start_processes`: the ranks are the processes."""
+    """`torch.multiprocessing.spawn` or `start_processes`, where the ranks are there already.
+
+    All ranks run the program up to there; then each runs the function as the process that it is.
+
+    Raises:
+        UsageError: the program spawns another number of processes than there are ranks on a node.
+    """
+    place = place_here()
+    if place is None:
+        return original(fn, args, nprocs, join, *more, **options)
+    own, ranks_a_node = place
+    if nprocs != ranks_a_node:
+        raise UsageError(
+            f"the program spawns {nprocs} processes, and each rank is to be one of them, but "
+            f"{ranks_a_node} ranks run on a node: run it on as many"
+        )
+    fn(own, *args)
+    return None if join else EndedProcesses()
+
+
+def makes_ranks_processes(
+    place_here: Callable[[], Place],
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Makes of a function that starts processes one by which the ranks of a world take their place."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def start(*args: Any, **options: Any) -> Any:
+            return _start_on_ranks(place_here, original, *args, **options)
+
+        return start
+
+    return make
+
+
+def _place_in_lockstep() -> Place:
     from polyrank.local_tensor_mode import enabled_local_tensor_mode
 
     mode = enabled_local_tensor_mode()
     if mode is None or not mode.has_rank_dependent_get_rank:
-        return original(fn, args, nprocs, join, *more, **options)
+        return None
     ranks_a_node = int(os.environ.get("LOCAL_WORLD_SIZE", len(mode.ranks)))
-    own = rank_dependent_int({rank: rank % ranks_a_node for rank in mode.ranks})
-    return run_as_process(own, ranks_a_node, fn, args, nprocs, join)
-
-
-def make_start_alone(original: Callable[..., Any]) -> Callable[..., Any]:
-    """`spawn` or `start_processes` in a fake world: the one rank is its process."""
-
-    @functools.wraps(original)
-    def start(
-        fn: Callable[..., Any],
-        args: tuple[Any, ...] = (),
-        nprocs: int = 1,
-        join: bool = True,
-        *more: Any,
-        **options: Any,
-    ) -> Any:
-        rank = os.environ.get("LOCAL_RANK")
-        if rank is None or "LOCAL_WORLD_SIZE" not in os.environ:
-            return original(fn, args, nprocs, join, *more, **options)
-        ranks_a_node = int(os.environ["LOCAL_WORLD_SIZE"])
-        return run_as_process(int(rank), ranks_a_node, fn, args, nprocs, join)
-
-    return start
+    return rank_dependent_int({rank: rank % ranks_a_node for rank in mode.ranks}), ranks_a_node
 
 
 # Owner and name of each; the module is hidden by the function of its name.
@@ -95,5 +97,5 @@ STARTS: tuple[tuple[Any, str], ...] = tuple(
     for name in ("spawn", "start_processes")
 )
 START_FUNCTIONS: tuple[tuple[Any, str, Callable[..., Any]], ...] = tuple(
-    (owner, name, _start_in_lockstep) for owner, name in STARTS
+    (owner, name, functools.partial(_start_on_ranks, _place_in_lockstep)) for owner, name in STARTS
 )

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import random
-from collections.abc import Callable
-from typing import Any
 
 from polyrank import _C
 from polyrank.rank_threads.rank_globals import rank_globals
-from polyrank.spawned_ranks import run_as_process
+from polyrank.spawned_ranks import Place, makes_ranks_processes
 
 __all__ = ["wrap_start_processes"]
 
 
-def wrap_start_processes(original: Callable[..., Any]) -> Callable[..., Any]:
-    """`torch.multiprocessing.spawn` or `start_processes`: each rank takes the place of one process.
+def _place_on_thread() -> Place:
+    own = rank_globals()
+    if own is None or own.is_forked:
+        return None
+    ranks_a_node = int(os.environ.get("LOCAL_WORLD_SIZE", own.world_size))
+    return own.rank_thread.rank % ranks_a_node, ranks_a_node
 
-    All ranks run the program up to there; then rank r runs the function as process r of its node.
-    """
 
-    @functools.wraps(original)
-    def start(
-        fn: Callable[..., Any],
-        args: tuple[Any, ...] = (),
-        nprocs: int = 1,
-        join: bool = True,
-        *more: Any,
-        **options: Any,
-    ) -> Any:
-        own = rank_globals()
-        if own is None or own.is_forked:
-            return original(fn, args, nprocs, join, *more, **options)
-        local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", own.world_size))
-        own_process = own.rank_thread.rank % local_world_size
-        return run_as_process(own_process, local_world_size, fn, args, nprocs, join)
-
-    return start
+wrap_start_processes = makes_ranks_processes(_place_on_thread)
 
 
 def _leave_ranks_in_child() -> None:

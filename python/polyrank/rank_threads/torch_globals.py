@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 import torch.distributed as dist
-import torch.multiprocessing
 from torch._C import _distributed_c10d
 from torch._C._distributed_c10d import PrefixStore
 from torch.distributed import device_mesh, distributed_c10d
@@ -22,6 +19,7 @@ from polyrank.rank_threads.group_functions import wrap_monitored_barrier, wrap_s
 from polyrank.rank_threads.mesh_identity import wrap_mesh_init
 from polyrank.rank_threads.rank_globals import new_groups, rank_globals
 from polyrank.rank_threads.spawning import wrap_start_processes
+from polyrank.spawned_ranks import STARTS
 
 __all__ = ["BACKEND", "globals_by_thread"]
 
@@ -183,8 +181,6 @@ def _wrap_unregister_all(original: Callable[[], None]) -> Callable[[], None]:
     return unregister_all
 
 
-_SPAWN_MODULE = sys.modules["torch.multiprocessing.spawn"]  # under a function of its name
-
 # What of PyTorch is replaced: its name, with what, and where it is.
 _WRAPPED: tuple[tuple[Any, ...], ...] = (
     ("_new_process_group_helper", _wrap_helper, distributed_c10d),
@@ -196,8 +192,7 @@ _WRAPPED: tuple[tuple[Any, ...], ...] = (
     ("__init__", wrap_mesh_init, device_mesh.DeviceMesh),
     ("monitored_barrier", wrap_monitored_barrier, distributed_c10d, dist),
     ("split_group", wrap_split_group, distributed_c10d, dist, device_mesh),
-    ("spawn", wrap_start_processes, _SPAWN_MODULE, torch.multiprocessing),
-    ("start_processes", wrap_start_processes, _SPAWN_MODULE, torch.multiprocessing),
+    *((name, wrap_start_processes, owner) for owner, name in STARTS),
 )
 
 

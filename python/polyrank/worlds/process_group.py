@@ -15,7 +15,7 @@ from polyrank._C import FakeMember, FakeRank, FakeStore
 from polyrank.errors import UsageError
 from polyrank.fake.world import fake_process_groups_of_dist2, required_fake_world
 from polyrank.lockstep import init_lockstep_group
-from polyrank.spawned_ranks import STARTS, make_start_alone
+from polyrank.spawned_ranks import STARTS, Place, makes_ranks_processes
 
 
 @contextlib.contextmanager
@@ -58,10 +58,19 @@ def fake_process_group(world_size: int, rank: int) -> Iterator[None]:
         fake_process_groups_of_dist2(everyone),
         _placed(
             (_init_for(world_size, make_group), dist, distributed_c10d),
-            *((make_start_alone(getattr(owner, name)), owner) for owner, name in STARTS),
+            *((_start_alone(getattr(owner, name)), owner) for owner, name in STARTS),
         ),
     ):
         yield
+
+
+def _place_alone() -> Place:
+    """The one rank of a fake world."""
+    rank, ranks_a_node = os.environ.get("LOCAL_RANK"), os.environ.get("LOCAL_WORLD_SIZE")
+    return None if rank is None or ranks_a_node is None else (int(rank), int(ranks_a_node))
+
+
+_start_alone = makes_ranks_processes(_place_alone)
 
 
 def _init_for(number_of_ranks: int, make_group: Callable[[], None]) -> Callable[..., None]:
