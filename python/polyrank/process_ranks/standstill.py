@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from polyrank._C import RankSet
 from polyrank.process_ranks.become_rank import BODY_CALLER, FRAMES_SIGNAL
+from polyrank.rank_names import rank_names
 
 __all__ = ["Standing", "Standstill", "where_ranks_stand"]
 
@@ -88,11 +88,7 @@ def where_ranks_stand(ranks: Iterable[Standing]) -> str:
     places: dict[str, list[int]] = {}
     for standing in ranks:
         places.setdefault(_answer(standing, until), []).append(standing.rank)
-    return "".join(f"  {_name(of)}: {place}\n" for place, of in places.items())
-
-
-def _name(ranks: list[int]) -> str:
-    return f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {RankSet(ranks)}"
+    return "".join(f"  {rank_names(of)}: {place}\n" for place, of in places.items())
 
 
 def _seconds_computed(pid: int) -> float:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from polyrank._C import RankSet
 from polyrank.process_ranks.channel import Inbox
 from polyrank.process_ranks.endings import Ending, text_of_status
 from polyrank.process_ranks.forking import RankProcess
 from polyrank.process_ranks.standstill import Standing, Standstill, where_ranks_stand
+from polyrank.rank_names import rank_names
 
 if TYPE_CHECKING:
     from polyrank.process_ranks.launcher import Launch
@@ -173,8 +173,7 @@ class Supervisor:
         if self._num_steps:
             return
         if why:
-            names = RankSet(list(self._running))
-            sys.stderr.write(f"rank{'s' if len(self._running) > 1 else ''} {names} {why}\n")
+            sys.stderr.write(f"{rank_names(list(self._running))} {why}\n")
             sys.stderr.write(where_ranks_stand(self._running_standings()))
         self._launch.run.stop("the run was interrupted")
         for process in self._running.values():

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyrank._C import RankSet
 from polyrank.errors import CollectiveError, DivergenceError, UnsupportedOpError
+from polyrank.rank_names import rank_names
 from polyrank.rank_threads import RanksFailedError
 from polyrank.worlds.interrupts import number_of
 
-__all__ = ["EXIT_RAISED", "Ending", "ending_of", "ending_of_error"]
+__all__ = ["EXIT_RAISED", "Ending", "ending_of", "ending_of_error", "ending_of_exit"]
 
 # Exit code by what the script raised; docs/run.md.
 _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
@@ -46,7 +46,7 @@ def ending_of(run: Callable[[], None]) -> Ending:
     try:
         run()
     except SystemExit as request:
-        return _exited(request)
+        return ending_of_exit(request)
     except KeyboardInterrupt as interrupt:
         return Ending(128 + number_of(interrupt))
     except BaseException as raised:  # noqa: BLE001  whatever it was, the report is still worth having
@@ -54,7 +54,8 @@ def ending_of(run: Callable[[], None]) -> Ending:
     return Ending()
 
 
-def _exited(request: SystemExit) -> Ending:
+def ending_of_exit(request: SystemExit) -> Ending:
+    """What a program ends with that asked for it."""
     if request.code is None:
         return Ending()
     if isinstance(request.code, int):
@@ -89,8 +90,7 @@ def _lines_of(errors: Sequence[Exception]) -> str:
         line = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         ranks_by_line.setdefault(line, []).append(rank)
     return "".join(
-        f"raised on rank{'s' if len(ranks) > 1 else ''} {RankSet(ranks)}: {line}\n"
-        for line, ranks in ranks_by_line.items()
+        f"raised on {rank_names(ranks)}: {line}\n" for line, ranks in ranks_by_line.items()
     )
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from polyrank._C import RankSet
 from polyrank.errors import CollectiveMismatchError, DeadlockError
 from polyrank.process_ranks.become_rank import end_python
 from polyrank.process_ranks.endings import Ending, Failure, causes_first, text_of_status
@@ -26,10 +25,11 @@ from polyrank.process_ranks.output import ForwardedOutput, OutputInFiles, drop_u
 from polyrank.process_ranks.shared_run import Unshared
 from polyrank.process_ranks.supervisor import Outcome as RanksOutcome
 from polyrank.process_ranks.warm import warm
+from polyrank.rank_names import rank_names
 from polyrank.rank_threads import Script
 from polyrank.trace import trace
 from polyrank.worlds.device import cuda_as_asked
-from polyrank.worlds.ending import EXIT_RAISED, ending_of_error
+from polyrank.worlds.ending import ending_of_error, ending_of_exit
 from polyrank.worlds.merged_records import Record, merged_report, merged_trace
 from polyrank.worlds.outcome import Outcome, RunMeter
 from polyrank.worlds.run_options import RunOptions
@@ -107,17 +107,13 @@ def _text_of_failed(failed: list[Ending]) -> str:
     by_line: dict[str, list[int]] = {}
     for ending in others:
         by_line.setdefault(_line_of(ending), []).append(ending.rank)
-    lines = [f"{_names(ranks)} {line}\n" for line, ranks in by_line.items()]
+    lines = [f"{rank_names(ranks)} {line}\n" for line, ranks in by_line.items()]
     report = "" if first.failure is None else first.failure.report
     if first.failure is None or first.failure.kind == SystemExit.__name__:
-        end = f"{_names([first.rank])} {_line_of(first)}\n"
+        end = f"{rank_names([first.rank])} {_line_of(first)}\n"
     else:
-        end = f"raised on {_names([first.rank])}\n"
+        end = f"raised on {rank_names([first.rank])}\n"
     return "".join(lines) + report + end
-
-
-def _names(ranks: list[int]) -> str:
-    return f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {RankSet(ranks)}"
 
 
 def _line_of(ending: Ending) -> str:
@@ -183,23 +179,15 @@ def _end_quietly() -> None:
 
 def _failure(rank: int, error: BaseException) -> Failure:
     if isinstance(error, SystemExit):
-        code = error.code
-        is_text = code is not None and not isinstance(code, int)
-        return Failure(
-            rank,
-            time.monotonic(),
-            "SystemExit",
-            str(code),
-            f"{code}\n" if is_text else "",
-            EXIT_RAISED if is_text else int(code or 0) & 0xFF,
-        )
-    ending = ending_of_error(error)
+        kind, ending = SystemExit.__name__, ending_of_exit(error)
+    else:
+        kind, ending = type(error).__name__, ending_of_error(error)
     return Failure(
         rank,
         time.monotonic(),
-        type(error).__name__,
+        kind,
         str(error),
         ending.told,
-        ending.exit_code,
+        ending.exit_code & 0xFF,
         isinstance(error, CollectiveMismatchError | DeadlockError),
     )
