@@ -7,14 +7,15 @@ import re
 import sys
 from pathlib import Path
 
-WITHOUT_TORCH = {"core", "collective", "matching", "report"}
+WITHOUT_TORCH = {"core", "collective", "shared_memory", "matching", "report"}
 BELOW_WORLDS = WITHOUT_TORCH | {"engine", "exchange", "world"}
-WORLDS = {"world/lockstep", "world/threads", "world/fake"}
+WORLDS = {"world/lockstep", "world/threads", "world/processes", "world/fake"}
 # Layer -> the layers whose headers it may include, besides its own.
 USES: dict[str, set[str]] = {
     "core": set(),
     "collective": {"core"},
-    "matching": {"core", "collective"},
+    "shared_memory": {"core"},
+    "matching": {"core", "collective", "shared_memory"},
     "report": {"core", "collective", "matching"},
     "engine": WITHOUT_TORCH,
     "exchange": WITHOUT_TORCH | {"engine"},

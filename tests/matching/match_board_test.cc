@@ -23,6 +23,16 @@ std::string message_of(Function function) {
   return "no such error";
 }
 
+TEST(MatchBoardTest, GroupsOfOneRankHaveNamesOfTheirOwn) {
+  MatchBoard board(3);
+  const auto zero = board.join_group("7", {0});
+  const auto one = board.join_group("7", {1});
+  EXPECT_TRUE(board.arrive(1, one, barrier(), nullptr)->is_complete());
+  EXPECT_TRUE(board.arrive(0, zero, barrier(), nullptr)->is_complete());
+  EXPECT_EQ(board.join_group("7", {1}), one);
+  EXPECT_THROW(board.join_group("7", {1, 2}), CollectiveMismatchError);
+}
+
 TEST(MatchBoardTest, TheKthLaunchesOfAllMembersMeet) {
   MatchBoard board(2);
   const auto group = board.join_group("world", {0, 1});
@@ -108,7 +118,7 @@ TEST(MatchBoardTest, OpenMeetingsAreInAnOrderOfTheirOwn) {
     board.arrive(1, swapped ? a : b, barrier(), nullptr);
     std::vector<std::string> found;
     for (const auto& meeting : board.open_meetings()) {
-      found.push_back(meeting->group->name);
+      found.push_back(meeting->group->name.str());
     }
     return found;
   };

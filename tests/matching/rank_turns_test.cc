@@ -174,7 +174,7 @@ TEST(RankTurnsTest, YieldLetsOthersGoOn) {
 
 TEST(RankTurnsTest, AnEventWakesWhoWaitsForIt) {
   RankTurns turns(2);
-  const auto event = RankTurns::expect(0, "the light", "s.py:1");
+  const auto event = new_event(0, "the light", "s.py:1");
   std::vector<std::string> order;
   const auto errors = run(turns, [&](const Member& member) {
     if (member.rank() == 0) {
@@ -193,7 +193,7 @@ TEST(RankTurnsTest, AnEventThatNobodyBringsAboutIsAStandstill) {
   RankTurns turns(2, {.noun = "runner"});
   const auto errors = run(turns, [&](const Member& member) {
     if (member.rank() == 0) {
-      turns.wait(0, RankTurns::expect(0, "the light", "s.py:1"));
+      turns.wait(0, new_event(0, "the light", "s.py:1"));
     }
   });
   EXPECT_EQ(errors[0],

@@ -33,7 +33,7 @@ TEST(RankTurnsTest, AThreadOfARankTakesTurnsAndLaunchesAsTheRank) {
   RankTurns turns(2);
   std::vector<int> sums(2);
   const auto errors = run(turns, [&](const Member& member) {
-    const auto over = RankTurns::expect(member.rank(), "its thread", "s.py:1");
+    const auto over = new_event(member.rank(), "its thread", "s.py:1");
     std::thread thread = start(turns, member.rank(), [&](std::int64_t number) {
       EXPECT_GE(number, 2);
       const auto own = std::make_shared<int>(static_cast<int>(member.rank()) + 1);
@@ -61,7 +61,7 @@ TEST(RankTurnsTest, WhoWaitsForAThreadThatWaitsForARankIsAtAStandstill) {
     if (member.rank() == 1) {
       return;
     }
-    const auto over = RankTurns::expect(0, "its thread", "s.py:1");
+    const auto over = new_event(0, "its thread", "s.py:1");
     thread = start(turns, 0, [&](std::int64_t number) {
       const Arrival arrival = turns.arrive(0, member.world(), barrier(), nullptr);
       EXPECT_THROW(turns.wait(number, arrival.meeting), DeadlockError);

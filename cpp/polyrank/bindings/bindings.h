@@ -14,6 +14,7 @@ void init_collective(pybind11::module_& module);
 void init_fake_world(pybind11::module_& module);
 void init_dist2(pybind11::module_& module);
 void init_threads_world(pybind11::module_& module);
+void init_processes_world(pybind11::module_& module);
 void init_trace(pybind11::module_& module);
 void init_collective_op(pybind11::module_& module);
 

@@ -11,6 +11,7 @@ PYBIND11_MODULE(_C, module) {
   polyrank::init_collective(module);
   polyrank::init_fake_world(module);
   polyrank::init_threads_world(module);
+  polyrank::init_processes_world(module);
   polyrank::init_dist2(module);
   polyrank::init_trace(module);
   polyrank::init_collective_op(module);

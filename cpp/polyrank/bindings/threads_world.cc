@@ -155,8 +155,8 @@ void init_threads_world(py::module_& module) {
   module.def("is_ready", &is_ready, py::arg("file"), py::arg("for_writing") = false);
 
   py::class_<RankEvent>(module, "RankEvent")
-      .def(py::init([](std::shared_ptr<RankThread> thread, std::string event) {
-             auto meeting = RankTurns::expect(thread->rank(), std::move(event), source_line_text());
+      .def(py::init([](std::shared_ptr<RankThread> thread, const std::string& event) {
+             auto meeting = new_event(thread->rank(), event, source_line_text());
              return RankEvent{.thread = std::move(thread), .meeting = std::move(meeting)};
            }),
            py::arg("thread"), py::arg("event"))

@@ -113,13 +113,19 @@ void accumulate_repeatedly(ReduceOp op, at::Tensor& total, const at::Tensor& mem
   });
 }
 
+// What a fold may write to. Sparse tensors have no memory format.
+at::Tensor own_copy(const at::Tensor& member) {
+  return member.layout() == at::kStrided ? member.clone(at::MemoryFormat::Contiguous)
+                                         : member.clone();
+}
+
 at::Tensor reshaped_like(const at::Tensor& member, const at::Tensor& total) {
   return member.sizes() == total.sizes() ? member : member.reshape(total.sizes());
 }
 
 at::Tensor fold_in_rank_order(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
   const at::Tensor& first = members.front();
-  at::Tensor total = first.clone(at::MemoryFormat::Contiguous);
+  at::Tensor total = own_copy(first);
   std::unordered_set<const c10::TensorImpl*> folded{first.unsafeGetTensorImpl()};
   for (std::size_t i = 1; i < members.size();) {
     const at::Tensor& member = members[i];
@@ -138,7 +144,7 @@ at::Tensor fold_in_rank_order(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
 
 at::Tensor fold_as_tree(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
   if (members.size() == 1) {
-    return members.front().clone(at::MemoryFormat::Contiguous);
+    return own_copy(members.front());
   }
   using Pair = std::pair<const c10::TensorImpl*, const c10::TensorImpl*>;
   std::vector<at::Tensor> level = members.vec();
@@ -148,7 +154,7 @@ at::Tensor fold_as_tree(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
     for (std::size_t i = 0; i + 1 < level.size(); i += 2) {
       at::Tensor& sum = known[{level[i].unsafeGetTensorImpl(), level[i + 1].unsafeGetTensorImpl()}];
       if (!sum.defined()) {
-        sum = level[i].clone(at::MemoryFormat::Contiguous);
+        sum = own_copy(level[i]);
         accumulate(op, sum, reshaped_like(level[i + 1], sum));
       }
       next.push_back(sum);

@@ -271,4 +271,20 @@ void TableBackend::monitoredBarrier(const c10d::BarrierOptions& options, bool /*
   work->wait(std::max(options.timeout, kNoTimeout));  // unset is negative
 }
 
+MergedGroup meet_in_store(c10d::Store& store, const std::string& group_name,
+                          std::int64_t global_rank, int rank, int size) {
+  const auto key_of = [](int member) { return str_cat("global_rank/", member); };
+  store.set(key_of(rank), std::to_string(global_rank));
+  MergedGroup group;
+  group.members.reserve(static_cast<std::size_t>(size));
+  for (int member = 0; member < size; ++member) {
+    group.members.push_back(std::stoll(store.get_to_str(key_of(member))));
+  }
+  if (rank == 0) {
+    store.set("name", group_name);
+  }
+  group.name = store.get_to_str("name");
+  return group;
+}
+
 }  // namespace polyrank

@@ -7,8 +7,11 @@
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/exchange/collective_call.h>
 
+#include <cstdint>
 #include <exception>
+#include <string>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
+#include <torch/csrc/distributed/c10d/Store.hpp>
 #include <vector>
 
 namespace polyrank {
@@ -66,5 +69,16 @@ class POLYRANK_API TableBackend : public c10d::Backend {
   virtual Work launch(CollectiveCall call, c10d::OpType op_type) = 0;
   virtual Work launch_message(CollectiveCall call, c10d::OpType op_type) = 0;
 };
+
+// The group that a merge of groups makes.
+struct MergedGroup {
+  std::string name;
+  std::vector<std::int64_t> members;  // global ranks
+};
+
+// What `size` ranks that meet in `store`, each under a `rank` of its own, say of themselves. The
+// parts may call the new group differently; it is called as rank 0 does.
+MergedGroup meet_in_store(c10d::Store& store, const std::string& group_name,
+                          std::int64_t global_rank, int rank, int size);
 
 }  // namespace polyrank

@@ -63,8 +63,8 @@ bool shapes_agree(const Launch& a, const Launch& b) {
 
 // Elements that a member of an all_to_all sends to, or expects from, each member: rows, or elements
 // of the tensors of a list. Empty where that can't be said.
-std::vector<std::int64_t> pieces(const std::vector<TensorShape>& tensors,
-                                 const std::vector<std::int64_t>& split_sizes,
+std::vector<std::int64_t> pieces(const BoardList<TensorShape>& tensors,
+                                 const BoardList<std::int64_t>& split_sizes,
                                  std::size_t group_size) {
   std::vector<std::int64_t> result;
   if (tensors.size() == group_size && group_size > 1) {
@@ -122,7 +122,7 @@ bool agrees(const Launch& a, const Launch& b) {
 std::string sides(std::span<const RankLaunch> launches) {
   std::map<std::pair<std::string, std::string>, std::vector<std::int64_t>> ranks_by_text;
   for (const auto& [rank, launch] : launches) {
-    ranks_by_text[{to_string(*launch), launch->where}].push_back(rank);
+    ranks_by_text[{to_string(*launch), launch->where.str()}].push_back(rank);
   }
   std::vector<std::pair<RankSet, std::pair<std::string, std::string>>> lines;
   lines.reserve(ranks_by_text.size());

@@ -10,7 +10,7 @@ namespace polyrank {
 namespace {
 
 // A list that repeats one shape is written once: "8 x float32[4]".
-void write_shapes(const std::vector<TensorShape>& shapes, std::ostringstream* out) {
+void write_shapes(const BoardList<TensorShape>& shapes, std::ostringstream* out) {
   constexpr std::size_t kShown = 8;
   const bool all_equal = std::all_of(shapes.begin(), shapes.end(), [&](const TensorShape& shape) {
     return shape == shapes.front();
@@ -27,7 +27,7 @@ void write_shapes(const std::vector<TensorShape>& shapes, std::ostringstream* ou
   }
 }
 
-void write_numbers(const char* name, const std::vector<std::int64_t>& numbers,
+void write_numbers(const char* name, const BoardList<std::int64_t>& numbers,
                    std::ostringstream* out) {
   if (numbers.empty()) {
     return;

@@ -4,18 +4,18 @@
 #include <polyrank/collective/collective_kind.h>
 #include <polyrank/collective/reduce_op.h>
 #include <polyrank/core/export.h>
+#include <polyrank/matching/board_memory.h>
 
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace polyrank {
 
 // Dtype and sizes of a tensor.
 struct TensorShape {
-  std::string dtype;
-  std::vector<std::int64_t> sizes;
+  BoardText dtype;
+  BoardList<std::int64_t> sizes;
 
   std::int64_t numel() const noexcept;
   bool operator==(const TensorShape&) const = default;
@@ -24,13 +24,13 @@ struct TensorShape {
 // One rank's part in a collective or message.
 struct Launch {
   CollectiveKind kind = CollectiveKind::kNotACollective;
-  std::vector<TensorShape> inputs = {};
-  std::vector<TensorShape> outputs = {};
+  BoardList<TensorShape> inputs = {};
+  BoardList<TensorShape> outputs = {};
   std::optional<ReduceOp> reduce_op = {};
-  std::int64_t root = 0;                             // group rank; looked at where the kind has one
-  std::vector<std::int64_t> input_split_sizes = {};  // of all_to_all; empty: even
-  std::vector<std::int64_t> output_split_sizes = {};
-  std::string where = {};              // "train.py:88"; empty: not known
+  std::int64_t root = 0;                           // group rank; looked at where the kind has one
+  BoardList<std::int64_t> input_split_sizes = {};  // of all_to_all; empty: even
+  BoardList<std::int64_t> output_split_sizes = {};
+  BoardText where = {};                // "train.py:88"; empty: not known
   bool is_of_several_threads = false;  // of the rank, which have launched in the group
 };
 

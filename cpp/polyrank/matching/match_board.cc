@@ -17,9 +17,8 @@ void come(Meeting* meeting, std::size_t participant, Launch launch, std::shared_
 }
 
 std::shared_ptr<Meeting> new_meeting(std::shared_ptr<const MeetingGroup> group,
-                                     std::int64_t sequence,
-                                     std::vector<std::int64_t> participants) {
-  auto meeting = std::make_shared<Meeting>();
+                                     std::int64_t sequence, BoardList<std::int64_t> participants) {
+  auto meeting = make_board_shared<Meeting>();
   meeting->group = std::move(group);
   meeting->sequence = sequence;
   meeting->launches.resize(participants.size());
@@ -38,9 +37,14 @@ std::shared_ptr<Meeting> new_message(std::shared_ptr<const MeetingGroup> group, 
   return meeting;
 }
 
+// Whether these can be two groups of one name.
+bool are_apart(const BoardList<std::int64_t>& members, const std::vector<std::int64_t>& others) {
+  return members.size() == 1 && others.size() == 1 && members.front() != others.front();
+}
+
 // Takes the first meeting that `fits` out of a queue; null if there is none.
-template <class Fits>
-std::shared_ptr<Meeting> take_first(std::deque<std::shared_ptr<Meeting>>* queue, Fits fits) {
+template <class Queue, class Fits>
+std::shared_ptr<Meeting> take_first(Queue* queue, Fits fits) {
   const auto found = std::find_if(queue->begin(), queue->end(),
                                   [&](const auto& meeting) { return fits(*meeting); });
   if (found == queue->end()) {
@@ -66,12 +70,22 @@ std::string Meeting::where(std::int64_t rank) const {
 
 std::string Meeting::describe(std::int64_t rank) const {
   if (!event.empty()) {
-    return event;
+    return event.str();
   }
   const Launch* const launch = launch_of(rank);
   const std::string what = launch != nullptr ? to_string(*launch) : std::string("a launch");
   return is_message ? str_cat(what, " (tag ", sequence, " in group \"", group->name, "\")")
                     : str_cat(what, " (launch #", sequence, " of group \"", group->name, "\")");
+}
+
+std::shared_ptr<Meeting> new_event(std::int64_t rank, const std::string& event,
+                                   const std::string& where) {
+  auto meeting = make_board_shared<Meeting>();
+  meeting->participants = {rank};
+  meeting->launches = {Launch{.where = where}};
+  meeting->num_arrived = 1;
+  meeting->event = event;
+  return meeting;
 }
 
 MatchBoard::MatchBoard(std::int64_t world_size)
@@ -86,16 +100,20 @@ MatchBoard::MatchBoard(std::int64_t world_size)
 
 std::shared_ptr<const MeetingGroup> MatchBoard::join_group(
     const std::string& name, const std::vector<std::int64_t>& members) {
-  const auto known = groups_.find(name);
+  const auto known = groups_.find(std::string_view(name));
   if (known != groups_.end()) {
-    if (known->second.group->members != members) {
-      throw CollectiveMismatchError(
-          str_cat("group \"", name, "\" was made with ranks ",
-                  RankSet::of(known->second.group->members).to_string(), " and is now made with ",
-                  RankSet::of(members).to_string(),
-                  ". All ranks must make the same groups in the same order."));
+    for (const GroupState& other : known->second) {
+      if (std::ranges::equal(other.group->members, members)) {
+        return other.group;
+      }
+      if (!are_apart(other.group->members, members)) {
+        throw CollectiveMismatchError(
+            str_cat("group \"", name, "\" was made with ranks ",
+                    RankSet::of(other.group->members).to_string(), " and is now made with ",
+                    RankSet::of(members).to_string(),
+                    ". All ranks must make the same groups in the same order."));
+      }
     }
-    return known->second.group;
   }
   GroupState state;
   for (std::size_t i = 0; i < members.size(); ++i) {
@@ -107,17 +125,25 @@ std::shared_ptr<const MeetingGroup> MatchBoard::join_group(
       throw UsageError(str_cat("group \"", name, "\" has rank ", members[i], " twice"));
     }
   }
-  state.group = std::make_shared<const MeetingGroup>(MeetingGroup{name, members});
+  state.group = make_board_shared<const MeetingGroup>(
+      MeetingGroup{name, BoardList<std::int64_t>(members.begin(), members.end())});
   state.num_launched.resize(members.size());
-  return groups_.emplace(name, std::move(state)).first->second.group;
+  BoardList<GroupState>& named = groups_[name];
+  named.push_back(std::move(state));
+  return named.back().group;
 }
 
 MatchBoard::GroupState& MatchBoard::state_of(const MeetingGroup& group) {
-  const auto found = groups_.find(group.name);
-  if (found == groups_.end()) {
-    throw InternalError(str_cat("group \"", group.name, "\" is not known to this world"));
+  const auto named = groups_.find(group.name);
+  if (named != groups_.end()) {
+    const auto found = std::ranges::find_if(named->second, [&](const GroupState& state) {
+      return state.group->members.front() == group.members.front();
+    });
+    if (found != named->second.end()) {
+      return *found;
+    }
   }
-  return found->second;
+  throw InternalError(str_cat("group \"", group.name, "\" is not known to this world"));
 }
 
 std::int64_t MatchBoard::member_index(const GroupState& state, std::int64_t rank) const {
@@ -257,8 +283,10 @@ void MatchBoard::set_failed(std::int64_t thread, std::string failure) {
 
 std::vector<std::shared_ptr<const Meeting>> MatchBoard::open_meetings() const {
   std::vector<std::shared_ptr<const Meeting>> meetings;
-  for (const auto& [name, state] : groups_) {
-    meetings.insert(meetings.end(), state.open.begin(), state.open.end());
+  for (const auto& [name, states] : groups_) {
+    for (const GroupState& state : states) {
+      meetings.insert(meetings.end(), state.open.begin(), state.open.end());
+    }
   }
   for (const auto& [key, box] : mailboxes_) {
     std::vector<std::shared_ptr<const Meeting>> sent(box.sent.begin(), box.sent.end());

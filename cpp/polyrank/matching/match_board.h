@@ -2,17 +2,20 @@
 #pragma once
 
 #include <polyrank/core/export.h>
+#include <polyrank/matching/board_memory.h>
+#include <polyrank/matching/fault.h>
 #include <polyrank/matching/launch.h>
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
-#include <unordered_map>
 #include <vector>
 
 namespace polyrank {
@@ -32,8 +35,38 @@ namespace polyrank {
 
 // The members of a process group, in its order.
 struct MeetingGroup {
-  std::string name;
-  std::vector<std::int64_t> members;  // global ranks
+  BoardText name;
+  BoardList<std::int64_t> members;  // global ranks
+};
+
+// Whether a meeting was carried out; a word that processes can sleep on.
+class DoneWord {
+ public:
+  enum Value : std::uint32_t {
+    kOpen,
+    kShared,  // being carried out, in which who waits can take a part
+    kDone,
+    kStopped,  // the run has failed
+  };
+
+  DoneWord() = default;
+  DoneWord(const DoneWord& other) noexcept : word_(other.word_.load()) {}
+  DoneWord& operator=(const DoneWord&) = delete;
+
+  explicit operator bool() const noexcept { return value() == kDone; }
+  std::uint32_t value() const noexcept { return word_.load(std::memory_order_acquire); }
+  const std::atomic<std::uint32_t>& word() const noexcept { return word_; }
+
+  void set(Value value) noexcept { word_.store(value); }
+  // Unless it is done.
+  void stop() noexcept {
+    std::uint32_t value = word_.load();
+    while (value != kDone && !word_.compare_exchange_weak(value, kStopped)) {
+    }
+  }
+
+ private:
+  std::atomic<std::uint32_t> word_ = kOpen;
 };
 
 struct Meeting {
@@ -42,14 +75,20 @@ struct Meeting {
   std::shared_ptr<const MeetingGroup> group;
   bool is_message = false;
   std::int64_t sequence = 0;  // of a collective: its index among the group's; of a message: its tag
-  std::vector<std::int64_t> participants;       // global ranks; of a message: sender, receiver
-  std::vector<std::optional<Launch>> launches;  // by participant; nothing: has not come
-  std::vector<std::shared_ptr<void>> payloads;  // likewise
+  BoardList<std::int64_t> participants;       // global ranks; of a message: sender, receiver
+  BoardList<std::optional<Launch>> launches;  // by participant; nothing: has not come
+  BoardList<std::shared_ptr<void>> payloads;  // likewise
   std::int64_t num_arrived = 0;
-  bool is_done = false;
-  std::exception_ptr error;           // why it failed, once it is done
-  std::vector<std::int64_t> waiting;  // threads that have waited for it
-  std::string event;       // what must happen, where this is no launch: "key "x" in the store"
+  DoneWord is_done;
+  std::exception_ptr error;  // why it failed, once it is done, where ranks are threads
+  // Where ranks are processes: why it failed, what became of it, and how many participants need
+  // nothing of it any more.
+  std::optional<FaultKind> fault;
+  BoardText fault_text;
+  std::shared_ptr<void> outcome;
+  std::int64_t num_left = 0;
+  BoardList<std::int64_t> waiting;  // threads that have waited for it
+  BoardText event;         // what must happen, where this is no launch: "key "x" in the store"
   bool is_notice = false;  // an event that a thread that is no rank's may bring about, too
 
   bool is_complete() const noexcept {
@@ -66,6 +105,11 @@ struct Meeting {
   const Launch* launch_of(std::int64_t rank) const;  // null if the rank has not come
 };
 
+// What `rank` waits for that is no launch, until somebody declares it done. `event` reads on from
+// "waits for": "key "x" in the store"; `where` is the line that waits.
+POLYRANK_API std::shared_ptr<Meeting> new_event(std::int64_t rank, const std::string& event,
+                                                const std::string& where);
+
 enum class RankState : std::uint8_t { kRunning, kWaiting, kReturned, kFailed };
 
 // How a wait may end other than by what a rank does.
@@ -80,12 +124,13 @@ struct RankActivity {
   RankState state = RankState::kRunning;
   std::shared_ptr<const Meeting> waits_for{};  // while it waits
   OtherEnd other_end = OtherEnd::kNone;        // of the wait
-  std::string failure{};                       // why it failed
+  BoardText failure{};                         // why it failed
 };
 
 // No threads and no blocking in here, so that every order of events can be tried.
 //
-// Thread rule: none; the caller locks.
+// Thread rule: none; the caller locks. What it keeps lies in board memory: NOTE [Memory of a
+// board].
 //
 // Invariants: (1) a meeting is open until all its participants came, and is then forgotten here;
 // (2) open meetings of a group have consecutive sequence numbers; (3) a receive is open only while
@@ -96,8 +141,10 @@ class POLYRANK_API MatchBoard {
 
   std::int64_t world_size() const noexcept { return world_size_; }
 
-  // The group of that name. Each member names it; the first one makes it.
-  // Throws: UsageError if a member is no rank of the world, or repeated; CollectiveMismatchError if
+  // The group of that name. Each member names it; the first one makes it. Groups of one rank, which
+  // meet nobody, have a name of theirs: PyTorch numbers a rank's subgroups of its own group, so
+  // that ranks of different groups give the same numbers. Throws: UsageError if a member is no rank
+  // of the world, or repeated; CollectiveMismatchError if
   //         the group was made with other members.
   std::shared_ptr<const MeetingGroup> join_group(const std::string& name,
                                                  const std::vector<std::int64_t>& members);
@@ -151,19 +198,21 @@ class POLYRANK_API MatchBoard {
   std::vector<std::shared_ptr<const Meeting>> open_meetings() const;
 
  private:
+  using Queue = std::deque<std::shared_ptr<Meeting>, BoardAllocator<std::shared_ptr<Meeting>>>;
+
   struct GroupState {
     std::shared_ptr<const MeetingGroup> group;
-    std::unordered_map<std::int64_t, std::int64_t> member_of_rank;
-    std::vector<std::int64_t> num_launched;     // by member
-    std::deque<std::shared_ptr<Meeting>> open;  // by sequence number, from first_open
+    BoardMap<std::int64_t, std::int64_t> member_of_rank;
+    BoardList<std::int64_t> num_launched;  // by member
+    Queue open;                            // by sequence number, from first_open
     std::int64_t first_open = 0;
   };
   // Sends and receives that wait for each other's like, in the order of launching.
   struct Mailbox {
-    std::deque<std::shared_ptr<Meeting>> sent;
-    std::deque<std::shared_ptr<Meeting>> wanted;
+    Queue sent;
+    Queue wanted;
   };
-  using MailboxKey = std::tuple<std::string, std::int64_t, std::int64_t>;  // group, receiver, tag
+  using MailboxKey = std::tuple<BoardText, std::int64_t, std::int64_t>;  // group, receiver, tag
 
   GroupState& state_of(const MeetingGroup& group);
   std::int64_t member_index(const GroupState& state, std::int64_t rank) const;
@@ -176,11 +225,11 @@ class POLYRANK_API MatchBoard {
   };
 
   std::int64_t world_size_;
-  std::vector<Thread> threads_;  // those of ranks first
-  std::int64_t num_running_;     // or waiting for what may end otherwise
+  BoardList<Thread> threads_;  // those of ranks first
+  std::int64_t num_running_;   // or waiting for what may end otherwise
   std::int64_t num_waiting_ = 0;
-  std::map<std::string, GroupState> groups_;
-  std::map<MailboxKey, Mailbox> mailboxes_;
+  BoardMap<BoardText, BoardList<GroupState>> groups_;  // several of a name: of one rank each
+  BoardMap<MailboxKey, Mailbox> mailboxes_;
 };
 
 }  // namespace polyrank

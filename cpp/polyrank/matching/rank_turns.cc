@@ -1,5 +1,4 @@
 #include <polyrank/core/errors.h>
-#include <polyrank/core/rank_set.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/matching/rank_turns.h>
 #include <polyrank/matching/standstill.h>
@@ -7,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
-#include <sstream>
 #include <utility>
 
 namespace polyrank {
@@ -153,8 +151,7 @@ void RankTurns::end_failed(std::int64_t rank, const std::string& failure) {
   Lock lock(mutex_);
   ++num_events_;
   board_.set_failed(rank, failure);
-  fail_all(std::make_exception_ptr(
-      CollectiveError(str_cat(options_.noun, " ", rank, " failed, so the run ends: ", failure))));
+  fail_all(explain_failure(rank, failure, options_.noun));
   pass_turn(&lock);
 }
 
@@ -201,20 +198,10 @@ Arrival RankTurns::receive(std::int64_t rank, std::int64_t peer, std::int64_t ta
   return settle(board_.receive(rank, peer, tag, group, std::move(launch), std::move(payload)));
 }
 
-std::shared_ptr<Meeting> RankTurns::expect(std::int64_t rank, std::string event,
-                                           std::string where) {
-  auto meeting = std::make_shared<Meeting>();
-  meeting->participants = {rank};
-  meeting->launches = {Launch{.where = std::move(where)}};
-  meeting->num_arrived = 1;
-  meeting->event = std::move(event);
-  return meeting;
-}
-
 void RankTurns::finish_locked(Meeting* meeting, std::exception_ptr error) {
-  meeting->is_done = true;
+  meeting->is_done.set(DoneWord::kDone);
   meeting->error = std::move(error);
-  std::vector<std::int64_t>& waiting = meeting->waiting;
+  BoardList<std::int64_t>& waiting = meeting->waiting;
   std::sort(waiting.begin(), waiting.end());
   for (const std::int64_t thread : waiting) {
     if (board_.activity(thread).waits_for.get() == meeting) {
@@ -227,7 +214,7 @@ void RankTurns::finish_locked(Meeting* meeting, std::exception_ptr error) {
 void RankTurns::finish(const std::shared_ptr<Meeting>& meeting, std::exception_ptr error) {
   // Tensors need not live as long as a Work that nobody waits for. They end without the lock: that
   // may take the interpreter's, under which others take ours.
-  std::vector<std::shared_ptr<void>> payloads;
+  BoardList<std::shared_ptr<void>> payloads;
   Lock lock(mutex_);
   payloads.swap(meeting->payloads);
   finish_locked(meeting.get(), std::move(error));
@@ -310,7 +297,7 @@ void RankTurns::wait_for(std::int64_t thread, const std::shared_ptr<Meeting>& me
 
 bool RankTurns::is_done(const Meeting& meeting) const {
   const Lock lock(mutex_);
-  return meeting.is_done;
+  return static_cast<bool>(meeting.is_done);
 }
 
 void RankTurns::yield(std::int64_t thread) {
@@ -357,23 +344,7 @@ void RankTurns::note(std::int64_t rank, const std::string& line) {
 
 std::string RankTurns::leftovers() const {
   const Lock lock(mutex_);
-  std::ostringstream out;
-  for (const auto& meeting : board_.open_meetings()) {
-    for (std::size_t i = 0; i < meeting->participants.size(); ++i) {
-      if (!meeting->launches[i]) {
-        continue;
-      }
-      const std::int64_t rank = meeting->participants[i];
-      out << "  rank " << rank << ": " << meeting->describe(rank)
-          << (meeting->is_message ? " was never received" : " was never joined by all members")
-          << meeting->where(rank) << "\n";
-    }
-  }
-  for (const auto& [line, ranks] : notes_) {
-    out << "  rank" << (ranks.size() == 1 ? " " : "s ") << RankSet::of(ranks).to_string() << ": "
-        << line << "\n";
-  }
-  return out.str();
+  return describe_leftovers(board_, notes_);
 }
 
 }  // namespace polyrank

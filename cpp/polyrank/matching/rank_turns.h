@@ -4,6 +4,7 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/export.h>
 #include <polyrank/matching/match_board.h>
+#include <polyrank/matching/standstill.h>
 #include <semaphore.h>
 
 #include <atomic>
@@ -128,12 +129,8 @@ class POLYRANK_API RankTurns {
                   const std::shared_ptr<const MeetingGroup>& group, Launch launch,
                   std::shared_ptr<void> payload);
 
-  // What `rank` wait()s for that is no launch, until another rank says by finish() that it
-  // happened. `event` reads on from "waits for": "key "x" in the store"; `where` is the line that
-  // waits.
-  static std::shared_ptr<Meeting> expect(std::int64_t rank, std::string event, std::string where);
-
-  // The meeting was carried out, or failed with `error`: who waits for it can go on.
+  // The meeting was carried out (an event: it happened), or failed with `error`: who waits for it
+  // can go on.
   void finish(const std::shared_ptr<Meeting>& meeting, std::exception_ptr error = nullptr);
 
   // Gives the turn away until the meeting is done.
@@ -148,10 +145,10 @@ class POLYRANK_API RankTurns {
   bool is_done(const Meeting& meeting) const;
 
   // A wait of `thread` for the next notify(thing), to be passed to await_notice(); other arguments
-  // as of expect(). Two steps, so that what lies between no notice and the wait can be the caller's
-  // to keep others out of.
-  std::shared_ptr<Meeting> expect_notice(std::int64_t thread, const void* thing, std::string event,
-                                         std::string where);
+  // as of new_event(). Two steps, so that what lies between no notice and the wait can be the
+  // caller's to keep others out of.
+  std::shared_ptr<Meeting> expect_notice(std::int64_t thread, const void* thing,
+                                         const std::string& event, const std::string& where);
   // Gives the turn away until then, or until time is up. The caller looks again in both cases.
   // Throws: as wait(). A thread that a rank has started goes on waiting when the run has failed.
   void await_notice(std::int64_t thread, const void* thing, const std::shared_ptr<Meeting>& notice,
@@ -230,7 +227,7 @@ class POLYRANK_API RankTurns {
   std::optional<std::uint64_t> num_events_when_looked_;
   TurnOptions options_;
   std::mt19937_64 random_;
-  std::map<std::string, std::vector<std::int64_t>> notes_;  // by line, of which ranks
+  RankNotes notes_;
   std::exception_ptr failure_;  // what ranks are told once the run has failed
 };
 

@@ -63,9 +63,10 @@ void RankTurns::end_threads(std::int64_t rank) {
 }
 
 std::shared_ptr<Meeting> RankTurns::expect_notice(std::int64_t thread, const void* thing,
-                                                  std::string event, std::string where) {
+                                                  const std::string& event,
+                                                  const std::string& where) {
   const Lock lock(mutex_);
-  auto notice = expect(board_.rank_of(thread), std::move(event), std::move(where));
+  auto notice = new_event(board_.rank_of(thread), event, where);
   notice->is_notice = true;
   notices_[thing].push_back(notice);
   ++num_notices_;

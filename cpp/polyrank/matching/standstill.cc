@@ -144,4 +144,29 @@ std::exception_ptr explain_timeout(const MatchBoard& board, std::int64_t rank,
       "Give the wait more time, or none: a wait that can't end is found without.")));
 }
 
+std::exception_ptr explain_failure(std::int64_t rank, std::string_view failure,
+                                   std::string_view noun) {
+  return std::make_exception_ptr(
+      CollectiveError(str_cat(noun, " ", rank, " failed, so the run ends: ", failure)));
+}
+
+std::string describe_leftovers(const MatchBoard& board, const RankNotes& notes) {
+  std::ostringstream out;
+  for (const auto& meeting : board.open_meetings()) {
+    for (std::size_t i = 0; i < meeting->participants.size(); ++i) {
+      if (!meeting->launches[i]) {
+        continue;
+      }
+      const std::int64_t rank = meeting->participants[i];
+      out << "  rank " << rank << ": " << meeting->describe(rank)
+          << (meeting->is_message ? " was never received" : " was never joined by all members")
+          << meeting->where(rank) << "\n";
+    }
+  }
+  for (const auto& [line, ranks] : notes) {
+    out << "  " << name_ranks(ranks) << ": " << line << "\n";
+  }
+  return out.str();
+}
+
 }  // namespace polyrank

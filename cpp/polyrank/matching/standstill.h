@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <string>
 #include <string_view>
 
 namespace polyrank {
@@ -32,5 +33,16 @@ POLYRANK_API std::exception_ptr explain_timeout(const MatchBoard& board, std::in
                                                 const Meeting& meeting,
                                                 std::chrono::milliseconds timeout,
                                                 std::string_view noun = "rank");
+
+// What the others are told when a rank has failed.
+POLYRANK_API std::exception_ptr explain_failure(std::int64_t rank, std::string_view failure,
+                                                std::string_view noun = "rank");
+
+// Lines of text, of which ranks.
+using RankNotes = BoardMap<BoardText, BoardList<std::int64_t>>;
+
+// Messages that nobody received and collectives that some members never came to, as lines of text,
+// and what was noted of ranks; empty if all went well.
+POLYRANK_API std::string describe_leftovers(const MatchBoard& board, const RankNotes& notes);
 
 }  // namespace polyrank

@@ -68,7 +68,7 @@ std::vector<std::int64_t> ranks_of(const MatchBoard& board,
 
 }  // namespace
 
-std::string name_ranks(const std::vector<std::int64_t>& ranks, std::string_view noun) {
+std::string name_ranks(std::span<const std::int64_t> ranks, std::string_view noun) {
   return str_cat(noun, ranks.size() == 1 ? " " : "s ", RankSet::of(ranks).to_string());
 }
 

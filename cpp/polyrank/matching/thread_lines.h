@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,7 +14,7 @@
 namespace polyrank {
 
 // "rank 3", "ranks 0-2,5".
-POLYRANK_API std::string name_ranks(const std::vector<std::int64_t>& ranks,
+POLYRANK_API std::string name_ranks(std::span<const std::int64_t> ranks,
                                     std::string_view noun = "rank");
 
 // Participants who have not come. Empty for a receive that names no sender, and for an event.

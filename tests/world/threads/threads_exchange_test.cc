@@ -29,19 +29,6 @@ Meeting meeting_of(const std::vector<CollectiveCall>& calls) {
   return meeting;
 }
 
-TEST(ThreadsExchangeTest, LaunchesTellShapesRootAndReduceOp) {
-  const at::Tensor x = at::ones({2, 3});
-  CollectiveCall call = call_of("c10d::reduce_", {x}, {x});
-  call.root = 1;
-  call.reduce_op = ReduceOp::kMax;
-  const Launch launch = launch_of(call, "t.py:1");
-  EXPECT_EQ(to_string(launch), "reduce(root 1, max) float32[2, 3]");
-  EXPECT_TRUE(launch.outputs.empty());  // it overwrites its input
-  EXPECT_EQ(launch.where, "t.py:1");
-  const Launch gather = launch_of(call_of("c10d::_allgather_base_", {x}, {at::ones({4, 3})}), "");
-  EXPECT_EQ(gather.outputs, (std::vector<TensorShape>{{"float32", {4, 3}}}));
-}
-
 TEST(ThreadsExchangeTest, OnlyTheRootOfAReduceIsWritten) {
   const at::Tensor x = at::full({1}, 1.0);
   const at::Tensor y = at::full({1}, 2.0);

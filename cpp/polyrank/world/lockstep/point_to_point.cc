@@ -119,11 +119,11 @@ class Mailbox::Receive final : public RecordedWork {
           "threads world."));
     }
     turns_ = thread->turns_ptr();
-    written_ = RankTurns::expect(thread->rank(),
-                                 str_cat("the message of rank ", message_.peers[missing],
-                                         " to rank ", message_.ranks[missing], " (tag ",
-                                         message_.tag, " in group \"", message_.group_label, "\")"),
-                                 source_line_text());
+    written_ = new_event(thread->rank(),
+                         str_cat("the message of rank ", message_.peers[missing], " to rank ",
+                                 message_.ranks[missing], " (tag ", message_.tag, " in group \"",
+                                 message_.group_label, "\")"),
+                         source_line_text());
     thread->wait(written_);
   }
 

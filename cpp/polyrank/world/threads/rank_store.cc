@@ -7,7 +7,7 @@ namespace polyrank {
 
 void RankStore::wait_for_change(RankThread& rank, const std::string& key) {
   const auto change =
-      RankTurns::expect(rank.rank(), str_cat("key \"", key, "\" of the store"), source_line_text());
+      new_event(rank.rank(), str_cat("key \"", key, "\" of the store"), source_line_text());
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     awaited_.push_back(change);

@@ -208,17 +208,9 @@ c10::intrusive_ptr<c10d::Backend> ThreadsBackend::merge(
     const c10::intrusive_ptr<c10d::Store>& store, const c10::intrusive_ptr<Options>& options,
     const int& rank, const int& size) {
   return translating_errors([&]() -> c10::intrusive_ptr<c10d::Backend> {
-    const auto key_of = [](int member) { return str_cat("global_rank/", member); };
-    store->set(key_of(rank), std::to_string(rank_->rank()));
-    std::vector<std::int64_t> members;
-    members.reserve(static_cast<std::size_t>(size));
-    for (int member = 0; member < size; ++member) {
-      members.push_back(std::stoll(store->get_to_str(key_of(member))));
-    }
-    if (rank == 0) {  // the parts may call themselves differently
-      store->set("name", options->group_name);
-    }
-    return c10::make_intrusive<ThreadsBackend>(rank_, store->get_to_str("name"), members);
+    const MergedGroup merged =
+        meet_in_store(*store, options->group_name, rank_->rank(), rank, size);
+    return c10::make_intrusive<ThreadsBackend>(rank_, merged.name, merged.members);
   });
 }
 

@@ -1,36 +1,14 @@
 #include <ATen/Functions.h>
-#include <ATen/core/LegacyTypeDispatch.h>
-#include <polyrank/core/errors.h>
-#include <polyrank/core/str_cat.h>
-#include <polyrank/exchange/exchange.h>
-#include <polyrank/exchange/launch_details.h>
 #include <polyrank/world/threads/threads_exchange.h>
 
-#include <algorithm>
-#include <utility>
+#include <unordered_map>
 #include <vector>
 
 namespace polyrank {
 
 namespace {
 
-using Tensors = std::vector<at::Tensor>;
 using Calls = std::vector<CollectiveCall*>;  // by participant
-
-void add_shapes(const Tensors& tensors, std::vector<TensorShape>* shapes) {
-  for (const at::Tensor& tensor : tensors) {
-    shapes->push_back({std::string(dtype_name(tensor.scalar_type())), tensor.sizes().vec()});
-  }
-}
-
-std::vector<std::int64_t> as_ints(const std::vector<c10::SymInt>& sizes) {
-  std::vector<std::int64_t> ints;
-  ints.reserve(sizes.size());
-  for (const c10::SymInt& size : sizes) {
-    ints.push_back(size.expect_int());
-  }
-  return ints;
-}
 
 Calls calls_of(const Meeting& meeting) {
   Calls calls;
@@ -41,132 +19,46 @@ Calls calls_of(const Meeting& meeting) {
   return calls;
 }
 
-// One input of all members. Where only the root has any (scatter), it stands for the others.
-Tensors input_of_members(const Calls& calls, std::size_t unit, std::size_t input) {
-  Tensors tensors;
-  tensors.reserve(calls.size());
-  for (const CollectiveCall* call : calls) {
-    const Tensors& own = call->units[unit].inputs;
-    const Tensors& roots = calls[static_cast<std::size_t>(call->root)]->units[unit].inputs;
-    const at::Tensor& tensor = input < own.size() ? own[input] : roots[input];
-    tensors.push_back(
-        call->premul_factor.defined()
-            ? at::mul(tensor, call->premul_factor.reshape({}).to(tensor.scalar_type()))
-            : tensor);
-  }
-  return tensors;
-}
-
-MemberInputs inputs_of(const Meeting& meeting, const Calls& calls, std::size_t unit) {
-  MemberInputs inputs;
-  inputs.group_label = meeting.group->name;
-  inputs.members = meeting.participants;
-  const CollectiveCall& roots = *calls[static_cast<std::size_t>(calls.front()->root)];
-  const std::size_t num_inputs = roots.units[unit].inputs.size();
-  for (std::size_t input = 0; input < num_inputs; ++input) {
-    inputs.tensors.push_back(input_of_members(calls, unit, input));
-  }
-  const auto has_sizes = [&](auto member) {
-    return std::any_of(calls.begin(), calls.end(),
-                       [&](const CollectiveCall* call) { return !(call->*member).empty(); });
-  };
-  const bool has_uneven_inputs = has_sizes(&CollectiveCall::input_split_sizes);
-  const bool has_uneven_outputs = has_sizes(&CollectiveCall::output_split_sizes);
-  for (const CollectiveCall* call : calls) {
-    if (has_uneven_inputs) {
-      inputs.input_split_sizes.push_back(as_ints(call->input_split_sizes));
-    }
-    if (has_uneven_outputs) {
-      inputs.output_split_sizes.push_back(as_ints(call->output_split_sizes));
-    }
-  }
-  return inputs;
-}
-
-void write(const Meeting& meeting, std::size_t member, const at::Tensor& result,
-           const at::Tensor& target) {
-  if (target.numel() != result.numel() || target.scalar_type() != result.scalar_type()) {
-    throw CollectiveError(str_cat(
-        "group \"", meeting.group->name, "\": ", to_string(meeting.launches[member].value().kind),
-        " gives rank ", meeting.participants[member], " ", describe_tensor(result),
-        ", but the tensor to hold it is ", describe_tensor(target),
-        ". Allocate the output with that size and dtype."));
-  }
+void write(const at::Tensor& result, const at::Tensor& target) {
   if (!target.is_same(result)) {
     target.copy_(result.sizes() == target.sizes() ? result : result.reshape(target.sizes()));
   }
 }
 
-void run_unit(const Meeting& meeting, const Calls& calls, std::size_t unit) {
-  const CollectiveCall& first = *calls.front();
-  const CollectiveKind kind = first.spec->kind;
-  for (std::size_t member = 0; member < calls.size(); ++member) {
-    if (!has_root(kind) || member == static_cast<std::size_t>(first.root)) {
-      check_list_lengths(*first.spec, calls[member]->units[unit],
-                         static_cast<std::int64_t>(calls.size()), meeting.group->name);
+// Results that are inputs become copies: an output may lie on another's input.
+void detach_from_inputs(const Calls& calls, std::size_t unit,
+                        std::vector<ParticipantResult>* results) {
+  std::unordered_map<const c10::TensorImpl*, at::Tensor> copies;
+  for (const CollectiveCall* call : calls) {
+    for (const at::Tensor& input : call->units[unit].inputs) {
+      copies.emplace(input.unsafeGetTensorImpl(), at::Tensor());
     }
   }
-  MemberOutputs outputs = exchange(first, inputs_of(meeting, calls, unit));
-  if (!outputs.are_new && kind != CollectiveKind::kBroadcast) {
-    for (Tensors& of_members : outputs.tensors) {  // an output may lie on another's input
-      for (at::Tensor& tensor : of_members) {
-        tensor = tensor.clone();
-      }
-    }
-  }
-  for (std::size_t member = 0; member < calls.size(); ++member) {
-    if (gives_the_root_alone(kind) && member != static_cast<std::size_t>(first.root)) {
+  for (ParticipantResult& result : *results) {
+    const auto found = copies.find(result.tensor.unsafeGetTensorImpl());
+    if (found == copies.end()) {
       continue;
     }
-    const Tensors& targets = calls[member]->units[unit].outputs;
-    for (std::size_t i = 0; i < std::min(targets.size(), outputs.tensors.size()); ++i) {
-      const Tensors& of_members = outputs.tensors[i];
-      write(meeting, member, of_members[outputs.same_on_members ? 0 : member], targets[i]);
+    if (!found->second.defined()) {
+      found->second = result.tensor.clone();
     }
+    result.tensor = found->second;
   }
-}
-
-void deliver(const Meeting& meeting, const Calls& calls) {
-  constexpr std::size_t kSender = 0;
-  constexpr std::size_t kReceiver = 1;
-  write(meeting, kReceiver, calls[kSender]->units.front().inputs.front(),
-        calls[kReceiver]->units.front().outputs.front());
 }
 
 }  // namespace
 
-Launch launch_of(const CollectiveCall& call, std::string where) {
-  const CollectiveKind kind = call.spec->kind;
-  Launch launch{.kind = kind, .root = call.root, .where = std::move(where)};
-  for (const CollectiveUnit& unit : call.units) {
-    if (kind != CollectiveKind::kReceive) {
-      add_shapes(unit.inputs, &launch.inputs);
-    }
-    if (kind == CollectiveKind::kReceive || call.spec->destination == Destination::kOutputs) {
-      add_shapes(unit.outputs, &launch.outputs);
-    }
-  }
-  if (is_reduction(kind)) {
-    launch.reduce_op = call.reduce_op;
-  }
-  launch.input_split_sizes = as_ints(call.input_split_sizes);
-  launch.output_split_sizes = as_ints(call.output_split_sizes);
-  return launch;
-}
-
 void carry_out(const Meeting& meeting) {
-  // What the collective does to tensors is nobody's gradient, and no mode's of the rank that
-  // happens to come last.
-  const at::AutoDispatchBelowADInplaceOrView below_autograd;
-  const c10::impl::ExcludeDispatchKeyGuard below_python(
-      c10::DispatchKeySet({c10::DispatchKey::Python, c10::DispatchKey::PythonTLSSnapshot}));
+  const BelowAutogradGuard below_autograd;
   const Calls calls = calls_of(meeting);
-  if (meeting.is_message) {
-    deliver(meeting, calls);
-    return;
-  }
   for (std::size_t unit = 0; unit < calls.front()->units.size(); ++unit) {
-    run_unit(meeting, calls, unit);
+    std::vector<ParticipantResult> results = results_of(meeting, calls, unit);
+    if (!meeting.is_message && calls.front()->spec->kind != CollectiveKind::kBroadcast) {
+      detach_from_inputs(calls, unit, &results);
+    }
+    for (const ParticipantResult& result : results) {
+      write(result.tensor, calls[result.participant]->units[unit].outputs[result.output]);
+    }
   }
 }
 

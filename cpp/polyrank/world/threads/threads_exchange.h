@@ -4,8 +4,7 @@
 #include <polyrank/core/export.h>
 #include <polyrank/exchange/collective_call.h>
 #include <polyrank/matching/match_board.h>
-
-#include <memory>
+#include <polyrank/world/meeting_exchange.h>
 
 namespace polyrank {
 
@@ -14,13 +13,9 @@ struct RankCall {
   CollectiveCall call;
 };
 
-// What the others must know of a rank's call to meet it. `where`: the user's file and line.
-Launch launch_of(const CollectiveCall& call, std::string where);
-
-// Writes what each participant gets into its own tensors. Collectives are exchange()'s, the same
-// that lockstep runs.
+// Writes what each participant gets into its own tensors.
 // Requires: all participants have come, with RankCalls, and their launches agree
-// Throws: CollectiveError if tensors do not fit, naming ranks and shapes.
+// Throws: as results_of().
 void carry_out(const Meeting& meeting);
 
 }  // namespace polyrank

@@ -1,0 +1,98 @@
+#include <polyrank/bindings/bindings.h>
+#include <polyrank/world/processes/processes_backend.h>
+#include <polyrank/world/processes/rank_process.h>
+#include <polyrank/world/processes/shared_store.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace polyrank {
+
+namespace py = pybind11;
+
+namespace {
+
+using NoGil = py::call_guard<py::gil_scoped_release>;
+
+void run_signal_handlers() {
+  const py::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) {
+    throw py::error_already_set();
+  }
+}
+
+// Counts the interpreter's threads, whoever made them.
+bool has_other_threads() {
+  const py::gil_scoped_acquire gil;
+  const PyThreadState* const first = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+  return PyThreadState_Next(const_cast<PyThreadState*>(first)) != nullptr;
+}
+
+SharedRunOptions options_of(std::optional<double> timeout) {
+  SharedRunOptions options;
+  if (timeout) {
+    options.timeout = std::chrono::milliseconds(std::llround(*timeout * 1000));
+  }
+  return options;
+}
+
+void end(RankProcess& process, std::int64_t /*rank*/) { process.end(); }
+
+void end_failed(RankProcess& process, std::int64_t /*rank*/, const std::string& failure) {
+  process.run().end_failed(failure);
+}
+
+}  // namespace
+
+void init_processes_world(py::module_& module) {
+  process_hooks() = {.run_signal_handlers = &run_signal_handlers,
+                     .has_other_threads = &has_other_threads};
+  py::class_<RankProcess, std::shared_ptr<RankProcess>>(module, "SharedRun")
+      .def(py::init([](std::int64_t world_size, std::optional<double> timeout) {
+             return std::make_shared<RankProcess>(world_size, options_of(timeout));
+           }),
+           py::arg("world_size"), py::arg("timeout") = py::none())
+      .def(
+          "begin", [](RankProcess& process, std::int64_t rank) { process.run().begin(rank); },
+          py::arg("rank"))
+      .def("end", &end, py::arg("rank"), NoGil())
+      .def("end_failed", &end_failed, py::arg("rank"), py::arg("failure"), NoGil())
+      .def(
+          "died",
+          [](RankProcess& process, std::int64_t rank, const std::string& how) {
+            process.run().died(rank, how);
+          },
+          py::arg("rank"), py::arg("how"), NoGil())
+      .def(
+          "stop",
+          [](RankProcess& process, const std::string& reason) {
+            process.run().stop({.kind = FaultKind::kCollective, .text = reason});
+          },
+          py::arg("reason"), NoGil())
+      .def(
+          "activity", [](RankProcess& process) { return process.run().activity(); }, NoGil())
+      .def(
+          "leftovers", [](RankProcess& process) { return process.run().leftovers(); }, NoGil())
+      .def("used_bytes", [](RankProcess& process) { return process.run().arena().used_bytes(); });
+
+  py::class_<SharedStore, c10::intrusive_ptr<SharedStore>, c10d::Store>(module, "SharedStore")
+      .def(py::init([](std::shared_ptr<RankProcess> run) {
+             return c10::make_intrusive<SharedStore>(std::move(run));
+           }),
+           py::arg("run"));
+
+  py::class_<ProcessesBackend, c10::intrusive_ptr<ProcessesBackend>, c10d::Backend>(
+      module, "ProcessesBackend")
+      .def(py::init([](std::shared_ptr<RankProcess> run, const std::string& name,
+                       const std::vector<std::int64_t>& members) {
+             return c10::make_intrusive<ProcessesBackend>(std::move(run), name, members);
+           }),
+           py::arg("run"), py::arg("name"), py::arg("members"));
+}
+
+}  // namespace polyrank

@@ -1,0 +1,174 @@
+// A run whose ranks are processes: what they share, and how they wait for each other.
+#pragma once
+
+#include <polyrank/core/export.h>
+#include <polyrank/matching/fault.h>
+#include <polyrank/matching/match_board.h>
+#include <polyrank/shared_memory/arena.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace polyrank {
+
+// NOTE [Ranks that are processes]
+// The launcher makes a SharedRun and forks the ranks, which are then on their own: all of them run
+// at once, and meet in the run's board. It is the board of rank threads, with the same words, but
+// lies in a shared arena under one lock (NOTE [Memory of a board]). Whoever comes last to a meeting
+// carries it out, without the lock, and wakes the others.
+// A rank *waits* only in here, so the last one to wait or to end sees that nothing can happen any
+// more, and everybody is told at once. A rank that sleeps or waits elsewhere runs, as far as the
+// board knows; so does one that says that other threads of it may go on.
+// Any thread of a rank launches as the rank and waits by itself; the board counts those other than
+// the first while they wait.
+// A rank may die at any moment. What its memory held is lost with it, and nothing else: the
+// launcher says who died(), and if it was while it changed the board, the next one to come sees
+// that and the run ends without looking at the board again.
+
+struct SharedRunOptions {
+  std::optional<std::chrono::milliseconds> timeout = {};  // of every wait
+};
+
+class SharedRun;
+
+// A meeting that the calling rank came to. Other processes count its owners, so it is let go under
+// the board's lock.
+class POLYRANK_API HeldMeeting {
+ public:
+  HeldMeeting() = default;
+  HeldMeeting(std::shared_ptr<SharedRun> run, std::shared_ptr<Meeting> meeting)
+      : run_(std::move(run)), meeting_(std::move(meeting)) {}
+  ~HeldMeeting() { leave(); }
+  HeldMeeting(HeldMeeting&& other) noexcept = default;
+  HeldMeeting& operator=(HeldMeeting&&) = delete;
+  HeldMeeting(const HeldMeeting&) = delete;
+  HeldMeeting& operator=(const HeldMeeting&) = delete;
+
+  Meeting& operator*() const noexcept { return *meeting_; }
+  Meeting* operator->() const noexcept { return meeting_.get(); }
+  bool is_held() const noexcept { return meeting_ != nullptr; }
+  // Requires: the lock of the board
+  const std::shared_ptr<Meeting>& pointer() const noexcept { return meeting_; }
+
+  // The rank needs nothing of it any more. When all participants have left, what they brought is
+  // freed.
+  void leave() noexcept;
+
+ private:
+  std::shared_ptr<SharedRun> run_;
+  std::shared_ptr<Meeting> meeting_;
+};
+
+struct SharedArrival {
+  HeldMeeting meeting;
+  bool is_last = false;  // then the caller carries the meeting out and calls finish()
+};
+
+// Thread rule: any thread of the launcher and of the ranks; those functions that speak of "the
+// rank" in a process between its begin() and its end().
+class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
+ public:
+  // Throws: UsageError if world_size < 1; Error if there is no memory to share.
+  explicit SharedRun(std::int64_t world_size, SharedRunOptions options = {});
+  ~SharedRun();
+  SharedRun(const SharedRun&) = delete;
+  SharedRun& operator=(const SharedRun&) = delete;
+
+  std::int64_t world_size() const noexcept { return world_size_; }
+  Arena& arena() noexcept { return arena_; }
+
+  // The calling process is that rank; a fork of it is none.
+  void begin(std::int64_t rank);
+  std::int64_t rank() const noexcept { return rank_; }
+  bool is_rank() const noexcept;
+  // The rank's program is over: it returned, or it failed. Then the others are told, unless
+  // something failed before.
+  void end();
+  void end_failed(const std::string& failure);
+
+  // Of the launcher. A rank that died is named to the others with its last launch; nothing happens
+  // if it had ended before. `how`: "signal 9 (SIGKILL)".
+  void died(std::int64_t rank, const std::string& how);
+  // Ends the run: every rank gets `error` from whatever it does next here.
+  void stop(const Fault& error);
+  // What each rank does, as lines of text.
+  std::string activity();
+  // As RankTurns' functions of these names.
+  void note(const std::string& line);
+  std::string leftovers();
+  // What ranks are told once the run has failed; nothing until then.
+  std::optional<Fault> failure() const;
+  // Throws: that, if the run has failed.
+  void check_not_failed() const;
+
+  // As MatchBoard's functions of these names, for the rank. A payload is made within the board's
+  // memory, and nobody else has it.
+  // Throws: what MatchBoard throws; CollectiveMismatchError if the launch completes a meeting whose
+  //         launches do not belong together; once the run has failed, what the others are told.
+  void join_group(const std::string& name, const std::vector<std::int64_t>& members);
+  SharedArrival arrive(const std::shared_ptr<const MeetingGroup>& group, const Launch& launch,
+                       std::shared_ptr<void> payload);
+  SharedArrival send(std::int64_t peer, std::int64_t tag,
+                     const std::shared_ptr<const MeetingGroup>& group, const Launch& launch,
+                     std::shared_ptr<void> payload);
+  SharedArrival receive(std::int64_t peer, std::int64_t tag,
+                        const std::shared_ptr<const MeetingGroup>& group, const Launch& launch,
+                        std::shared_ptr<void> payload);
+
+  // Runs `access` under the board's lock, within the board's memory, on what a store keeps, which
+  // is null at first. It gives the events that it brought about.
+  using Events = std::vector<std::shared_ptr<Meeting>>;
+  void access_store(const std::function<Events(std::shared_ptr<void>& store)>& access);
+  // Takes a share in a meeting. Requires: within access_store()
+  HeldMeeting hold(std::shared_ptr<Meeting> meeting);
+
+  // The meeting was carried out, or failed: who waits for it can go on. `outcome` as a payload.
+  void finish(const HeldMeeting& meeting, std::shared_ptr<void> outcome);
+  // The same before it is carried out: who waits for it calls the `help` of its wait(), once.
+  void share(const HeldMeeting& meeting, std::shared_ptr<void> outcome);
+  void finish_failed(const HeldMeeting& meeting, const Fault& fault);
+
+  struct WaitOptions {
+    std::optional<std::chrono::milliseconds> timeout = {};
+    // Whether other threads of the rank may do what it waits for: no standstill is seen then.
+    bool may_go_on = false;
+    void (*on_interrupt)() = nullptr;       // a signal came
+    void (*help)(void* outcome) = nullptr;  // see share()
+  };
+  // Until the meeting is done.
+  // Throws: the meeting's error; DeadlockError or CollectiveMismatchError if no rank can go on;
+  //         CollectiveError if another rank has failed, or when time is up.
+  void wait(const HeldMeeting& meeting, const WaitOptions& options);
+
+ private:
+  friend class HeldMeeting;
+  struct Shared;
+  class Lock;
+
+  SharedArrival settle(std::shared_ptr<Meeting> meeting);
+  void finish_locked(Meeting& meeting);
+  void fail_all(const Fault& fault);
+  std::optional<std::int64_t> set_waiting(const HeldMeeting& meeting, const WaitOptions& options);
+  void set_running(std::int64_t thread);
+  void sleep(const HeldMeeting& meeting, const WaitOptions& options);
+  void wait_as(std::int64_t thread, const HeldMeeting& meeting, const WaitOptions& options);
+  void leave(std::shared_ptr<Meeting> meeting) noexcept;
+
+  std::int64_t world_size_;
+  SharedRunOptions options_;
+  Arena arena_;
+  Shared* shared_;  // in the arena
+  std::int64_t rank_ = -1;
+  std::thread::id first_thread_;  // the rank's
+  std::uint64_t forks_at_begin_ = 0;
+  bool spins_;  // each rank has a core
+};
+
+}  // namespace polyrank

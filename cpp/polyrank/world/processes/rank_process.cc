@@ -1,0 +1,191 @@
+#include <polyrank/core/errors.h>
+#include <polyrank/engine/interpreter_hooks.h>
+#include <polyrank/exchange/reduction.h>
+#include <polyrank/world/processes/rank_process.h>
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+namespace polyrank {
+
+namespace {
+
+struct ByteRange {
+  const std::byte* begin;
+  const std::byte* end;
+};
+
+// From the first element to the last.
+std::optional<ByteRange> range_of(const at::Tensor& tensor) {
+  if (!tensor.defined() || !tensor.has_storage() || tensor.numel() == 0 || !holds_values(tensor)) {
+    return std::nullopt;
+  }
+  std::int64_t last = 0;
+  for (std::int64_t dim = 0; dim < tensor.dim(); ++dim) {
+    last += (tensor.size(dim) - 1) * tensor.stride(dim);
+  }
+  const auto* const begin = static_cast<const std::byte*>(tensor.const_data_ptr());
+  return ByteRange{begin, begin + (last + 1) * static_cast<std::int64_t>(tensor.element_size())};
+}
+
+bool overlap(const std::vector<at::Tensor>& written, const std::vector<at::Tensor>& used) {
+  for (const at::Tensor& one : written) {
+    const std::optional<ByteRange> target = range_of(one);
+    for (const at::Tensor& other : used) {
+      const std::optional<ByteRange> range = range_of(other);
+      if (target && range && target->begin < range->end && range->begin < target->end) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+ProcessHooks& process_hooks() noexcept {
+  static ProcessHooks hooks;
+  return hooks;
+}
+
+bool PendingLaunch::is_done_locked() const noexcept {
+  return !meeting_.is_held() || static_cast<bool>(meeting_->is_done);
+}
+
+bool PendingLaunch::has_failed_locked() const noexcept {
+  return meeting_.is_held() && is_done_locked() && meeting_->fault.has_value();
+}
+
+bool PendingLaunch::is_done() const {
+  const std::lock_guard lock(mutex_);
+  return is_done_locked();
+}
+
+bool PendingLaunch::has_failed() const {
+  const std::lock_guard lock(mutex_);
+  return has_failed_locked();
+}
+
+std::int64_t PendingLaunch::sender() const {
+  const std::lock_guard lock(mutex_);
+  return sender_;
+}
+
+bool PendingLaunch::will_write(const std::vector<at::Tensor>& tensors) const {
+  const std::lock_guard lock(mutex_);
+  return std::ranges::any_of(
+      units_, [&](const CollectiveUnit& unit) { return overlap(unit.outputs, tensors); });
+}
+
+// Requires: the lock, is_done_locked()
+void PendingLaunch::take_results() {
+  if (!units_.empty()) {
+    sender_ = meeting_->participants.front();
+    if (meeting_->outcome != nullptr) {
+      take_gifts(*static_cast<const SharedOutcome*>(meeting_->outcome.get()), participant_, units_);
+    }
+    units_.clear();
+  }
+  if (num_waiting_ == 0) {
+    meeting_.leave();
+  }
+}
+
+void PendingLaunch::settle(const std::function<void(const HeldMeeting&)>& wait) {
+  std::unique_lock lock(mutex_);
+  if (!meeting_.is_held()) {
+    return;
+  }
+  ++num_waiting_;
+  lock.unlock();
+  try {
+    wait(meeting_);
+  } catch (...) {
+    lock.lock();
+    --num_waiting_;
+    throw;
+  }
+  lock.lock();
+  --num_waiting_;
+  take_results();
+}
+
+bool PendingLaunch::settle_if_done() {
+  const std::lock_guard lock(mutex_);
+  if (!is_done_locked() || has_failed_locked() || num_waiting_ > 0) {
+    return false;
+  }
+  if (meeting_.is_held()) {
+    take_results();
+  }
+  return true;
+}
+
+void RankProcess::end() {
+  for (const std::string& line : in_flight_.findings(rank())) {
+    run_->note(line);
+  }
+  run_->end();
+}
+
+void RankProcess::wait(const HeldMeeting& meeting,
+                       std::optional<std::chrono::milliseconds> timeout) {
+  if (!run_->is_rank()) {
+    throw UsageError(
+        "only ranks wait: this process is the launcher of the run, or was started by a rank.");
+  }
+  const ProcessHooks& hooks = process_hooks();
+  SharedRun::WaitOptions options{
+      .timeout = timeout, .on_interrupt = hooks.run_signal_handlers, .help = [](void* outcome) {
+        static_cast<const SharedOutcome*>(outcome)->fold->help();
+      }};
+  if (!meeting->is_done) {
+    options.may_go_on = hooks.has_other_threads != nullptr && hooks.has_other_threads();
+  }
+  const std::function<void()> wait = [&] { run_->wait(meeting, options); };
+  const auto without_interpreter = interpreter_hooks().without_interpreter;
+  if (without_interpreter != nullptr && !meeting->is_done) {
+    without_interpreter(wait);
+  } else {
+    wait();
+  }
+}
+
+std::vector<RankProcess::Pending> RankProcess::pending() const {
+  const std::lock_guard lock(mutex_);
+  return {pending_.begin(), pending_.end()};
+}
+
+void RankProcess::add(const Pending& launch) {
+  const std::lock_guard lock(mutex_);
+  pending_.push_back(launch);
+}
+
+void RankProcess::remove(const Pending& launch) {
+  const std::lock_guard lock(mutex_);
+  pending_.remove(launch);
+}
+
+void RankProcess::settle(const Pending& launch, std::optional<std::chrono::milliseconds> timeout) {
+  launch->settle([&](const HeldMeeting& meeting) { wait(meeting, timeout); });
+  remove(launch);
+  for (const Pending& other : pending()) {
+    if (other->settle_if_done()) {
+      remove(other);
+    }
+  }
+}
+
+void RankProcess::settle_before(const CollectiveCall& call) {
+  for (const Pending& launch : pending()) {
+    if (launch->settle_if_done()) {
+      remove(launch);
+    } else if (!launch->is_message() && !launch->has_failed() &&
+               launch->will_write(call.tensors())) {
+      settle(launch);
+    }
+  }
+}
+
+}  // namespace polyrank
