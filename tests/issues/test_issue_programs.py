@@ -19,13 +19,20 @@ import pytest
 FOLDER = Path(__file__).parent
 WORLD_SIZE = 4
 NAMES = sorted(path.stem for path in (FOLDER / "programs").glob("*.py"))
-# Programs that are for some worlds only, and which.
+# Programs that not all worlds get right, and which do. Processes get all right.
 WORLDS: dict[str, tuple[str, ...]] = {
+    "plans_of_each_rank": (),
+    "process_state": (),
+    "threads_of_a_rank": (),
     "counting_on_stores": ("lockstep",),
     "fsdp_of_uneven_shards": ("lockstep",),
     "store_of_its_own": ("lockstep",),
 }
-RUNS = [(name, world) for name in NAMES for world in WORLDS.get(name, ("lockstep", "threads"))]
+RUNS = [
+    (name, world)
+    for name in NAMES
+    for world in (*WORLDS.get(name, ("lockstep", "threads")), "processes")
+]
 
 
 @pytest.fixture(scope="session")

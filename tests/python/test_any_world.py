@@ -16,6 +16,7 @@ OF_ALL_RANKS = {
     "real": (*RUN, "real", "--ranks", "2"),
     "lockstep": (*RUN, "lockstep", "--ranks", "2"),
     "threads": (*RUN, "threads", "--ranks", "2"),
+    "processes": (*RUN, "processes", "--ranks", "2"),
 }
 LINE = "y = 2.9997561 x + 1.00028956"  # two summands each: the same in any order
 

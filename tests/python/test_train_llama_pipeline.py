@@ -1,7 +1,7 @@
 """examples/llama as a pipeline: two stages, each with FSDP2, tensor and sequence parallelism.
 
-On 8 rank threads it gives the losses and the weights of 8 processes bit for bit, and the losses of
-the model in one piece to rounding.
+On 8 ranks, as threads and as forked processes, it gives the losses and the weights of 8 processes of
+torchrun bit for bit, and the losses of the model in one piece to rounding.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import torch
 
 FOLDER = Path(__file__).parents[2] / "examples" / "llama"
 PROCESSES = ("torch.distributed.run", "--standalone", "--nproc-per-node", "8")
-THREADS = ("polyrank.cli", "run", "--world", "threads", "--ranks", "8")
+WORLDS = {
+    name: ("polyrank.cli", "run", "--world", name, "--ranks", "8")
+    for name in ("threads", "processes")
+}
 LOCKSTEP = ("polyrank.cli", "run", "--world", "lockstep", "--ranks", "4")
 NUM_STEPS = 5
 NUM_STAGES = 2
@@ -44,25 +47,29 @@ def stages(launcher: tuple[str, ...], folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def threads(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return stages(THREADS, tmp_path_factory.mktemp("threads"))
+def processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return stages(PROCESSES, tmp_path_factory.mktemp("torchrun"))
 
 
-def test_as_in_processes_bit_for_bit(threads: list[dict[str, Any]], tmp_path: Path) -> None:
-    losses = threads[-1]["losses"]
+@pytest.mark.parametrize("world", WORLDS)
+def test_as_in_processes_bit_for_bit(
+    world: str, processes: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    ours = stages(WORLDS[world], tmp_path)
+    losses = ours[-1]["losses"]
     assert len(losses) == NUM_STEPS
     assert losses[-1] < 0.9 * losses[0]  # it learns, so that they tell something
-    for stage, real in zip(threads, stages(PROCESSES, tmp_path), strict=True):
+    for stage, real in zip(ours, processes, strict=True):
         assert stage["losses"] == real["losses"]
         assert stage["weights"].keys() == real["weights"].keys()
         for name, weight in real["weights"].items():
             assert torch.equal(stage["weights"][name], weight), name
 
 
-def test_as_the_model_in_one_piece(threads: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_as_the_model_in_one_piece(processes: list[dict[str, Any]], tmp_path: Path) -> None:
     path = tmp_path / "whole.pt"
     run(LOCKSTEP, "train.py", f"--steps={NUM_STEPS}", f"--save={path}")
     whole = torch.load(path, weights_only=False)
-    assert threads[-1]["losses"] == pytest.approx(whole["losses"], rel=1e-5)
-    names = [name for stage in threads for name in stage["weights"]]
+    assert processes[-1]["losses"] == pytest.approx(whole["losses"], rel=1e-5)
+    names = [name for stage in processes for name in stage["weights"]]
     assert sorted(names) == sorted(whole["weights"])

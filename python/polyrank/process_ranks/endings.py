@@ -21,6 +21,7 @@ class Failure:
     message: str
     report: str  # as printed: a traceback, or what sys.exit() says
     exit_code: int
+    is_exit: bool = False  # sys.exit(), instead of an exception
     is_found_by_all: bool = False  # a mismatch or deadlock, which all who take part raise at once
     exception: bytes | None = None  # pickled, where the caller asked for it
 
@@ -43,6 +44,11 @@ class Ending:
         return self.status is not None and no_word and not self.was_ended
 
     @property
+    def has_ended_well(self) -> bool:
+        """Whether it came to its end, and said so."""
+        return self.record is not None and self.failure is None
+
+    @property
     def exit_code(self) -> int:
         """As a shell has it: 128 + n for signal n."""
         if self.status is None:
@@ -60,7 +66,7 @@ def text_of_status(status: int) -> str:
     """What ended a process, in words."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
-        return f"exit code {code}, by os._exit()"
+        return f"os._exit({code})"
     try:
         return f"signal {-code} ({signal.Signals(-code).name})"
     except ValueError:

@@ -21,6 +21,8 @@ __all__ = [
     "room_for_files",
 ]
 
+_end_now = os._exit  # also where a program that runs here has replaced it
+
 
 @dataclass
 class RankProcess:
@@ -80,7 +82,7 @@ def fork_process(child: Callable[[], int]) -> int:
 
         os.write(2, traceback.format_exc().encode(errors="replace"))
     finally:
-        os._exit(code)
+        _end_now(code)
 
 
 @contextlib.contextmanager

@@ -10,11 +10,10 @@ import random
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-
-import torch.distributed as dist
 
 from polyrank.errors import CollectiveMismatchError, DeadlockError, UsageError
 from polyrank.process_ranks.become_rank import end_python
@@ -22,8 +21,7 @@ from polyrank.process_ranks.endings import Ending, Failure, causes_first, text_o
 from polyrank.process_ranks.environment import ReservedPort, torchrun_variables
 from polyrank.process_ranks.launcher import Launch, Rank, run_processes
 from polyrank.process_ranks.output import ForwardedOutput
-from polyrank.process_ranks.shared_run import Unshared
-from polyrank.rank_threads.ending import text_of
+from polyrank.rank_threads.ending import text_of, text_of_unfinished
 from polyrank.rank_threads.failed import RanksFailedError
 
 __all__ = ["run_ranks_in_processes"]
@@ -63,7 +61,6 @@ def run_ranks_in_processes(
             Launch(
                 world_size=world_size,
                 body=lambda rank: _call_on_rank(rank, function, args),
-                run=Unshared(),
                 output=ForwardedOutput(prefix=False),
                 variables=variables,
                 random_seed=lambda rank: hash((seed, rank)) & (2**63 - 1),
@@ -82,13 +79,15 @@ def run_ranks_in_processes(
             + text_of(exceptions[0]),
             exceptions,
         )
+    if outcome.unfinished:
+        warnings.warn(text_of_unfinished(outcome.unfinished), stacklevel=3)
     return [pickle.loads(ending.record) for ending in outcome.endings]  # noqa: S301 - a rank's
 
 
 def _call_on_rank(rank: Rank, function: Callable[..., Any], args: tuple[Any, ...]) -> int:
     """Call it in the rank's process; the exit code."""
     try:
-        dist.init_process_group()
+        rank.groups.make_default_group()
         result = _pickled_result(rank.rank, function(*args))
     except SystemExit as request:
         if request.code:
@@ -124,8 +123,8 @@ def _failure(rank: int, error: BaseException) -> Failure:
         str(error),
         report,
         _EXIT_RAISED,
-        isinstance(error, CollectiveMismatchError | DeadlockError),
-        _pickled_error(error),
+        is_found_by_all=isinstance(error, CollectiveMismatchError | DeadlockError),
+        exception=_pickled_error(error),
     )
 
 
@@ -144,7 +143,7 @@ def _exception_of(ending: Ending) -> Exception:
     failure = ending.failure
     if failure is None:
         assert ending.status is not None  # noqa: S101
-        died = RuntimeError(f"its process ended: {text_of_status(ending.status)}")
+        died = RuntimeError(f"it died by {text_of_status(ending.status)}")
         died.add_note(f"raised on rank {ending.rank}")
         return died
     error = _unpickled(failure.exception)

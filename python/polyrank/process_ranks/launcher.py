@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from polyrank import _C
 from polyrank.process_ranks.become_rank import Surroundings, become_rank
 from polyrank.process_ranks.channel import Channel
 from polyrank.process_ranks.endings import Failure
@@ -19,9 +20,10 @@ from polyrank.process_ranks.forking import (
     in_thread_without_history,
     room_for_files,
 )
+from polyrank.process_ranks.groups import RankGroups, holders_of_replaced
 from polyrank.process_ranks.interruptions import held_back, noted_signals, release
 from polyrank.process_ranks.output import RankOutput, flush_output
-from polyrank.process_ranks.shared_run import SharedRun
+from polyrank.process_ranks.spawning import be_what_is_spawned
 from polyrank.process_ranks.supervisor import Outcome, Supervisor
 from polyrank.process_ranks.this_process import be_rank
 
@@ -36,8 +38,9 @@ class Rank:
 
     rank: int
     world_size: int
-    run: SharedRun
+    run: _C.SharedRun
     channel: Channel
+    groups: RankGroups
 
     def fail(self, failure: Failure) -> None:
         """Tell the launcher and all ranks, before anything else happens."""
@@ -59,7 +62,6 @@ class Launch:
 
     world_size: int
     body: Callable[[Rank], int]  # called in each process; gives its exit code
-    run: SharedRun
     output: RankOutput
     variables: Callable[[int], Mapping[str, str]] = _no_variables  # of the environment, by rank
     random_seed: Callable[[int], int | None] = _no_seed  # by rank; None: from the system
@@ -77,69 +79,88 @@ def run_processes(launch: Launch) -> Outcome:
     Each rank is a process forked off this one, so that what this one has, they have, at the cost of
     what they write to. None outlives the thread that calls.
     """
-    processes: list[RankProcess] = []
-    limits = room_for_files(launch.world_size * _FILES_PER_RANK)
-    flush_output()
     with contextlib.ExitStack() as stack:
         # Before the forks: an exception out of a signal would be lost in what runs at a fork.
         signals = stack.enter_context(noted_signals(launch.signals))
-        stack.callback(_close, processes)
-
-        def fork_all() -> None:
-            for rank in range(launch.world_size):
-                processes.append(_fork(launch, rank, processes, (*signals, *launch.files), limits))
-
+        forks = _Forks(launch, signals)
+        stack.callback(forks.close)
+        flush_output()
         with frozen_objects(), held_back(launch.signals):
             if launch.has_history:
-                stack.enter_context(in_thread_without_history(fork_all))
+                stack.enter_context(in_thread_without_history(forks.fork_all))
             else:
-                fork_all()
-        return Supervisor(launch, processes, signals[0] if signals else None).wait()
+                forks.fork_all()
+        source = signals[0] if signals else None
+        return Supervisor(launch, forks.run, forks.processes, source).wait()
 
 
-def _close(processes: Sequence[RankProcess]) -> None:
-    for process in processes:
-        process.close()
+class _Forks:
+    """The processes of a run's ranks, and what they share."""
+
+    def __init__(self, launch: Launch, signals: Sequence[int]) -> None:
+        self.run = _C.SharedRun(launch.world_size)
+        self.processes: list[RankProcess] = []
+        self._launch = launch
+        self._private_files = (*signals, *launch.files)
+        self._holders = holders_of_replaced()
+        self._limits = room_for_files(launch.world_size * _FILES_PER_RANK)
+
+    def fork_all(self) -> None:
+        """Start all ranks."""
+        for rank in range(self._launch.world_size):
+            self._fork(rank)
+
+    def close(self) -> None:
+        """End those that run."""
+        for process in self.processes:
+            process.close()
+
+    def _fork(self, rank: int) -> None:
+        launch = self._launch
+        source, sink = os.pipe()
+        os.set_blocking(source, False)
+        stdout, stderr = launch.output.open_for(rank)
+        sources = launch.output.sources(rank)
+        of_others = (fd for process in self.processes for fd in process.files)
+        surroundings = Surroundings(
+            launcher=os.getpid(),
+            channel=sink,
+            stdout=stdout,
+            stderr=stderr,
+            has_stdin=rank == 0,
+            variables=launch.variables(rank),
+            num_threads=launch.num_threads,
+            open_files=self._limits,
+            random_seed=launch.random_seed(rank),
+            closed=(source, *sources, *self._private_files, *of_others),
+        )
+        pid = fork_process(lambda: _run_rank(self, rank, surroundings))
+        for fd in (sink, stdout, stderr):
+            os.close(fd)
+        self.processes.append(RankProcess(rank, pid, os.pidfd_open(pid), source, sources))
+
+    def begin(self, rank: int) -> RankGroups:
+        """Be that rank to the others, in its process."""
+        self.run.begin(rank)
+        groups = RankGroups(self.run, rank, self._launch.world_size)
+        groups.replace(self._holders)
+        be_what_is_spawned(rank)
+        be_rank(rank, self._launch.world_size)
+        return groups
+
+    def call_body(self, rank: int, channel: Channel, groups: RankGroups) -> int:
+        """Run what is to run; its exit code."""
+        launch = self._launch
+        try:
+            release(launch.signals)
+            return launch.body(Rank(rank, launch.world_size, self.run, channel, groups))
+        except KeyboardInterrupt:  # before the program has started
+            return 128 + signal.SIGINT
 
 
-def _fork(
-    launch: Launch,
-    rank: int,
-    others: Sequence[RankProcess],
-    files: Sequence[int],
-    limits: tuple[int, int],
-) -> RankProcess:
-    source, sink = os.pipe()
-    os.set_blocking(source, False)
-    stdout, stderr = launch.output.open_for(rank)
-    sources = launch.output.sources(rank)
-    of_launcher = (source, *sources, *files, *(fd for other in others for fd in other.files))
-    surroundings = Surroundings(
-        launcher=os.getpid(),
-        channel=sink,
-        stdout=stdout,
-        stderr=stderr,
-        has_stdin=rank == 0,
-        variables=launch.variables(rank),
-        num_threads=launch.num_threads,
-        open_files=limits,
-        random_seed=launch.random_seed(rank),
-        closed=of_launcher,
-    )
-    pid = fork_process(lambda: _run_rank(launch, rank, surroundings))
-    for fd in (sink, stdout, stderr):
-        os.close(fd)
-    return RankProcess(rank, pid, os.pidfd_open(pid), source, sources)
-
-
-def _run_rank(launch: Launch, rank: int, has: Surroundings) -> int:
+def _run_rank(forks: _Forks, rank: int, has: Surroundings) -> int:
     told, frames = become_rank(has)
     channel = Channel(told)
-    be_rank(rank, launch.world_size)
-    launch.run.begin(rank)
+    groups = forks.begin(rank)
     channel.send("began", (frames, threading.get_ident()))
-    try:
-        release(launch.signals)
-        return launch.body(Rank(rank, launch.world_size, launch.run, channel))
-    except KeyboardInterrupt:  # before the program has started
-        return 128 + signal.SIGINT
+    return forks.call_body(rank, channel, groups)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +26,7 @@ _NUM_FRAMES = 3
 
 _THREAD = re.compile(r"(?:Thread|Current thread) 0x([0-9a-f]+)")
 _FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$')
+_WAITS = re.compile(r"^ +ranks? [0-9,-]+ waits? ", re.MULTILINE)
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
@@ -47,35 +48,43 @@ class _Frame(NamedTuple):
 
 
 class Standstill:
-    """Watches how much the ranks compute."""
+    """Watches how much the ranks compute, and what they wait for."""
 
     def __init__(self, first_seconds: float = _FIRST_SECONDS) -> None:
-        now = time.monotonic()
-        self._since, self._looked = now, now
+        self._since = self._looked = time.monotonic()
         self._first = self._next = first_seconds
         self._seconds: dict[int, float] = {}  # of computing, by rank, at _since
+        self._activity = ""
 
-    def check(self, ranks: Sequence[Standing]) -> str | None:
-        """What to tell now, if anything."""
+    def check(self, ranks: Sequence[Standing], activity: Callable[[], str]) -> str | None:
+        """What to tell now, if anything. `activity` says which rank waits in which collective."""
         now = time.monotonic()
         if now - self._looked < _LOOK_EVERY_SECONDS:
             return None
         self._looked = now
         seconds = {standing.rank: _seconds_computed(standing.pid) for standing in ranks}
-        limit = max(now - self._since, _FIRST_SECONDS) * _STILL_SHARE
-        is_still = seconds.keys() == self._seconds.keys() and all(
-            value - self._seconds[rank] <= limit for rank, value in seconds.items()
-        )
-        if not is_still:
-            self._since, self._seconds, self._next = now, seconds, self._first
+        doing = activity()
+        if not (self._nobody_computes(seconds, now) or self._somebody_waits(doing)):
+            self._since, self._seconds, self._activity = now, seconds, doing
+            self._next = self._first
             return None
         if not ranks or now - self._since < self._next:
             return None
         self._next *= _GROWTH
         return (
-            f"no rank has gone on for {now - self._since:.0f} s, and the run waits; where they stand:\n"
+            f"nothing has gone on for {now - self._since:.0f} s, and the run waits; where ranks stand:\n"
             + where_ranks_stand(ranks)
         )
+
+    def _nobody_computes(self, seconds: dict[int, float], now: float) -> bool:
+        limit = max(now - self._since, _FIRST_SECONDS) * _STILL_SHARE
+        return seconds.keys() == self._seconds.keys() and all(
+            value - self._seconds[rank] <= limit for rank, value in seconds.items()
+        )
+
+    def _somebody_waits(self, doing: str) -> bool:
+        """Whether a rank waits for the others, all of which do what they did before."""
+        return doing == self._activity and _WAITS.search(doing) is not None
 
 
 def where_ranks_stand(ranks: Iterable[Standing]) -> str:

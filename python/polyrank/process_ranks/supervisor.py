@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from polyrank import _C
 from polyrank.process_ranks.channel import Inbox
 from polyrank.process_ranks.endings import Ending, text_of_status
 from polyrank.process_ranks.forking import RankProcess
@@ -41,15 +42,21 @@ class Outcome:
     signal: int | None = None  # that ended the run
     is_timed_out: bool = False
     is_unread: bool = False  # whoever reads the output is gone
+    unfinished: str = ""  # launches that ranks left behind, a line for each
 
 
 class Supervisor:
     """The launcher while ranks run: passes on what they print, sees who ends, ends who must."""
 
     def __init__(
-        self, launch: Launch, processes: Sequence[RankProcess], signals: int | None
+        self,
+        launch: Launch,
+        run: _C.SharedRun,
+        processes: Sequence[RankProcess],
+        signals: int | None,
     ) -> None:
         self._launch = launch
+        self._run = run
         self._signals = signals  # file descriptor where their numbers come
         self._processes = processes
         self._endings = [Ending(process.rank) for process in processes]
@@ -82,7 +89,13 @@ class Supervisor:
                 for stream in process.streams:
                     self._take_output(stream, to_the_end=True)
             self._pass_on(self._launch.output.finish)
-        return Outcome(self._endings, self._signal, self._is_timed_out, self._is_unread)
+        return Outcome(
+            self._endings,
+            self._signal,
+            self._is_timed_out,
+            self._is_unread,
+            self._run.leftovers() if all(end.has_ended_well for end in self._endings) else "",
+        )
 
     def _watch(self, process: RankProcess) -> None:
         rank, register = process.rank, self._selector.register
@@ -142,7 +155,7 @@ class Supervisor:
         ending.at, ending.status = time.monotonic(), process.take_status()
         ending.was_ended |= self._num_steps > 0 and ending.record is None
         if ending.is_death:
-            self._launch.run.died(rank, text_of_status(ending.status))
+            self._run.died(rank, text_of_status(ending.status))
             if ending.has_failed:
                 self._on_failure(rank)
 
@@ -175,7 +188,7 @@ class Supervisor:
         if why:
             sys.stderr.write(f"{rank_names(list(self._running))} {why}\n")
             sys.stderr.write(where_ranks_stand(self._running_standings()))
-        self._launch.run.stop("the run was interrupted")
+        self._run.stop("the run was interrupted")
         for process in self._running.values():
             process.send_signal(signal.SIGINT)
         self._num_steps = 1
@@ -195,7 +208,7 @@ class Supervisor:
                 self._num_steps += 1
                 self._end_at = now + _STEP_SECONDS
         if self._num_steps == 0:
-            text = self._standstill.check(self._running_standings())
+            text = self._standstill.check(self._running_standings(), self._run.activity)
             if text is not None:
                 sys.stderr.write(text)
 

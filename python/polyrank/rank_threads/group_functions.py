@@ -13,7 +13,7 @@ from torch.distributed import distributed_c10d
 
 from polyrank.rank_threads.rank_globals import rank_globals
 
-__all__ = ["wrap_monitored_barrier", "wrap_split_group"]
+__all__ = ["split_by_lists", "wrap_monitored_barrier", "wrap_split_group"]
 
 
 def wrap_monitored_barrier(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,20 +55,31 @@ def wrap_split_group(original: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         if rank_globals() is None:
             return original(parent_pg, split_ranks, timeout, pg_options, group_desc, backend)
-        parent = distributed_c10d._get_default_group() if parent_pg is None else parent_pg
-        members = dist.get_process_group_ranks(parent)
-        _check_split(split_ranks, len(members))
-        place = dist.get_rank(parent)
-        mine = next((sorted(split) for split in split_ranks or () if place in split), None)
-        if mine is None:
-            return None
-        return dist.new_group(
-            [members[member] for member in mine],
-            use_local_synchronization=True,
-            group_desc=group_desc,
-        )
+        return split_by_lists(parent_pg, split_ranks, group_desc)
 
     return split_group
+
+
+def split_by_lists(
+    parent_pg: Any, split_ranks: list[list[int]] | None, group_desc: str | None
+) -> Any:
+    """What `split_group` gives, made by `new_group`: the part that the rank is in, or None.
+
+    Raises:
+        ValueError: the lists are no split of the parent group.
+    """
+    parent = distributed_c10d._get_default_group() if parent_pg is None else parent_pg
+    members = dist.get_process_group_ranks(parent)
+    _check_split(split_ranks, len(members))
+    place = dist.get_rank(parent)
+    mine = next((sorted(split) for split in split_ranks or () if place in split), None)
+    if mine is None:
+        return None
+    return dist.new_group(
+        [members[member] for member in mine],
+        use_local_synchronization=True,
+        group_desc=group_desc,
+    )
 
 
 def _check_split(split_ranks: list[list[int]] | None, parent_size: int) -> None:

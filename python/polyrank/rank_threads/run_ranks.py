@@ -19,7 +19,7 @@ from polyrank import _C
 from polyrank.debug_level import unwrapped_groups
 from polyrank.errors import UsageError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
-from polyrank.rank_threads.ending import join_threads, text_of
+from polyrank.rank_threads.ending import join_threads, text_of, text_of_unfinished
 from polyrank.rank_threads.failed import RanksFailedError
 from polyrank.rank_threads.output import output_in_files, prefixed_output
 from polyrank.rank_threads.outside_waits import outside_waits_give_the_turn
@@ -289,10 +289,5 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
         raise error
     unfinished = run.turns.leftovers()
     if unfinished:
-        warnings.warn(
-            f"ranks ended with launches that are not complete:\n{unfinished}"
-            "Receive each message, launch each collective on all members of its group, wait for what "
-            "is asynchronous, and leave its tensors alone until then.",
-            stacklevel=4,
-        )
+        warnings.warn(text_of_unfinished(unfinished), stacklevel=4)
     return run.results

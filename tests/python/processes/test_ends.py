@@ -69,8 +69,8 @@ def test_an_exit_code_is_that_of_the_first_rank_to_fail(tmp_path: Path) -> None:
 def test_a_death_is_told(tmp_path: Path, end: str) -> None:
     done = run(tmp_path, f"if os.environ['RANK'] == '2':\n    {end}\n")
     assert done.returncode == (137 if "kill" in end else 9)
-    what = "signal 9 (SIGKILL)" if "kill" in end else "exit code 9, by os._exit()"
-    assert f"rank 2 died: {what}\n" in errors_of(done)
+    what = "signal 9 (SIGKILL)" if "kill" in end else "os._exit(9)"
+    assert f"rank 2 died by {what}\n" in errors_of(done)
 
 
 def test_what_is_raised_on_one_rank_is_printed_once_and_last(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_what_is_raised_on_one_rank_is_printed_once_and_last(tmp_path: Path) -> 
     done = run(tmp_path, text, ranks=6)
     assert done.returncode == 1
     first, *rest = errors_of(done).splitlines()
-    assert first == "ranks 0-3,5 raised KeyError: 'consequence'"
+    assert first == "raised on ranks 0-3,5: KeyError: 'consequence'"
     assert rest[0].startswith("Traceback")
     assert rest[-2:] == ["ValueError: no data", "raised on rank 4"]
     assert "polyrank" not in "".join(rest)  # no frames of ours
@@ -142,7 +142,7 @@ def test_a_standstill_is_told_by_line(tmp_path: Path, wait: str) -> None:
         "stuck()\n"
     )
     done = run(tmp_path, text, "--timeout", "14")
-    assert "no rank has gone on for 10 s, and the run waits; where they stand:\n" in done.stderr
+    assert "nothing has gone on for 10 s, and the run waits; where ranks stand:\n" in done.stderr
     assert re.search(r"ranks 0-1: \S*program\.py:9 in stuck < \S*program\.py:10", done.stderr)
     assert re.search(r"rank 2: \S*program\.py:8 in stuck < \S*program\.py:10", done.stderr)
 

@@ -28,6 +28,8 @@ def a_group_that_the_rank_is_not_in() -> None:
         dist.barrier(group=group)
 
 
+WORLDS = ["threads", "processes"]
+
 MISMATCH, DEADLOCK = polyrank.CollectiveMismatchError, polyrank.DeadlockError
 
 # By program: the first error, and what it must say.
@@ -114,11 +116,14 @@ BROKEN["a_group_that_the_rank_is_not_in"] = a_group_that_the_rank_is_not_in
 
 
 @pytest.mark.filterwarnings("ignore:Running all_reduce on global rank 3")
-@pytest.mark.parametrize("name", BROKEN)
-def test_is_found_and_named(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "world"),
+    [*((name, "threads") for name in BROKEN), *((name, "processes") for name in PROGRAMS)],
+)
+def test_is_found_and_named(name: str, world: str) -> None:
     error_type, phrases = SAYS[name]
     with pytest.raises(RanksFailedError) as caught:
-        polyrank.run_ranks(BROKEN[name], 4)
+        polyrank.run_ranks(BROKEN[name], 4, world=world)
     first = caught.value.exceptions[0]
     assert isinstance(first, error_type)
     for phrase in phrases:
@@ -136,19 +141,21 @@ def test_says_the_same_on_every_run(name: str) -> None:
     assert messages(1) == messages(1)
 
 
-def test_says_where_in_the_program() -> None:
+@pytest.mark.parametrize("world", WORLDS)
+def test_says_where_in_the_program(world: str) -> None:
     with pytest.raises(RanksFailedError, match=r"broken_programs\.py:\d+"):
-        polyrank.run_ranks(BROKEN["another_numel"], 4)
+        polyrank.run_ranks(BROKEN["another_numel"], 4, world=world)
 
 
-def test_what_nobody_answered_is_reported_at_the_end() -> None:
+@pytest.mark.parametrize("world", WORLDS)
+def test_what_nobody_answered_is_reported_at_the_end(world: str) -> None:
     def program() -> None:
         if dist.get_rank() == 0:
             dist.send(torch.ones(2), dst=1, tag=7)
             dist.all_reduce(torch.ones(1), async_op=True)
 
     with pytest.warns(UserWarning) as caught:
-        polyrank.run_ranks(program, 2)
+        polyrank.run_ranks(program, 2, world=world)
     text = str(caught[0].message)
     assert 'rank 0: send float32[2] (tag 7 in group "world") was never received' in text
     assert "rank 0: all_reduce(sum) float32[1]" in text
@@ -156,7 +163,8 @@ def test_what_nobody_answered_is_reported_at_the_end() -> None:
     assert '(launch #0 of group "world") was never waited for' in text
 
 
-def test_works_that_nobody_waits_for_and_tensors_written_in_flight_are_reported() -> None:
+@pytest.mark.parametrize("world", WORLDS)
+def test_works_that_nobody_waits_for_and_tensors_written_in_flight_are_reported(world: str) -> None:
     def program() -> None:
         kept = dist.all_reduce(torch.ones(2), async_op=True)
         x = torch.ones(3)
@@ -172,7 +180,7 @@ def test_works_that_nobody_waits_for_and_tensors_written_in_flight_are_reported(
         assert kept is not None
 
     with pytest.warns(UserWarning) as caught:
-        polyrank.run_ranks(program, 3)
+        polyrank.run_ranks(program, 3, world=world)
     lines = str(caught[0].message).splitlines()
     assert len(lines) == 4
     assert 'ranks 0-2: all_reduce(sum) float32[2] (launch #0 of group "world")' in lines[1]
@@ -180,11 +188,12 @@ def test_works_that_nobody_waits_for_and_tensors_written_in_flight_are_reported(
     assert "float32[3]" in lines[2] and "its tensor was written before the wait" in lines[2]
 
 
+@pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize(
     ("kind", "num_tensors"),
     [("scatter", 0), ("scatter", 2), ("gather", 0), ("gather", 4), ("all_to_all", 2)],
 )
-def test_lists_of_another_length_than_the_group(kind: str, num_tensors: int) -> None:
+def test_lists_of_another_length_than_the_group(kind: str, num_tensors: int, world: str) -> None:
     def program() -> None:
         group = dist.group.WORLD
         x, many = torch.ones(1), [torch.ones(1) for _ in range(num_tensors)]
@@ -198,6 +207,6 @@ def test_lists_of_another_length_than_the_group(kind: str, num_tensors: int) -> 
 
     with pytest.raises(polyrank.CollectiveError, match=f"a list of {num_tensors} .* 3 ranks"):
         try:
-            polyrank.run_ranks(program, 3)
+            polyrank.run_ranks(program, 3, world=world)
         except ExceptionGroup as group:
             raise group.exceptions[0] from None

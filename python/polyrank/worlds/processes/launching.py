@@ -1,13 +1,10 @@
-"""Runs a program in processes that are forked off this one."""
+"""Runs a script in processes that are forked off this one."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import os
 import signal
-import sys
 import tempfile
 import time
 from functools import partial
@@ -16,22 +13,18 @@ from typing import Any
 
 import torch
 
-from polyrank.errors import CollectiveMismatchError, DeadlockError
-from polyrank.process_ranks.become_rank import end_python
-from polyrank.process_ranks.endings import Ending, Failure, causes_first, text_of_status
+from polyrank.process_ranks.endings import Ending, causes_first, text_of_status
 from polyrank.process_ranks.environment import ReservedPort, torchrun_variables
-from polyrank.process_ranks.launcher import Launch, Rank, run_processes
+from polyrank.process_ranks.launcher import Launch, run_processes
 from polyrank.process_ranks.output import ForwardedOutput, OutputInFiles, drop_unread
-from polyrank.process_ranks.shared_run import Unshared
-from polyrank.process_ranks.supervisor import Outcome as RanksOutcome
+from polyrank.process_ranks.supervisor import Outcome as ProcessesOutcome
 from polyrank.process_ranks.warm import warm
 from polyrank.rank_names import rank_names
 from polyrank.rank_threads import Script
-from polyrank.trace import trace
-from polyrank.worlds.device import cuda_as_asked
-from polyrank.worlds.ending import ending_of_error, ending_of_exit
-from polyrank.worlds.merged_records import Record, merged_report, merged_trace
-from polyrank.worlds.outcome import Outcome, RunMeter
+from polyrank.rank_threads.ending import text_of_unfinished
+from polyrank.worlds.merged_records import merged_report, merged_trace
+from polyrank.worlds.outcome import Outcome
+from polyrank.worlds.processes.rank import run_on_rank
 from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["run_in_processes"]
@@ -41,7 +34,7 @@ _EXIT_TIMED_OUT = 124  # as of timeout(1)
 
 
 def run_in_processes(options: RunOptions) -> Outcome:
-    """Run the program; the exit code is that of the first rank to fail."""
+    """Run it to the end of all ranks; the exit code is of the first to fail."""
     started = time.perf_counter()
     num_threads = torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1
     script = Script(options.script, is_module=options.is_module)
@@ -51,8 +44,7 @@ def run_in_processes(options: RunOptions) -> Outcome:
         outcome = run_processes(
             Launch(
                 world_size=options.world_size,
-                body=partial(_run_on_rank, options, script),
-                run=Unshared(),
+                body=partial(run_on_rank, options, script),
                 output=ForwardedOutput(prefix=True)
                 if options.log_folder is None
                 else OutputInFiles(options.log_folder),
@@ -65,129 +57,71 @@ def run_in_processes(options: RunOptions) -> Outcome:
                 signals=(signal.SIGINT, signal.SIGTERM),
             )
         )
-    records: list[Record] = [
-        ending.record for ending in outcome.endings if ending.record is not None
-    ]
-    missing = [ending.rank for ending in outcome.endings if ending.record is None]
-    without = f"without the records of ranks that were ended: {missing}\n" if missing else ""
-    exit_code, error, told = _outcome(outcome)
+    records = [ending.record for ending in outcome.endings if ending.record is not None]
+    failed = causes_first(outcome.endings)
+    exit_code, error = _exit_code(outcome, failed)
     return Outcome(
         exit_code,
         merged_report(records, options.world_size, time.perf_counter() - started),
-        failure=without + told,
+        failure="" if outcome.is_unread else _text_of(outcome, failed),
         error=error,
         trace=None if options.trace_file is None else merged_trace(records),
     )
 
 
-def _outcome(outcome: RanksOutcome) -> tuple[int, dict[str, Any] | None, str]:
-    """The exit code and the error of the rank that failed first, and what is told of it."""
+def _exit_code(
+    outcome: ProcessesOutcome, failed: list[Ending]
+) -> tuple[int, dict[str, Any] | None]:
+    """The exit code, and what was raised on the first rank to fail."""
     if outcome.is_unread:
         drop_unread()
-        return _EXIT_UNREAD, None, ""
-    failed = causes_first(outcome.endings)
-    told = _text_of_failed(failed)
+        return _EXIT_UNREAD, None
     if outcome.signal is not None:
-        return 128 + outcome.signal, None, told
+        return 128 + outcome.signal, None
     if not failed:
-        return (_EXIT_TIMED_OUT if outcome.is_timed_out else 0), None, told
+        return (_EXIT_TIMED_OUT if outcome.is_timed_out else 0), None
     failure = failed[0].failure
     if failure is None:
-        return failed[0].exit_code, None, told
-    is_exit = failure.kind == SystemExit.__name__
-    error = None if is_exit else {"type": failure.kind, "message": failure.message}
-    return failure.exit_code, error, told
+        return failed[0].exit_code, None
+    if failure.is_exit:
+        return failure.exit_code, None
+    return failure.exit_code, {"type": failure.kind, "message": failure.message}
 
 
-def _text_of_failed(failed: list[Ending]) -> str:
+def _text_of(outcome: ProcessesOutcome, failed: list[Ending]) -> str:
+    """What is told of a run, the cause of a failure last."""
+    missing = [ending.rank for ending in outcome.endings if ending.record is None]
+    text = f"without the records of {rank_names(missing)}\n" if missing else ""
+    if outcome.unfinished:
+        text += f"warning: {text_of_unfinished(outcome.unfinished)}\n"
+    return text + _told(failed)
+
+
+def _told(failed: list[Ending]) -> str:
     """A line for what others raised, and last what the first one did, which is the cause."""
     if not failed:
         return ""
     first, *others = failed
-    by_line: dict[str, list[int]] = {}
+    ranks_by_line: dict[str, list[int]] = {}
     for ending in others:
-        by_line.setdefault(_line_of(ending), []).append(ending.rank)
-    lines = [f"{rank_names(ranks)} {line}\n" for line, ranks in by_line.items()]
-    report = "" if first.failure is None else first.failure.report
-    if first.failure is None or first.failure.kind == SystemExit.__name__:
-        end = f"{rank_names([first.rank])} {_line_of(first)}\n"
+        ranks_by_line.setdefault(_line_of(ending), []).append(ending.rank)
+    lines = [line.format(rank_names(ranks)) for line, ranks in ranks_by_line.items()]
+    if first.failure is None:
+        lines.append(_line_of(first).format(rank_names([first.rank])))
+    elif first.failure.is_exit:
+        lines += [_line_of(first).format(rank_names([first.rank])), first.failure.report]
     else:
-        end = f"raised on {rank_names([first.rank])}\n"
-    return "".join(lines) + report + end
+        lines += [first.failure.report, f"raised on {rank_names([first.rank])}\n"]
+    return "".join(lines)
 
 
 def _line_of(ending: Ending) -> str:
-    """What a rank did, after its name."""
+    """What a rank did, with a place for its name."""
     failure = ending.failure
     if failure is None:
         assert ending.status is not None  # noqa: S101
-        return f"died: {text_of_status(ending.status)}"
-    if failure.kind == SystemExit.__name__:
-        return f"exited with code {failure.exit_code}"
-    return f"raised {failure.kind}: {failure.message.partition(chr(10))[0]}"
-
-
-def _run_on_rank(options: RunOptions, script: Script, rank: Rank) -> int:
-    """What runs in a rank's process; its exit code."""
-    meter = RunMeter(options.world_size, rank.rank)
-    started = time.time()
-    recorded = None
-    failure: Failure | None = None
-    with contextlib.ExitStack() as stack:
-        if options.trace_file is not None:
-            recorded = stack.enter_context(trace())
-        stack.enter_context(cuda_as_asked(options))
-        sys.argv = [options.script, *options.arguments]
-        _put_in_front("" if options.is_module else str(Path(options.script).resolve().parent))
-        try:
-            script.run()
-        except BaseException as error:  # noqa: BLE001 - whatever it was, the record is worth having
-            failure = _failure(rank.rank, error)
-        if failure is not None and failure.exit_code:
-            rank.fail(failure)
-        _end_quietly()
-        if failure is None or not failure.exit_code:
-            rank.run.end(rank.rank)
-        ended = time.time()
-    rank.channel.send(
-        "record",
-        {
-            "rank": rank.rank,
-            "started": started,
-            "ended": ended,
-            "report": dataclasses.asdict(meter.read()),
-            "trace": None if recorded is None else json.loads(recorded.to_json()),
-            "events": []
-            if recorded is None
-            else json.loads(recorded.to_chrome_trace())["traceEvents"],
-        },
-    )
-    return 0 if failure is None else failure.exit_code
-
-
-def _put_in_front(folder: str) -> None:
-    """Into sys.path, in place of where the launcher's own command was, as `python` has it."""
-    sys.path[: 0 if sys.flags.safe_path else 1] = [folder]
-
-
-def _end_quietly() -> None:
-    try:
-        end_python()
-    except KeyboardInterrupt:  # the launcher's, to one that waits for its threads
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _failure(rank: int, error: BaseException) -> Failure:
-    if isinstance(error, SystemExit):
-        kind, ending = SystemExit.__name__, ending_of_exit(error)
-    else:
-        kind, ending = type(error).__name__, ending_of_error(error)
-    return Failure(
-        rank,
-        time.monotonic(),
-        kind,
-        str(error),
-        ending.told,
-        ending.exit_code & 0xFF,
-        isinstance(error, CollectiveMismatchError | DeadlockError),
-    )
+        return f"{{}} died by {text_of_status(ending.status)}\n"
+    if failure.is_exit:
+        return f"{{}} exited with code {failure.exit_code}\n"
+    first_line = failure.message.partition("\n")[0].replace("{", "{{").replace("}", "}}")
+    return f"raised on {{}}: {failure.kind}: {first_line}\n"
