@@ -18,26 +18,13 @@ from torch._C._distributed_c10d import GatherOptions, ScatterOptions
 
 from polyrank import _C
 from polyrank.errors import DivergenceError, UsageError
-from polyrank.local_tensor_mode import enabled_local_tensor_mode
+from polyrank.in_lockstep import in_lockstep
 from polyrank.process_groups import group_and_root
+from polyrank.replacing.row import Row
 
-__all__ = ["COLLECTIVE_FUNCTIONS", "GROUP_METHODS", "in_lockstep"]
+__all__ = ["ROWS"]
 
 Work = Any
-
-
-def in_lockstep(own: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """What makes of a function one that runs `own` in an enabled mode, and itself outside."""
-
-    def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def function(*args: Any, **kwargs: Any) -> Any:
-            run = original if enabled_local_tensor_mode() is None else own
-            return run(*args, **kwargs)
-
-        return function
-
-    return make
 
 
 def _gather(
@@ -156,18 +143,20 @@ def _with_split_sizes(original: Callable[..., Work]) -> Callable[..., Work]:
     return launch
 
 
-# Functions of torch.distributed, and what makes ours of them.
-COLLECTIVE_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "gather": in_lockstep(_gather),
-    "scatter": in_lockstep(_scatter),
-    "broadcast": _with_one_root,
-    "reduce": _with_one_root,
-    "monitored_barrier": in_lockstep(_monitored_barrier),
-}
-# Methods of ProcessGroup, likewise.
-GROUP_METHODS: dict[str, Callable[..., Any]] = {
-    "send": _with_peer,
-    "recv": _with_peer,
-    "all_to_all_single": _with_split_sizes,
-    "alltoall_base": _with_split_sizes,
-}
+_C10D = "torch.distributed.distributed_c10d"
+_GROUP = "torch.distributed:ProcessGroup"
+_ROOT = "has the list on the root alone, and all ranks call it"
+_ONE_ROOT = "says which ranks name which root, where they differ"
+_INTS = "takes ints, which can't differ between ranks"
+
+ROWS = (
+    Row(_C10D, "gather", in_lockstep(_gather), _ROOT),
+    Row(_C10D, "scatter", in_lockstep(_scatter), _ROOT),
+    Row(_C10D, "broadcast", _with_one_root, _ONE_ROOT),
+    Row(_C10D, "reduce", _with_one_root, _ONE_ROOT),
+    Row(_C10D, "monitored_barrier", in_lockstep(_monitored_barrier), "there for gloo alone"),
+    Row(_GROUP, "send", _with_peer, _INTS),
+    Row(_GROUP, "recv", _with_peer, _INTS),
+    Row(_GROUP, "all_to_all_single", _with_split_sizes, _INTS),
+    Row(_GROUP, "alltoall_base", _with_split_sizes, _INTS),
+)

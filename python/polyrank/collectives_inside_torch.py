@@ -15,12 +15,13 @@ import torch.distributed._functional_collectives as funcol
 from torch.distributed import distributed_c10d
 from torch.distributed.nn import functional as nn
 
-from polyrank.collective_functions import in_lockstep
+from polyrank.in_lockstep import in_lockstep
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.process_groups import group_and_root, group_rank_of_ranks
 from polyrank.rank_dependent_numbers import rank_dependent_int
+from polyrank.replacing.row import Row
 
-__all__ = ["COLLECTIVES_INSIDE_TORCH"]
+__all__ = ["ROWS"]
 
 c10d: Any = distributed_c10d
 
@@ -78,10 +79,17 @@ def _permute_tensor(
     return funcol.all_to_all_single(self, received, sent, group, tag)
 
 
-# Where each stands, its name, and what makes ours of it.
-COLLECTIVES_INSIDE_TORCH: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-    (nn._Broadcast, "backward", in_lockstep(_broadcast_backward)),
-    (nn._Gather, "forward", in_lockstep(_gather_forward)),
-    (nn._Scatter, "forward", in_lockstep(_scatter_forward)),
-    (funcol, "permute_tensor", in_lockstep(_permute_tensor)),
+_NN = "torch.distributed.nn.functional"
+_WHY = "does on each rank what its rank says, which inside torch is 0"
+
+ROWS = (
+    Row(f"{_NN}:_Broadcast", "backward", in_lockstep(_broadcast_backward), _WHY),
+    Row(f"{_NN}:_Gather", "forward", in_lockstep(_gather_forward), _WHY),
+    Row(f"{_NN}:_Scatter", "forward", in_lockstep(_scatter_forward), _WHY),
+    Row(
+        "torch.distributed._functional_collectives",
+        "permute_tensor",
+        in_lockstep(_permute_tensor),
+        _WHY,
+    ),
 )

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -24,8 +25,10 @@ from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mod
 from polyrank.one_rank import OneRank
 from polyrank.process_groups import group_rank_of_ranks, groups_of_family
 from polyrank.rank_dependent_numbers import rank_dependent_int
+from polyrank.replacing.python_function import is_exchanged
+from polyrank.replacing.row import Row
 
-__all__ = ["RANK_FUNCTIONS", "rank_of_group"]
+__all__ = ["ROWS"]
 
 _TORCH = Path(torch.__file__).parent
 
@@ -76,7 +79,10 @@ def _mode_for_caller(*ranks: object) -> LocalTensorMode | None:
     mode = enabled_local_tensor_mode()
     if mode is None or not mode.has_rank_dependent_get_rank or not dist.is_initialized():
         return None
-    caller = sys._getframe(2).f_code.co_filename
+    frame: FrameType | None = sys._getframe(2)
+    if frame is not None and is_exchanged(frame):
+        frame = frame.f_back
+    caller = "" if frame is None else frame.f_code.co_filename
     asks_about_all = any(isinstance(rank, torch.SymInt) for rank in ranks)
     has_one_answer = isinstance(mode, OneRank)
     if asks_about_all or has_one_answer or _asks_for_the_program(caller):
@@ -99,7 +105,7 @@ def _make_get_rank(original: Callable[..., int]) -> Callable[..., int | torch.Sy
     return get_rank
 
 
-def rank_of_group(original: Callable[[Any], int]) -> Callable[[Any], int | torch.SymInt]:
+def _make_rank(original: Callable[[Any], int]) -> Callable[[Any], int | torch.SymInt]:
     """`ProcessGroup.rank`, rank-dependent in a LocalTensorMode."""
 
     def rank(self: dist.ProcessGroup) -> int | torch.SymInt:
@@ -165,9 +171,12 @@ def _make_get_global_rank(original: Callable[..., int]) -> Callable[..., int | t
     return get_global_rank
 
 
-# Functions of torch.distributed, and what makes ours of them.
-RANK_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "get_rank": _make_get_rank,
-    "get_group_rank": _make_get_group_rank,
-    "get_global_rank": _make_get_global_rank,
-}
+_C10D = "torch.distributed.distributed_c10d"
+_WHY = "gives one rank's answer for all"
+
+ROWS = (
+    Row("torch.distributed:ProcessGroup", "rank", _make_rank, _WHY),
+    Row(_C10D, "get_rank", _make_get_rank, _WHY),
+    Row(_C10D, "get_group_rank", _make_get_group_rank, _WHY),
+    Row(_C10D, "get_global_rank", _make_get_global_rank, _WHY),
+)

@@ -15,8 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.local_tensor import LocalTensor, is_foreign_subclass
-from polyrank.rank_dependent import rank_dependent_functions
+from polyrank.rank_dependent_text import watch_names
 from polyrank.rank_states import RankState, RankStates
+from polyrank.replacing.layers import LOCKSTEP_MESHES, LOCKSTEP_MODE, LOCKSTEP_SEEDS
+
+_REPLACEMENTS = (LOCKSTEP_MESHES, LOCKSTEP_SEEDS, LOCKSTEP_MODE)
 
 process_modes: list[LocalTensorMode] = []  # the innermost last
 _of_thread = threading.local()  # `modes`, in threads that have modes of their own
@@ -105,7 +108,9 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not _fake_tensor_mode_is_active():
             self._state.restart_generators()
         self._state.enabled = True
-        rank_dependent_functions.install()
+        watch_names()
+        for replacements in _REPLACEMENTS:
+            replacements.enter()
         active_modes().append(self)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -118,7 +123,8 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         super().__exit__(exc_type, exc_val, exc_tb)  # type: ignore[no-untyped-call]
         active_modes().pop()
-        rank_dependent_functions.uninstall()
+        for replacements in _REPLACEMENTS:
+            replacements.leave()
         if self not in active_modes():
             self._state.store_generators()
             self._state.enabled = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch.distributed as dist
@@ -63,11 +63,11 @@ def reduction_order(name: Literal["rank", "tree"]) -> Iterator[None]:
         _C.set_reduction_order(before)
 
 
-def init_lockstep_group(world_size: int) -> None:
-    """Make the default process group of a lockstep world.
+def init_lockstep_group(world_size: int, init: Callable[..., None] = init_process_group) -> None:
+    """Make the default process group of a lockstep world, by torch's function.
 
     Groups need a backend to exist, though no collective reaches it: PyTorch's "fake" one, as rank
     0 of `world_size`.
     """
     importlib.import_module("torch.testing._internal.distributed.fake_pg")  # makes it known
-    init_process_group("fake", rank=0, world_size=world_size, store=HashStore())
+    init("fake", rank=0, world_size=world_size, store=HashStore())

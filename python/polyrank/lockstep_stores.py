@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import torch
-from torch._C._distributed_c10d import FileStore, Store, TCPStore
-from torch.distributed import rpc
 
 from polyrank.errors import DeadlockError, DivergenceError, UnsupportedOpError
+from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
 from polyrank.rank_dependent_text import refuse_as_name, text_on_ranks
+from polyrank.replacing.row import Make, Row, with_original
 
-__all__ = ["STORE_FUNCTIONS"]
+__all__ = ["ROWS"]
 
 Key = str
 Value = str | bytes
@@ -263,7 +263,7 @@ def _queue_pop(
     by_rank = _by_rank(ranks, key) or dict.fromkeys(ranks, (key,))
     results = {}
     for rank, (own,) in by_rank.items():
-        if block and _ORIGINALS["queue_len"](store, own) == 0 and _is_alone():
+        if block and store.queue_len(own) == 0 and _is_alone():
             _refuse_to_wait(f"an entry of the queue {own!r}")
         results[rank] = original(store, own, block)
     return _one(results, "queue_pop()")
@@ -291,23 +291,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "queue_pop": _queue_pop,
     "barrier": _barrier,
 }
-_ORIGINALS: dict[str, Callable[..., Any]] = {
-    name: getattr(Store, name) for name in (*_OPERATIONS, "queue_len")
-}
-
-
-def _in_mode(own: Callable[..., Any]) -> Callable[..., Any]:
-    """`own(ranks, original, …)` for the ranks of an enabled mode; the original outside of one."""
-
-    def run(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        from polyrank.local_tensor_mode import enabled_local_tensor_mode
-
-        mode = enabled_local_tensor_mode()
-        if mode is None:
-            return original(*args, **kwargs)
-        return own(sorted(mode.ranks), original, *args, **kwargs)
-
-    return run
+_ORIGINALS: dict[str, Callable[..., Any]] = {}  # of those, once ours are in place
 
 
 # --- Stores of the program's own ----------------------------------------------------------------
@@ -344,10 +328,31 @@ def _refuse_rpc(*_: Any, **__: Any) -> NoReturn:
     )
 
 
-# Owner, name, and what to call with the original and its arguments.
-STORE_FUNCTIONS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-    *((Store, name, _in_mode(own)) for name, own in _OPERATIONS.items()),
-    (TCPStore, "__init__", _in_mode(_make_tcp_store)),
-    (FileStore, "__init__", _in_mode(_make_file_store)),
-    (rpc, "init_rpc", _in_mode(_refuse_rpc)),
+def _on_ranks(own: Callable[..., Any]) -> Make:
+    """`own(ranks, original, …)` for the ranks of an enabled mode; the original outside of one."""
+
+    def run(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        mode = enabled_local_tensor_mode()
+        if mode is None:
+            return original(*args, **kwargs)
+        return own(sorted(mode.ranks), original, *args, **kwargs)
+
+    return with_original(run)
+
+
+def _operation(name: str, own: Callable[..., Any]) -> Row:
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        _ORIGINALS[name] = original
+        return _on_ranks(own)(original)
+
+    return Row("torch.distributed:Store", name, make, "acts once, and each rank calls it")
+
+
+_PROCESSES = "waits for other processes"
+
+ROWS = (
+    *(_operation(name, own) for name, own in _OPERATIONS.items()),
+    Row("torch.distributed:TCPStore", "__init__", _on_ranks(_make_tcp_store), _PROCESSES),
+    Row("torch.distributed:FileStore", "__init__", _on_ranks(_make_file_store), _PROCESSES),
+    Row("torch.distributed.rpc", "init_rpc", _on_ranks(_refuse_rpc), _PROCESSES),
 )

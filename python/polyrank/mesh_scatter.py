@@ -9,29 +9,35 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 
 from polyrank.fake.world import backend_of, current_fake_world
-from polyrank.local_tensor_mode import enabled_local_tensor_mode
+from polyrank.in_lockstep import in_lockstep
+from polyrank.replacing.row import Row
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
-__all__ = ["MODULE", "adapted"]
-
-MODULE = "torch.distributed.tensor._collective_utils"
+__all__ = ["FAKE", "LOCKSTEP"]
 
 
-def adapted(module: ModuleType) -> list[tuple[Any, str, Callable[..., Any]]]:
-    """Owner, name, and what makes ours of the original, once the module has been imported."""
-    return [(module, "mesh_scatter", _make_mesh_scatter)]
+def _mesh_scatter(
+    output: torch.Tensor,
+    scatter_list: list[torch.Tensor],
+    mesh: DeviceMesh,
+    mesh_dim: int = 0,
+    async_op: bool = False,
+    *,
+    group_src: int = 0,
+) -> Any:
+    group = mesh.get_group(mesh_dim)
+    return dist.scatter(output, scatter_list, group=group, async_op=async_op, group_src=group_src)
 
 
-def _make_mesh_scatter(original: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_mesh_scatter(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def mesh_scatter(
         output: torch.Tensor,
@@ -42,11 +48,6 @@ def _make_mesh_scatter(original: Callable[..., Any]) -> Callable[..., Any]:
         *,
         group_src: int = 0,
     ) -> Any:
-        if enabled_local_tensor_mode() is not None:
-            group = mesh.get_group(mesh_dim)
-            return dist.scatter(
-                output, scatter_list, group=group, async_op=async_op, group_src=group_src
-            )
         work = original(output, scatter_list, mesh, mesh_dim, async_op, group_src=group_src)
         if current_fake_world() is None or output.is_meta:
             return work
@@ -55,3 +56,12 @@ def _make_mesh_scatter(original: Callable[..., Any]) -> Callable[..., Any]:
         return work
 
     return mesh_scatter
+
+
+def _row(make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Row:
+    module = "torch.distributed.tensor._collective_utils"
+    return Row(module, "mesh_scatter", make, "hands the list to the source alone")
+
+
+FAKE = (_row(_wrap_mesh_scatter),)
+LOCKSTEP = (_row(in_lockstep(_mesh_scatter)),)

@@ -17,15 +17,16 @@ import torch
 import torch.distributed as dist
 
 from polyrank import _C
-from polyrank.collective_functions import in_lockstep
 from polyrank.errors import UnsupportedOpError, UsageError
+from polyrank.in_lockstep import in_lockstep
 from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.per_rank import PerRank, merged
 from polyrank.process_groups import group_and_root, groups_of_family
 from polyrank.rank_dependent_text import refuse_in_bytes
+from polyrank.replacing.row import Row
 
-__all__ = ["OBJECT_COLLECTIVES"]
+__all__ = ["ROWS"]
 
 # What a rank gets: an object, as which rank holds it.
 Source = tuple[Any, int]
@@ -241,12 +242,16 @@ def _refuse_messages(*args: Any, **kwargs: Any) -> None:
     )
 
 
-# Functions of torch.distributed, and what makes ours of them.
-OBJECT_COLLECTIVES: dict[str, Callable[..., Any]] = {
-    "all_gather_object": in_lockstep(all_gather_object),
-    "gather_object": in_lockstep(gather_object),
-    "broadcast_object_list": in_lockstep(broadcast_object_list),
-    "scatter_object_list": in_lockstep(scatter_object_list),
-    "send_object_list": in_lockstep(_refuse_messages),
-    "recv_object_list": in_lockstep(_refuse_messages),
-}
+_WHY = "pickles what one process has, and an object is each rank's object"
+
+ROWS = tuple(
+    Row("torch.distributed.distributed_c10d", name, in_lockstep(own), _WHY)
+    for name, own in (
+        ("all_gather_object", all_gather_object),
+        ("gather_object", gather_object),
+        ("broadcast_object_list", broadcast_object_list),
+        ("scatter_object_list", scatter_object_list),
+        ("send_object_list", _refuse_messages),
+        ("recv_object_list", _refuse_messages),
+    )
+)

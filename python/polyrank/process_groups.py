@@ -2,7 +2,7 @@
 
 One process stands for all ranks, so it must know the groups of all of them, and which
 groups belong together: a collective on one group of a DeviceMesh dimension runs on all
-groups of that dimension. PyTorch makes groups through one function, which is wrapped while
+groups of that dimension. PyTorch makes groups through one function, which is replaced while
 a lockstep run is on.
 """
 
@@ -10,38 +10,28 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch._subclasses.fake_tensor import unset_fake_temporarily
-from torch.distributed import device_mesh, distributed_c10d
+from torch.distributed import distributed_c10d
 
 from polyrank import _C
 from polyrank.debug_level import unwrapped_groups
 from polyrank.errors import DivergenceError
+from polyrank.replacing.layers import LOCKSTEP_GROUPS
+from polyrank.replacing.row import Row
 
 __all__ = [
+    "ROWS",
     "group_and_root",
     "group_rank_of_ranks",
     "groups_of_family",
     "known_process_groups",
     "members_of",
 ]
-
-
-# What of a DeviceMesh reads its tensor of ranks.
-_READ_RANKS = (
-    "__getitem__",
-    "__init__",
-    "_flatten",
-    "_get_all_submeshes",
-    "_unflatten",
-    "from_group",
-    "mesh",
-)
 
 
 class _EveryRankIsMember(list[int]):
@@ -73,7 +63,10 @@ class _Families:
             _C.register_group_family(names)
 
 
-def _wrap_helper(original: Callable[..., Any], families: _Families) -> Callable[..., Any]:
+_families = _Families()
+
+
+def _wrap_helper(original: Callable[..., Any]) -> Callable[..., Any]:
     """`_new_process_group_helper` that makes groups without rank 0 too, and registers all."""
     make = unwrapped_groups()(original)
 
@@ -106,18 +99,18 @@ def _wrap_helper(original: Callable[..., Any], families: _Families) -> Callable[
         description = group.group_desc
         label = "" if description == "undefined" else description
         _C.register_process_group(group.group_name, members, dist.get_world_size(), label)
-        families.add(group.group_name)
+        _families.add(group.group_name)
         return group, store
 
     return new_process_group
 
 
-def _wrap_subgroups(original: Callable[..., Any], families: _Families) -> Callable[..., Any]:
+def _wrap_subgroups(original: Callable[..., Any]) -> Callable[..., Any]:
     """`new_subgroups_by_enumeration`, whose groups are a family."""
 
     @functools.wraps(original)
     def new_subgroups_by_enumeration(*args: Any, **kwargs: Any) -> Any:
-        with families.collect():
+        with _families.collect():
             current, subgroups = original(*args, **kwargs)
         # Rank 0's subgroup; if it has none, any: each stands for all of them.
         return (subgroups[0] if current is None else current), subgroups
@@ -125,22 +118,22 @@ def _wrap_subgroups(original: Callable[..., Any], families: _Families) -> Callab
     return new_subgroups_by_enumeration
 
 
-def _wrap_mesh_dim(original: Callable[..., Any], families: _Families) -> Callable[..., Any]:
+def _wrap_mesh_dim(original: Callable[..., Any]) -> Callable[..., Any]:
     """`DeviceMesh._init_one_process_group`, which makes the groups of one mesh dimension."""
 
     @functools.wraps(original)
     def init_one_process_group(*args: Any, **kwargs: Any) -> Any:
-        with families.collect() as names:
+        with _families.collect() as names:
             name = original(*args, **kwargs)
         return names[0] if name is None and names else name
 
     return init_one_process_group
 
 
-def _wrap_split(families: _Families) -> Callable[..., Any]:
+def _wrap_split(original: Callable[..., Any]) -> Callable[..., Any]:
     """`split_group` without a backend that can split: makes all the groups."""
 
-    @functools.wraps(dist.split_group)
+    @functools.wraps(original)
     def split_group(
         parent_pg: dist.ProcessGroup | None = None,
         split_ranks: list[list[int]] | None = None,
@@ -153,7 +146,7 @@ def _wrap_split(families: _Families) -> Callable[..., Any]:
             raise ValueError("split_ranks cannot be None or empty")
         parent_ranks = dist.get_process_group_ranks(parent_pg)
         mine = None
-        with families.collect():
+        with _families.collect():
             for group_ranks in split_ranks:
                 ranks = [parent_ranks[rank] for rank in group_ranks]
                 group = dist.new_group(
@@ -171,12 +164,8 @@ def _wrap_split(families: _Families) -> Callable[..., Any]:
     return split_group
 
 
-def _wrap_real(original: Any) -> Any:
-    """A function or property of meshes, which reads tensors of ranks: these must not be fake."""
-    if isinstance(original, property):
-        return property(_wrap_real(original.fget))
-    if isinstance(original, staticmethod):
-        return staticmethod(_wrap_real(original.__func__))
+def _wrap_real(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of meshes, which reads tensors of ranks: these must not be fake."""
 
     @functools.wraps(original)
     def with_real_tensors(*args: Any, **kwargs: Any) -> Any:
@@ -232,40 +221,39 @@ def known_process_groups() -> Iterator[None]:
     Groups that were made before are taken to stand for their whole family, as in PyTorch's
     simulator. On exit PyTorch's functions are back and the groups are forgotten.
     """
-    families = _Families()
-    mesh_class = device_mesh.DeviceMesh
-    helper = _wrap_helper(distributed_c10d._new_process_group_helper, families)
-    subgroups = _wrap_subgroups(distributed_c10d.new_subgroups_by_enumeration, families)
-    mesh_dim = staticmethod(_wrap_mesh_dim(mesh_class._init_one_process_group, families))
-    split = _wrap_split(families)
-    make_mesh = _wrap_real(device_mesh.init_device_mesh)
-    patches: list[tuple[Any, str, Any]] = [
-        *((mesh_class, name, _wrap_real(vars(mesh_class)[name])) for name in _READ_RANKS),
-        *(
-            (module, "init_device_mesh", make_mesh)
-            for module in list(sys.modules.values())
-            if getattr(module, "__dict__", {}).get("init_device_mesh")
-            is device_mesh.init_device_mesh
-        ),
-        (distributed_c10d, "_new_process_group_helper", helper),
-        (distributed_c10d, "new_subgroups_by_enumeration", subgroups),
-        (dist, "new_subgroups_by_enumeration", subgroups),
-        (distributed_c10d, "split_group", split),
-        (device_mesh, "split_group", split),
-        (dist, "split_group", split),
-        (mesh_class, "_init_one_process_group", mesh_dim),
-    ]
     _C.clear_process_groups()
     if dist.is_initialized():
         world_size = dist.get_world_size()
         name = dist.group.WORLD.group_name  # type: ignore[union-attr]
         _C.register_process_group(name, list(range(world_size)), world_size, "world")
-    originals = [(owner, name, vars(owner)[name]) for owner, name, _ in patches]
-    for owner, name, replacement in patches:
-        setattr(owner, name, replacement)
     try:
-        yield
+        with LOCKSTEP_GROUPS.on():
+            yield
     finally:
-        for owner, name, original in originals:
-            setattr(owner, name, original)
         _C.clear_process_groups()
+
+
+_C10D = "torch.distributed.distributed_c10d"
+_MESH = "torch.distributed.device_mesh:DeviceMesh"
+_FAMILY = "makes groups that are a family"
+_READS_RANKS = "reads a mesh's tensor of ranks, also in a FakeTensorMode"
+
+ROWS = (
+    Row(_C10D, "_new_process_group_helper", _wrap_helper, "makes all groups, rank 0's alone"),
+    Row(_C10D, "new_subgroups_by_enumeration", _wrap_subgroups, _FAMILY),
+    Row(_C10D, "split_group", _wrap_split, "there for accelerators alone"),
+    Row(_MESH, "_init_one_process_group", _wrap_mesh_dim, _FAMILY),
+    Row("torch.distributed.device_mesh", "init_device_mesh", _wrap_real, _READS_RANKS),
+    *(
+        Row(_MESH, name, _wrap_real, _READS_RANKS)
+        for name in (
+            "__getitem__",
+            "__init__",
+            "_flatten",
+            "_get_all_submeshes",
+            "_unflatten",
+            "from_group",
+            "mesh",
+        )
+    ),
+)

@@ -12,17 +12,20 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-import torch
-
 from polyrank.errors import DivergenceError
+from polyrank.local_tensor_mode import local_tensor_mode
 from polyrank.rank_dependent_numbers import is_rank_dependent_number
+from polyrank.replacing.layers import LOCKSTEP_DRAWS, LOCKSTEP_MODE
+from polyrank.replacing.row import Row, with_original
 
 try:
     import numpy as np
 except ImportError:  # PyTorch does without it, and so do we
     np = None  # type: ignore[assignment]
 
-__all__ = ["RANDOM_FUNCTIONS", "RankGenerator"]
+__all__ = ["DRAWS", "SEEDS"]
+
+_WHY = "has one stream for all ranks, whatever the seed"
 
 _REMEDY = (
     "In lockstep each rank has a stream of its own in torch alone: seed with torch.manual_seed and draw with "
@@ -46,12 +49,6 @@ def _differing(values: Any) -> Any:
     return None
 
 
-def _active_mode() -> Any:
-    from polyrank.local_tensor_mode import local_tensor_mode
-
-    return local_tensor_mode()
-
-
 def _no_mode() -> object:
     return _no_mode
 
@@ -67,13 +64,15 @@ class _Stream:
     def seed(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Seed it, or note that nobody may draw from it."""
         self._seed = _differing((*args, *kwargs.values()))
-        mode = _active_mode()
+        if self._seed is not None:
+            LOCKSTEP_MODE.bring_along(LOCKSTEP_DRAWS)
+        mode = local_tensor_mode()
         self._mode = _no_mode if mode is None else weakref.ref(mode)
         return None if self._seed is not None else original(*args, **kwargs)
 
     def draw(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Draw from it, if all ranks would draw the same."""
-        if self._seed is not None and self._mode() is _active_mode():
+        if self._seed is not None and self._mode() is local_tensor_mode():
             _refuse(self._what, self._seed)
         return original(*args, **kwargs)
 
@@ -86,45 +85,35 @@ def _make(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return original(*args, **kwargs)
 
 
-def _rows(module: Any, instance: Any, what: str) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
-    """The functions of a module that are methods of its one hidden generator."""
-    stream = _Stream(what)
-    for name, value in vars(module).items():
-        # numpy's `seed` is a function of its own.
-        is_its_own = getattr(value, "__self__", None) is instance or name == "seed"
-        if is_its_own and not isinstance(value, type):
-            seeds = name in {"seed", "setstate", "set_state"}
-            yield module, name, stream.seed if seeds else stream.draw
+# Modules, their one hidden generator, of which their functions are methods, and their stream.
+_STREAMS: list[tuple[Any, Any, _Stream]] = [(random, random._inst, _Stream("Python's random"))]
+if np is not None:
+    _STREAMS.append((np.random, np.random.mtrand._rand, _Stream("numpy's random")))
+
+_SEEDS = ("seed", "setstate", "set_state")
 
 
-def _rows_of_numpy() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
-    if np is not None:
-        yield from _rows(np.random, np.random.mtrand._rand, "numpy's random")
-        yield np.random, "default_rng", _make
+def _functions(*, that_seed: bool) -> Iterator[Row]:
+    for module, instance, stream in _STREAMS:
+        own = with_original(stream.seed if that_seed else stream.draw)
+        for name, value in vars(module).items():
+            # numpy's `seed` is a function of its own.
+            is_its_own = getattr(value, "__self__", None) is instance or name == "seed"
+            if is_its_own and (name in _SEEDS) == that_seed:
+                yield Row(module.__name__, name, own, _WHY)
 
 
-class _GeneratorType(type(torch._C.Generator)):  # type: ignore[misc]
-    def __instancecheck__(cls, instance: object) -> bool:
-        return isinstance(instance, torch._C.Generator)
+def _seed_generator(original: Callable[..., Any], generator: Any, seed: Any) -> Any:
+    """`torch.Generator.manual_seed`, which says why it can't be by rank."""
+    if is_rank_dependent_number(seed):
+        _refuse("a torch.Generator", seed)
+    return original(generator, seed)
 
 
-class RankGenerator(torch._C.Generator, metaclass=_GeneratorType):
-    """`torch.Generator`, which says why it can't be seeded by rank."""
-
-    def manual_seed(self, seed: Any) -> torch.Generator:
-        """Seed it.
-
-        Raises:
-            DivergenceError: the seed differs between ranks.
-        """
-        if is_rank_dependent_number(seed):
-            _refuse("a torch.Generator", seed)
-        return super().manual_seed(seed)
-
-
-# Owner, name, and what to call with the original and its arguments.
-RANDOM_FUNCTIONS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-    *_rows(random, random._inst, "Python's random"),
-    (random.Random, "seed", _make),
-    *_rows_of_numpy(),
+DRAWS = tuple(_functions(that_seed=False))
+SEEDS = (
+    *_functions(that_seed=True),
+    Row("random:Random", "seed", with_original(_make), _WHY),
+    *([] if np is None else [Row("numpy.random", "default_rng", with_original(_make), _WHY)]),
+    Row("torch:Generator", "manual_seed", with_original(_seed_generator), _WHY),
 )

@@ -15,13 +15,12 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
-import torch
-
 from polyrank import _C
 from polyrank.errors import DivergenceError
 from polyrank.rank_dependent_numbers import is_rank_dependent_number
+from polyrank.replacing.row import Row, with_original
 
-__all__ = ["NAMING_FUNCTIONS", "NUMBER_METHODS", "refuse_in_bytes", "text_on_ranks", "watch_names"]
+__all__ = ["ROWS", "refuse_as_name", "refuse_in_bytes", "text_on_ranks", "watch_names"]
 
 _IN_TEXT = re.compile(r"Local(?:Int|Float|Bool)Node\(\{[^}]*\}[^)]*\)|PerRank\(ranks? .*\)")
 _ENTRY = re.compile(r"([\d,-]+): ([^,}]*)")
@@ -124,17 +123,6 @@ def _to_json(original: Callable[..., Any], encoder: json.JSONEncoder, value: Any
     return original(encoder, value)
 
 
-# Owner, name, and what to call with the original method, the number and the arguments.
-NUMBER_METHODS: tuple[tuple[type, str, Callable[..., Any]], ...] = (
-    *(
-        (owner, name, own)
-        for owner in (torch.SymInt, torch.SymFloat, torch.SymBool)
-        for name, own in (("__repr__", _repr), ("__format__", _format), ("__hash__", _hash))
-    ),
-    (json.JSONEncoder, "default", _to_json),
-)
-
-
 # --- What each rank would read ------------------------------------------------------------------
 
 
@@ -228,18 +216,30 @@ def _checked(original: Callable[..., Any], *arguments: Any, **options: Any) -> A
     return original(*arguments, **options)
 
 
-# Owner and name of what takes a name and tells no audit hook; `os.path` and Path ask `os`.
-_UNTOLD = (
-    *((os, name) for name in ("stat", "lstat", "access", "readlink")),
-    (torch.serialization._open_zipfile_writer_file, "__init__"),
-    (torch.jit._script.RecursiveScriptModule, "save"),
-)
-NAMING_FUNCTIONS: tuple[tuple[Any, str, Callable[..., Any]], ...] = tuple(
-    (owner, name, _checked) for owner, name in _UNTOLD
-)
-
-
 @functools.cache
 def watch_names() -> None:
     """Refuse such names from here on. A hook can't be taken back; it looks at nothing but names."""
     sys.addaudithook(_audit)
+
+
+_NUMBERS = ("torch:SymInt", "torch:SymFloat", "torch:SymBool")
+_TEXT = "writes numbers that differ as if each rank had that text"
+
+ROWS = (
+    *(Row(owner, "__repr__", with_original(_repr), _TEXT) for owner in _NUMBERS),
+    *(Row(owner, "__format__", with_original(_format), _TEXT, is_added=True) for owner in _NUMBERS),
+    *(
+        Row(owner, "__hash__", with_original(_hash), "takes one rank's number as the key")
+        for owner in _NUMBERS
+    ),
+    Row("json:JSONEncoder", "default", with_original(_to_json), "does not say what differs"),
+    # What takes a name and tells no audit hook; `os.path` and Path ask `os`.
+    *(
+        Row(owner, name, with_original(_checked), "takes text of differing numbers for a name")
+        for owner, name in (
+            *(("os", name) for name in ("stat", "lstat", "access", "readlink")),
+            ("torch.serialization:_open_zipfile_writer_file", "__init__"),
+            ("torch.jit._script:RecursiveScriptModule", "save"),
+        )
+    ),
+)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
-import torch.multiprocessing
-
 from polyrank.errors import UsageError
+from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_dependent_numbers import rank_dependent_int
+from polyrank.replacing.row import Make, Row
 
-__all__ = ["STARTS", "START_FUNCTIONS", "EndedProcesses", "Place", "makes_ranks_processes"]
+__all__ = ["ROWS", "EndedProcesses", "Place", "makes_ranks_processes", "start_rows"]
 
 
 class EndedProcesses:
@@ -65,9 +64,7 @@ def _start_on_ranks(
     return None if join else EndedProcesses()
 
 
-def makes_ranks_processes(
-    place_here: Callable[[], Place],
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def makes_ranks_processes(place_here: Callable[[], Place]) -> Make:
     """Makes of a function that starts processes one by which the ranks of a world take their place."""
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,8 +78,6 @@ def makes_ranks_processes(
 
 
 def _place_in_lockstep() -> Place:
-    from polyrank.local_tensor_mode import enabled_local_tensor_mode
-
     mode = enabled_local_tensor_mode()
     if mode is None or not mode.has_rank_dependent_get_rank:
         return None
@@ -90,12 +85,12 @@ def _place_in_lockstep() -> Place:
     return rank_dependent_int({rank: rank % ranks_a_node for rank in mode.ranks}), ranks_a_node
 
 
-# Owner and name of each; the module is hidden by the function of its name.
-STARTS: tuple[tuple[Any, str], ...] = tuple(
-    (owner, name)
-    for owner in (torch.multiprocessing, sys.modules["torch.multiprocessing.spawn"])
-    for name in ("spawn", "start_processes")
-)
-START_FUNCTIONS: tuple[tuple[Any, str, Callable[..., Any]], ...] = tuple(
-    (owner, name, functools.partial(_start_on_ranks, _place_in_lockstep)) for owner, name in STARTS
-)
+def start_rows(make: Make) -> tuple[Row, ...]:
+    """The rows of a world whose ranks `make` lets take their place."""
+    return tuple(
+        Row("torch.multiprocessing.spawn", name, make, "starts processes, and the ranks are there")
+        for name in ("spawn", "start_processes")
+    )
+
+
+ROWS = start_rows(makes_ranks_processes(_place_in_lockstep))

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
-from types import ModuleType
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Literal
 
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
-from torch.distributed.device_mesh import DeviceMesh
 
-from polyrank import mesh_scatter
 from polyrank._C import FakeProcessGroup, FakeStore
 from polyrank.errors import UsageError
-from polyrank.fake.functions import FUNCTIONS, is_on
-from polyrank.fake.mesh import METHODS
-from polyrank.fake.objects import OBJECT_FUNCTIONS
 from polyrank.fake.world import (
     FakeWorld,
     fake_process_groups_of_dist2,
     required_fake_world,
 )
-from polyrank.when_imported import WhenImported
+from polyrank.replacing.layers import FAKE
 
-__all__ = ["ADAPTED", "fake_world"]
-
-# Owner, name, and what makes ours of the original: what a fake world replaces in torch.
-ADAPTED: list[tuple[Any, str, Callable[..., Any]]] = [
-    *((distributed_c10d, name, make) for name, make in FUNCTIONS.items()),
-    *((distributed_c10d, name, make) for name, make in OBJECT_FUNCTIONS.items()),
-    *((DeviceMesh, name, make) for name, make in METHODS.items()),
-]
+__all__ = ["fake_world"]
 
 
 @contextlib.contextmanager
@@ -70,7 +57,7 @@ def fake_world(
             "polyrank.fake_world()"
         )
     excepthook = sys.excepthook
-    with fake_functions():
+    with FAKE.on():
         distributed_c10d.init_process_group(
             "fake",
             rank=rank,
@@ -86,36 +73,3 @@ def fake_world(
             sys.excepthook = excepthook  # init_process_group() puts one above it each time
             if dist.is_initialized():
                 dist.destroy_process_group()
-
-
-@contextlib.contextmanager
-def fake_functions() -> Iterator[None]:
-    """Within this context, "fake" groups are ours, in whatever module holds torch's functions."""
-    if is_on():
-        yield
-        return
-    with contextlib.ExitStack() as stack:
-        _adapt(ADAPTED, stack)
-        later = WhenImported(
-            mesh_scatter.MODULE, lambda module: _adapt(mesh_scatter.adapted(module), stack)
-        )
-        stack.callback(later.stop)
-        yield
-
-
-def _adapt(adapted: list[tuple[Any, str, Callable[..., Any]]], stack: contextlib.ExitStack) -> None:
-    """Replace each name, and what modules hold under whatever name; `stack` puts all back."""
-    ours: dict[int, tuple[Any, Any]] = {}  # by id of the original, which modules hold
-    for owner, name, make in adapted:
-        original = vars(owner)[name]
-        if isinstance(owner, ModuleType):
-            ours[id(original)] = original, make(original)
-        else:
-            stack.callback(setattr, owner, name, original)
-            setattr(owner, name, make(original))
-    for module in list(sys.modules.values()):
-        if isinstance(module, ModuleType) and not module.__name__.startswith("polyrank"):
-            for name, value in list(vars(module).items()):
-                if id(value) in ours and ours[id(value)][0] is value:
-                    stack.callback(setattr, module, name, value)
-                    setattr(module, name, ours[id(value)][1])

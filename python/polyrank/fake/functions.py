@@ -21,25 +21,24 @@ from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.fake.group_ranks import GroupRanks
 from polyrank.fake.world import FakeWorld, current_fake_world
+from polyrank.replacing.layers import FAKE, LOCKSTEP_GROUPS
+from polyrank.replacing.row import Row
 
-__all__ = ["FUNCTIONS", "is_on", "make_group"]
+__all__ = ["ROWS", "is_on", "make_group"]
 
 _FAKE = "fake"
 _DEVICES = ["cpu", "cuda", "hpu", "xpu", "meta"]
-
-# The functions that are ours, and put in place; see is_on().
-_helpers: set[Callable[..., Any]] = set()
 
 # What each group was made with.
 _members: weakref.WeakKeyDictionary[dist.ProcessGroup, GroupRanks] = weakref.WeakKeyDictionary()
 
 
 def is_on() -> bool:
-    """Whether torch.distributed makes groups through our functions, and nobody's above them.
+    """Whether torch.distributed makes groups through our functions.
 
-    The lockstep world puts its own above, because there one process makes the groups of all ranks.
+    Not in the lockstep world, where one process makes the groups of all ranks.
     """
-    return c10d._new_process_group_helper in _helpers
+    return FAKE.is_on and not LOCKSTEP_GROUPS.is_on
 
 
 def _is_fake(backend: Any) -> bool:
@@ -115,7 +114,6 @@ def _make_helper(original: Callable[..., Any]) -> Callable[..., Any]:
         )
         return group, c10d._world.pg_map[group][1]
 
-    _helpers.add(new_process_group_helper)
     return new_process_group_helper
 
 
@@ -221,11 +219,13 @@ def _make_get_global_rank(original: Callable[..., int]) -> Callable[..., int]:
     return get_global_rank
 
 
-# Functions of torch.distributed.distributed_c10d, and what makes ours of them.
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "_new_process_group_helper": _make_helper,
-    "_new_group_with_tag": _make_new_group,
-    "get_global_rank": _make_get_global_rank,
-    "init_process_group": _make_init,
-    "split_group": _make_split_group,
-}
+_C10D = "torch.distributed.distributed_c10d"
+_ALL_RANKS = "goes through all ranks"
+
+ROWS = (
+    Row(_C10D, "_new_process_group_helper", _make_helper, "makes groups with lists of members"),
+    Row(_C10D, "_new_group_with_tag", _make_new_group, _ALL_RANKS),
+    Row(_C10D, "get_global_rank", _make_get_global_rank, _ALL_RANKS),
+    Row(_C10D, "init_process_group", _make_init, "makes a dict of all ranks"),
+    Row(_C10D, "split_group", _make_split_group, "there for accelerators alone"),
+)

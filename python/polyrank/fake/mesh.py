@@ -21,8 +21,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from polyrank.fake.functions import is_on, make_group
 from polyrank.fake.world import FakeWorld, current_fake_world
+from polyrank.replacing.row import Row
 
-__all__ = ["METHODS"]
+__all__ = ["ROWS"]
 
 # Rank maps that were looked at, and whether they are 0, 1, 2, …
 _is_identity: WeakIdKeyDictionary = WeakIdKeyDictionary()
@@ -63,7 +64,7 @@ def _takes(world: FakeWorld, backend: str | None) -> bool:
     return backend in (None, "fake") or world.takes_any_backend
 
 
-def _make_init_one_group(original: Callable[..., Any]) -> staticmethod[..., Any]:
+def _make_init_one_group(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def init_one_process_group(
         sub_layout: _FlatLayout, rank_map: torch.Tensor, dim_name: str, backend_override: Any
@@ -92,7 +93,7 @@ def _make_init_one_group(original: Callable[..., Any]) -> staticmethod[..., Any]
         )
         return group.group_name
 
-    return staticmethod(init_one_process_group)
+    return init_one_process_group
 
 
 def _layout_and_map(
@@ -196,8 +197,10 @@ def _init_groups(mesh: DeviceMesh, backend_override: Any) -> None:
         registry[name] = _resolve_process_group(name)
 
 
-# Methods of DeviceMesh, and what makes ours of them.
-METHODS: dict[str, Callable[..., Any]] = {
-    "__init__": _make_init,
-    "_init_one_process_group": _make_init_one_group,
-}
+_MESH = "torch.distributed.device_mesh:DeviceMesh"
+_WHY = "goes through all ranks"
+
+ROWS = (
+    Row(_MESH, "__init__", _make_init, _WHY),
+    Row(_MESH, "_init_one_process_group", _make_init_one_group, _WHY),
+)

@@ -15,8 +15,9 @@ from torch.distributed import distributed_c10d as c10d
 
 from polyrank.errors import CollectiveError
 from polyrank.fake.world import FakeWorld, backend_of, current_fake_world, pickled
+from polyrank.replacing.row import Row
 
-__all__ = ["OBJECT_FUNCTIONS"]
+__all__ = ["ROWS"]
 
 
 def _world_for(group: dist.ProcessGroup | None) -> FakeWorld | None:
@@ -110,10 +111,14 @@ def _make_receive(original: Callable[..., int]) -> Callable[..., int]:
     return recv_object_list
 
 
-# Functions of torch.distributed.distributed_c10d, and what makes ours of them.
-OBJECT_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "broadcast_object_list": _make_broadcast,
-    "recv_object_list": _make_receive,
-    "scatter_object_list": _make_scatter,
-    "send_object_list": _make_send,
-}
+_WHY = "waits for what another rank sends"
+
+ROWS = tuple(
+    Row("torch.distributed.distributed_c10d", name, make, _WHY)
+    for name, make in (
+        ("broadcast_object_list", _make_broadcast),
+        ("recv_object_list", _make_receive),
+        ("scatter_object_list", _make_scatter),
+        ("send_object_list", _make_send),
+    )
+)

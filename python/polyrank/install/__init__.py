@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from polyrank.replacing.layers import FAKE, INSTALL
+
 __all__ = ["install", "uninstall"]
 
 
@@ -10,16 +12,15 @@ def install() -> None:
 
     `init_process_group("fake", ...)` runs in polyrank's fake world from then on.
 
-    Modules that imported a name before get ours too. A second call does nothing. On a torch that
-    polyrank does not know, warns once and says which names could not be placed.
+    Whoever holds a name from before gets ours too. A second call does nothing.
     """
-    from polyrank.install.placing import placed_names
-
-    placed_names().place()
+    if not INSTALL.is_on:
+        INSTALL.enter()
+        FAKE.enter()
 
 
 def uninstall() -> None:
     """Put back what `install()` replaced, also in modules of torch that were imported since."""
-    from polyrank.install.placing import placed_names
-
-    placed_names().restore()
+    if INSTALL.is_on:
+        FAKE.leave()
+        INSTALL.leave()

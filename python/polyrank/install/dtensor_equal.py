@@ -13,7 +13,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor, Replicate
 
-__all__ = ["ADAPTED"]
+from polyrank.replacing.row import Row
+
+__all__ = ["ROWS"]
 
 
 def _equal(op_call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -46,6 +48,11 @@ def _with_equal(handlers: dict[Any, Callable[..., Any]]) -> dict[Any, Callable[.
     return {**handlers, torch.ops.aten.equal.default: _equal}
 
 
-ADAPTED: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-    (DTensor._op_dispatcher, "_custom_op_handlers", _with_equal),
+ROWS = (
+    Row(
+        "torch.distributed.tensor:DTensor._op_dispatcher",
+        "_custom_op_handlers",
+        _with_equal,
+        "equal: asks each rank's shards for one bool",
+    ),
 )

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.distributed.fsdp._fully_shard import _fsdp_common, _fsdp_param
 
 from polyrank.fake.world import current_fake_world
 from polyrank.install.chunks import Chunks
@@ -25,6 +24,7 @@ from polyrank.rank_dependent_numbers import (
     number_on_rank,
     rank_dependent_int,
 )
+from polyrank.replacing.row import Row
 
 # Attribute with a group rank -> attribute with its group.
 _RANKS_OF_MESH = {
@@ -171,12 +171,29 @@ def _wrap_reset(original: Callable[..., None]) -> Callable[..., None]:
     return reset_sharded_param
 
 
-# Owner, name, and what makes the replacement from the original.
-ADAPTED: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-    (_fsdp_common.FSDPMeshInfo, "__post_init__", _wrap_post_init),
-    (_fsdp_common.DDPMeshInfo, "__post_init__", _wrap_post_init),
-    (_fsdp_common, "_chunk_with_empty", _wrap_chunks),
-    (_fsdp_common, "_get_dim_chunked_size", _wrap_chunked_size),
-    (_fsdp_common, "_get_dim0_padded_size", _wrap_padded_size),
-    (_fsdp_param.FSDPParam, "reset_sharded_param", _wrap_reset),
+_FSDP = "torch.distributed.fsdp._fully_shard"
+_ONE_RANK = "keeps the ranks that the group has for one process"
+
+ROWS = (
+    Row(f"{_FSDP}._fsdp_common:FSDPMeshInfo", "__post_init__", _wrap_post_init, _ONE_RANK),
+    Row(f"{_FSDP}._fsdp_common:DDPMeshInfo", "__post_init__", _wrap_post_init, _ONE_RANK),
+    Row(f"{_FSDP}._fsdp_common", "_chunk_with_empty", _wrap_chunks, "is indexed by the rank"),
+    Row(
+        f"{_FSDP}._fsdp_common",
+        "_get_dim_chunked_size",
+        _wrap_chunked_size,
+        "asks whether a chunk is empty, which it may be on some ranks",
+    ),
+    Row(
+        f"{_FSDP}._fsdp_common",
+        "_get_dim0_padded_size",
+        _wrap_padded_size,
+        "multiplies a gradient's sizes, which may differ between ranks, as Python ints",
+    ),
+    Row(
+        f"{_FSDP}._fsdp_param:FSDPParam",
+        "reset_sharded_param",
+        _wrap_reset,
+        "asks whether a shard is empty, which it may be on some ranks",
+    ),
 )

@@ -22,6 +22,7 @@ from polyrank.local_tensor_mode import (
     maybe_disable_local_tensor_mode,
     process_modes,
 )
+from polyrank.replacing.row import Row
 
 KNOWN_TORCH = "2.13.0"
 MODULE = "torch.distributed._local_tensor"
@@ -67,6 +68,23 @@ FAKE_OURS: dict[str, Any] = {
     "FakeStore": fake.FakeStore,
     "_create_fake_pg": fake._create_fake_pg,
 }
+
+_WHY = "the simulator's name stands for ours"
+
+
+def _rows(module: str, ours: dict[str, Any], *, are_added: bool = False) -> list[Row]:
+    return [
+        Row(module, name, lambda _, own=own: own, _WHY, is_added=are_added)  # type: ignore[misc]
+        for name, own in ours.items()
+    ]
+
+
+ROWS = (
+    *_rows(MODULE, OURS),
+    *_rows(MODULE, OLDER, are_added=True),
+    *_rows(C10D_MODULE, C10D_OURS),
+    *_rows(FAKE_MODULE, FAKE_OURS),
+)
 
 # --- PyTorch's, which work on our classes as they are -------------------------------------------
 

@@ -10,20 +10,18 @@ import functools
 import inspect
 import sys
 import unittest
-from collections.abc import Callable, Iterator
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
 from polyrank.rank_threads.run_ranks import RanksFailedError, run_processes
+from polyrank.replacing.row import Row
 
-__all__ = ["MODULE", "adapted"]
+__all__ = ["ROWS"]
 
-MODULE = "torch.testing._internal.common_distributed"
-
-Adapted = tuple[Any, str, Callable[[Any], Any]]
+_MODULE = "torch.testing._internal.common_distributed"
 
 
 class _PendingRanks(list[Any]):
@@ -33,15 +31,6 @@ class _PendingRanks(list[Any]):
         super().__init__()
         self.program = program
         self.world_size = world_size
-
-
-def adapted(module: ModuleType) -> Iterator[Adapted]:
-    """What is replaced in the module: owner, name, and what makes ours of the original."""
-    case = vars(module)["MultiThreadedTestCase"]
-    yield case, "_spawn_threads", _make_spawn_threads
-    yield case, "run_test_with_threaded_pg", _make_run_test
-    yield case, "_join_threads", functools.partial(_make_join_threads, module)
-    yield module, "spawn_threads_and_init_comms", functools.partial(_make_spawn_and_init, case)
 
 
 def _make_spawn_threads(original: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -67,11 +56,11 @@ def _make_run_test(original: Callable[..., None]) -> Callable[..., None]:
     return run_test_with_threaded_pg
 
 
-def _make_join_threads(module: ModuleType, original: Any) -> Any:
-    @functools.wraps(original.__func__)
+def _make_join_threads(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
     def _join_threads(cls: Any, threads: Any, fn: Any) -> None:
         if not isinstance(threads, _PendingRanks):
-            original.__func__(cls, threads, fn)
+            original(cls, threads, fn)
             return
         _failures_of(cls)  # what an earlier test left
         try:
@@ -82,12 +71,13 @@ def _make_join_threads(module: ModuleType, original: Any) -> Any:
                 raise
         else:
             failures = _failures_of(cls)  # skipped, or asked to exit
-        cls._check_return_codes(failures, vars(module)["TIMEOUT_DEFAULT"], fn)
+        cls._check_return_codes(failures, vars(sys.modules[_MODULE])["TIMEOUT_DEFAULT"], fn)
 
-    return classmethod(_join_threads)
+    return _join_threads
 
 
-def _make_spawn_and_init(case: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+def _make_spawn_and_init(original: Callable[..., Any]) -> Callable[..., Any]:
+    case: Any = vars(sys.modules[_MODULE])["MultiThreadedTestCase"]
     default_world_size = inspect.signature(original).parameters["world_size"].default
 
     @functools.wraps(original)
@@ -131,3 +121,14 @@ def _failures_of(case: Any) -> list[Any]:
     while not case.exception_queue.empty():
         failures.append(case.exception_queue.get())
     return failures
+
+
+_CASE = f"{_MODULE}:MultiThreadedTestCase"
+_WHY = "starts threads that share one process's state"
+
+ROWS = (
+    Row(_CASE, "_spawn_threads", _make_spawn_threads, _WHY),
+    Row(_CASE, "run_test_with_threaded_pg", _make_run_test, _WHY),
+    Row(_CASE, "_join_threads", _make_join_threads, _WHY),
+    Row(_MODULE, "spawn_threads_and_init_comms", _make_spawn_and_init, _WHY),
+)

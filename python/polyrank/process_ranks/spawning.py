@@ -6,13 +6,26 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch.distributed as dist
 
-from polyrank.spawned_ranks import STARTS, Place, makes_ranks_processes
+from polyrank.replacing.layers import PROCESSES
+from polyrank.spawned_ranks import Place, makes_ranks_processes, start_rows
 
-__all__ = ["be_what_is_spawned"]
+__all__ = ["ROWS", "be_what_is_spawned"]
+
+
+@dataclass(frozen=True)
+class _ThisProcess:
+    """The rank that it is; what it forks is none."""
+
+    rank: int
+    pid: int
+
+
+_this_process: _ThisProcess | None = None
 
 
 def be_what_is_spawned(rank: int) -> None:
@@ -22,31 +35,36 @@ def be_what_is_spawned(rank: int) -> None:
     process group, a spawn of as many processes as ranks run on a node starts none: rank r calls the
     function as process r, and rank 0 says so. Any other spawn starts processes.
     """
-    pid = os.getpid()
+    global _this_process  # noqa: PLW0603 - a process is one rank, for good
+    _this_process = _ThisProcess(rank, os.getpid())
+    PROCESSES.enter()
 
-    def wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def start(fn: Any, args: Any = (), nprocs: int = 1, *more: Any, **options: Any) -> Any:
-            ranks_a_node = int(os.environ.get("LOCAL_WORLD_SIZE", "0"))
 
-            def place() -> Place:
-                if (
-                    os.getpid() != pid
-                    or nprocs != ranks_a_node
-                    or ranks_a_node == 1
-                    or dist.is_initialized()
-                ):
-                    return None
-                return rank % ranks_a_node, ranks_a_node
+def _place_of(this: _ThisProcess, nprocs: int) -> Place:
+    ranks_a_node = int(os.environ.get("LOCAL_WORLD_SIZE", "0"))
+    if (
+        os.getpid() != this.pid
+        or nprocs != ranks_a_node
+        or ranks_a_node == 1
+        or dist.is_initialized()
+    ):
+        return None
+    return this.rank % ranks_a_node, ranks_a_node
 
-            if rank == 0 and place() is not None:
-                sys.stderr.write(
-                    f"{original.__name__} of {nprocs} processes on as many ranks: each rank is one of "
-                    "them, and none is started\n"
-                )
-            return makes_ranks_processes(place)(original)(fn, args, nprocs, *more, **options)
 
-        return start
+def _wrap_start(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def start(fn: Any, args: Any = (), nprocs: int = 1, *more: Any, **options: Any) -> Any:
+        this = _this_process
+        place = None if this is None else _place_of(this, nprocs)
+        if place is not None and this is not None and this.rank == 0:
+            sys.stderr.write(
+                f"{original.__name__} of {nprocs} processes on as many ranks: each rank is one of "
+                "them, and none is started\n"
+            )
+        return makes_ranks_processes(lambda: place)(original)(fn, args, nprocs, *more, **options)
 
-    for owner, name in STARTS:
-        setattr(owner, name, wrapped(getattr(owner, name)))
+    return start
+
+
+ROWS = start_rows(_wrap_start)

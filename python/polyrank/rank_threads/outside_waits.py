@@ -13,14 +13,11 @@ import _queue
 import _signal  # type: ignore[import-not-found]
 import _socket
 import _thread
-import concurrent.futures
 import contextlib
 import fcntl
 import functools
 import os
-import queue
 import select
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -31,8 +28,9 @@ from torch._C._distributed_c10d import FileStore, PrefixStore, Store, TCPStore
 from polyrank import _C
 from polyrank.rank_threads.rank_globals import rank_globals
 from polyrank.rank_threads.started_threads import join_as_rank, start_as_rank
+from polyrank.replacing.row import Row
 
-__all__ = ["outside_waits_give_the_turn"]
+__all__ = ["ROWS", "outside_waits_give_the_turn"]
 
 Function = Callable[..., Any]
 
@@ -252,12 +250,18 @@ def _asking(original: Function) -> Function:
     return ask
 
 
-_ASKING: tuple[tuple[type, str], ...] = (
-    (threading.Event, "is_set"),
-    (threading.Thread, "is_alive"),
-    (concurrent.futures.Future, "done"),
-    (queue.Queue, "empty"),
-    (queue.Queue, "qsize"),
+ROWS = (
+    *(
+        Row(owner, name, _asking, "is asked until another thread has changed it")
+        for owner, name in (
+            ("threading:Event", "is_set"),
+            ("threading:Thread", "is_alive"),
+            ("concurrent.futures:Future", "done"),
+            ("queue:Queue", "empty"),
+            ("queue:Queue", "qsize"),
+        )
+    ),
+    Row("threading:Thread", "join", join_as_rank, "keeps the turn, so that no other rank runs"),
 )
 
 
@@ -265,14 +269,8 @@ _ASKING: tuple[tuple[type, str], ...] = (
 def outside_waits_give_the_turn(turns: _C.RankTurns) -> Iterator[None]:
     """A block in which threads that take turns give theirs away where they block."""
     _add_builtins()
-    replaced: list[tuple[Any, str, Function]] = [
-        (owner, name, _asking(getattr(owner, name))) for owner, name in _ASKING
-    ]
-    replaced.append((threading.Thread, "join", join_as_rank(threading.Thread.join)))
-    with contextlib.ExitStack() as stack:
-        for owner, name, replacement in replaced:
-            stack.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, replacement)
-        _C.intercept_builtins(turns)
-        stack.callback(_C.intercept_builtins, None)
+    _C.intercept_builtins(turns)
+    try:
         yield
+    finally:
+        _C.intercept_builtins(None)

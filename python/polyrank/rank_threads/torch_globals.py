@@ -11,7 +11,6 @@ from typing import Any
 import torch.distributed as dist
 from torch._C import _distributed_c10d
 from torch._C._distributed_c10d import PrefixStore
-from torch.distributed import device_mesh, distributed_c10d
 
 from polyrank import _C
 from polyrank.errors import UsageError
@@ -19,9 +18,11 @@ from polyrank.rank_threads.group_functions import wrap_monitored_barrier, wrap_s
 from polyrank.rank_threads.mesh_identity import wrap_mesh_init
 from polyrank.rank_threads.rank_globals import new_groups, rank_globals
 from polyrank.rank_threads.spawning import wrap_start_processes
-from polyrank.spawned_ranks import STARTS
+from polyrank.replacing.layers import THREADS
+from polyrank.replacing.row import Row
+from polyrank.spawned_ranks import start_rows
 
-__all__ = ["BACKEND", "globals_by_thread"]
+__all__ = ["BACKEND", "ROWS", "globals_by_thread"]
 
 BACKEND = "threads"
 
@@ -181,18 +182,26 @@ def _wrap_unregister_all(original: Callable[[], None]) -> Callable[[], None]:
     return unregister_all
 
 
-# What of PyTorch is replaced: its name, with what, and where it is.
-_WRAPPED: tuple[tuple[Any, ...], ...] = (
-    ("_new_process_group_helper", _wrap_helper, distributed_c10d),
-    ("init_process_group", _wrap_init, distributed_c10d, dist, device_mesh),
-    ("_create_process_group_wrapper", _wrap_wrapper, distributed_c10d, dist),
-    ("_register_process_group", _wrap_register, distributed_c10d),
-    ("_unregister_process_group", _wrap_unregister, distributed_c10d),
-    ("_unregister_all_process_groups", _wrap_unregister_all, distributed_c10d),
-    ("__init__", wrap_mesh_init, device_mesh.DeviceMesh),
-    ("monitored_barrier", wrap_monitored_barrier, distributed_c10d, dist),
-    ("split_group", wrap_split_group, distributed_c10d, dist, device_mesh),
-    *((name, wrap_start_processes, owner) for owner, name in STARTS),
+_C10D = "torch.distributed.distributed_c10d"
+_REGISTRY = "knows the groups that one thread made, and a rank may have several"
+
+ROWS = (
+    Row(_C10D, "_world", _GroupsOfThread, "one process has the groups of one rank"),
+    Row(_C10D, "_new_process_group_helper", _wrap_helper, "makes groups of the backend asked for"),
+    Row(_C10D, "init_process_group", _wrap_init, "reaches for the network"),
+    Row(_C10D, "_create_process_group_wrapper", _wrap_wrapper, "compares launches over gloo"),
+    Row(_C10D, "_register_process_group", _wrap_register, _REGISTRY),
+    Row(_C10D, "_unregister_process_group", _wrap_unregister, _REGISTRY),
+    Row(_C10D, "_unregister_all_process_groups", _wrap_unregister_all, _REGISTRY),
+    Row(
+        "torch.distributed.device_mesh:DeviceMesh",
+        "__init__",
+        wrap_mesh_init,
+        "equals other ranks' meshes, so that caches hand one rank's plan to another",
+    ),
+    Row(_C10D, "monitored_barrier", wrap_monitored_barrier, "there for gloo alone"),
+    Row(_C10D, "split_group", wrap_split_group, "there for accelerators alone"),
+    *start_rows(wrap_start_processes),
 )
 
 
@@ -200,19 +209,8 @@ _WRAPPED: tuple[tuple[Any, ...], ...] = (
 def globals_by_thread() -> Iterator[None]:
     """Give each thread that is a rank its own process groups; put all back afterwards."""
     _register_backend()
-    replacements = [
-        (distributed_c10d, "_world", _GroupsOfThread(distributed_c10d._world)),
-        *(
-            (owner, name, replacement)
-            for name, wrap, *owners in _WRAPPED
-            for replacement in [wrap(getattr(owners[0], name))]
-            for owner in owners
-        ),
-    ]
     with contextlib.ExitStack() as stack:
-        for owner, name, replacement in replacements:
-            stack.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, replacement)
+        stack.enter_context(THREADS.on())
         set_registry_by_thread: Any = vars(_distributed_c10d)["_set_thread_isolation_mode"]
         set_registry_by_thread(True)
         stack.callback(set_registry_by_thread, False)

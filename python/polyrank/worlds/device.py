@@ -13,9 +13,11 @@ import torch
 from torch.distributed.device_mesh import DeviceMesh
 from torch.overrides import TorchFunctionMode
 
+from polyrank.replacing.layers import CUDA_ON_CPU
+from polyrank.replacing.row import Row
 from polyrank.worlds.run_options import RunOptions
 
-__all__ = ["CudaOnCpu", "cuda_as_asked", "uses_cpu_for_cuda"]
+__all__ = ["ROWS", "CudaOnCpu", "cuda_as_asked", "uses_cpu_for_cuda"]
 
 _MEMORY_BYTES = 80 * 2**30  # what a cluster's GPU of today has
 
@@ -65,8 +67,7 @@ class CudaOnCpu(TorchFunctionMode):
         return func(*mapped, **options)
 
 
-# What gives the same each time. PyTorch's compiler keeps a table by function object, so that each
-# name needs a function of its own.
+# What gives the same each time.
 _CONSTANTS: dict[str, Any] = {
     **dict.fromkeys(("is_available", "is_initialized", "is_bf16_supported"), True),
     **dict.fromkeys(("set_device", "synchronize", "empty_cache"), None),
@@ -99,19 +100,24 @@ def _seed_cpu() -> Callable[[Any], None]:
     return manual_seed
 
 
-def _cuda_functions(local_world_size: int) -> dict[str, Callable[..., Any]]:
-    """Answers of torch.cuda as on a node with one GPU a rank."""
-    return {
-        **{name: _always(value) for name, value in _CONSTANTS.items()},
-        "device_count": lambda: local_world_size,
-        "get_device_properties": lambda *args: SimpleNamespace(
-            name="CPU in place of a GPU", total_memory=_MEMORY_BYTES, major=9, minor=0
-        ),
-        "manual_seed": _seed_cpu(),
-        "manual_seed_all": _seed_cpu(),
-        "get_rng_state": lambda *args: torch.get_rng_state(),
-        "set_rng_state": lambda state, *args: torch.set_rng_state(state),
-    }
+class _Gpus:
+    """How many GPUs the node has that the CPU stands for."""
+
+    number = 1
+
+
+# Answers of torch.cuda as on a node with one GPU a rank.
+_CUDA_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: _always(value) for name, value in _CONSTANTS.items()},
+    "device_count": lambda: _Gpus.number,
+    "get_device_properties": lambda *args: SimpleNamespace(
+        name="CPU in place of a GPU", total_memory=_MEMORY_BYTES, major=9, minor=0
+    ),
+    "manual_seed": _seed_cpu(),
+    "manual_seed_all": _seed_cpu(),
+    "get_rng_state": lambda *args: torch.get_rng_state(),
+    "set_rng_state": lambda state, *args: torch.set_rng_state(state),
+}
 
 
 def _mesh_on_cpu(original: Callable[..., None]) -> Callable[..., None]:
@@ -145,14 +151,24 @@ def cuda_as_asked(options: RunOptions) -> contextlib.AbstractContextManager[None
     )
 
 
+def _row(name: str, own: Callable[..., Any]) -> Row:
+    return Row("torch.cuda", name, lambda _: own, "asks a GPU, and cuda means the CPU")
+
+
+ROWS = (
+    *(_row(name, own) for name, own in _CUDA_FUNCTIONS.items()),
+    Row(
+        "torch.distributed.device_mesh:DeviceMesh",
+        "__init__",
+        _mesh_on_cpu,
+        "keeps the device type cuda",
+    ),
+)
+
+
 @contextlib.contextmanager
 def cuda_on_cpu(local_world_size: int) -> Iterator[None]:
     """Within the block `cuda` means the CPU."""
-    with contextlib.ExitStack() as stack:
-        for name, function in _cuda_functions(local_world_size).items():
-            stack.callback(setattr, torch.cuda, name, getattr(torch.cuda, name))
-            setattr(torch.cuda, name, function)
-        stack.callback(setattr, DeviceMesh, "__init__", DeviceMesh.__init__)
-        DeviceMesh.__init__ = _mesh_on_cpu(DeviceMesh.__init__)  # type: ignore[method-assign]
-        stack.enter_context(CudaOnCpu())
+    _Gpus.number = local_world_size
+    with CUDA_ON_CPU.on(), CudaOnCpu():
         yield

@@ -5,17 +5,44 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial, wraps
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed import device_mesh, distributed_c10d
 
 from polyrank._C import FakeMember, FakeRank, FakeStore
 from polyrank.errors import UsageError
 from polyrank.fake.world import fake_process_groups_of_dist2, required_fake_world
 from polyrank.lockstep import init_lockstep_group
-from polyrank.spawned_ranks import STARTS, Place, makes_ranks_processes
+from polyrank.replacing.layers import FAKE_RUN, LOCKSTEP_RUN
+from polyrank.replacing.row import Row
+from polyrank.spawned_ranks import Place, makes_ranks_processes, start_rows
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the script's calls need to know of the run that is on."""
+
+    world_size: int
+    local_world_size: int
+    process_id: int
+    make_group: Callable[[Callable[..., None]], None]  # told torch's init_process_group
+
+
+_runs: list[_Run] = []  # one at most: a process runs one script at a time
+
+
+@contextlib.contextmanager
+def _run(run: _Run) -> Iterator[None]:
+    _runs.append(run)
+    try:
+        yield
+    finally:
+        _runs.pop()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 @contextlib.contextmanager
@@ -27,14 +54,8 @@ def lockstep_process_group(world_size: int, local_world_size: int) -> Iterator[N
     Raises (from the script's call):
         UsageError: the script asks for another world size than there are ranks.
     """
-
-    def get_node_local_rank(fallback_rank: int | None = None) -> int | torch.SymInt:
-        return dist.get_rank() % local_world_size
-
-    with _placed(
-        (_init_for(world_size, lambda: init_lockstep_group(world_size)), dist, distributed_c10d),
-        (get_node_local_rank, dist, distributed_c10d),
-    ):
+    run = _Run(world_size, local_world_size, os.getpid(), partial(init_lockstep_group, world_size))
+    with LOCKSTEP_RUN.on(), _run(run):
         yield
 
 
@@ -47,20 +68,14 @@ def fake_process_group(world_size: int, rank: int) -> Iterator[None]:
     Raises (from the script's call):
         UsageError: the script asks for another world size than there are ranks.
     """
-    init_fake_group = dist.init_process_group
 
-    def make_group() -> None:
-        init_fake_group("fake", rank=rank, world_size=world_size, store=FakeStore())
+    def make_group(init_process_group: Callable[..., None]) -> None:
+        init_process_group("fake", rank=rank, world_size=world_size, store=FakeStore())
         required_fake_world().takes_any_backend = True
 
     everyone = FakeMember.fibers([(world_size, 1)], world_size, FakeRank(rank))
-    with (
-        fake_process_groups_of_dist2(everyone),
-        _placed(
-            (_init_for(world_size, make_group), dist, distributed_c10d),
-            *((_start_alone(getattr(owner, name)), owner) for owner, name in STARTS),
-        ),
-    ):
+    run = _Run(world_size, 1, os.getpid(), make_group)
+    with fake_process_groups_of_dist2(everyone), FAKE_RUN.on(), _run(run):
         yield
 
 
@@ -70,57 +85,58 @@ def _place_alone() -> Place:
     return None if rank is None or ranks_a_node is None else (int(rank), int(ranks_a_node))
 
 
-_start_alone = makes_ranks_processes(_place_alone)
-
-
-def _init_for(number_of_ranks: int, make_group: Callable[[], None]) -> Callable[..., None]:
-    own_process = os.getpid()
-
-    def init_process_group(
-        backend: str | None = None,
-        init_method: str | None = None,
-        timeout: Any = None,
-        world_size: int = -1,
-        rank: int = -1,
-        store: Any = None,
-        group_name: str = "",
-        pg_options: Any = None,
-        device_id: Any = None,
-        **options: Any,
-    ) -> None:
-        if os.getpid() != own_process:
-            raise UsageError(
-                "a process that the script forked makes the default group, but one process is all "
-                "ranks here (in the fake world the one that runs). torch.multiprocessing.spawn makes the "
-                "ranks that are there its processes; or run the script as such, without polyrank"
-            )
-        if isinstance(world_size, int) and world_size not in (-1, number_of_ranks):
-            raise UsageError(
-                f"the script asks for a world of {world_size} ranks, but the run has "
-                f"{number_of_ranks}: start it with --ranks {world_size}"
-            )
-        if isinstance(rank, int) and not -1 <= rank < number_of_ranks:
-            raise UsageError(
-                f"the script says that it is rank {rank}, but the run has ranks "
-                f"0..{number_of_ranks - 1}"
-            )
-        make_group()
+def _wrap_init(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def init_process_group(*args: Any, **options: Any) -> None:
+        (run,) = _runs
+        _check(run, *args, **options)
+        run.make_group(original)
 
     return init_process_group
 
 
-@contextlib.contextmanager
-def _placed(*replacements: tuple[Any, ...]) -> Iterator[None]:
-    """Functions, each followed by the modules that it is placed in, until the run is over."""
-    with contextlib.ExitStack() as stack:
-        for function, *owners in replacements:
-            name = function.__name__
-            for owner in (*owners, device_mesh):
-                if hasattr(owner, name):
-                    stack.callback(setattr, owner, name, getattr(owner, name))
-                    setattr(owner, name, function)
-        try:
-            yield
-        finally:
-            if dist.is_initialized():
-                dist.destroy_process_group()
+def _check(
+    run: _Run,
+    backend: str | None = None,
+    init_method: str | None = None,
+    timeout: Any = None,
+    world_size: int = -1,
+    rank: int = -1,
+    *args: Any,
+    **options: Any,
+) -> None:
+    if os.getpid() != run.process_id:
+        raise UsageError(
+            "a process that the script forked makes the default group, but one process is all ranks "
+            "here (in the fake world the one that runs). torch.multiprocessing.spawn makes the ranks "
+            "that are there its processes; or run the script as such, without polyrank"
+        )
+    number_of_ranks = run.world_size
+    if isinstance(world_size, int) and world_size not in (-1, number_of_ranks):
+        raise UsageError(
+            f"the script asks for a world of {world_size} ranks, but the run has "
+            f"{number_of_ranks}: start it with --ranks {world_size}"
+        )
+    if isinstance(rank, int) and not -1 <= rank < number_of_ranks:
+        raise UsageError(
+            f"the script says that it is rank {rank}, but the run has ranks 0..{number_of_ranks - 1}"
+        )
+
+
+def _get_node_local_rank(fallback_rank: int | None = None) -> int | torch.SymInt:
+    return dist.get_rank() % _runs[-1].local_world_size
+
+
+_C10D = "torch.distributed.distributed_c10d"
+_INIT = Row(_C10D, "init_process_group", _wrap_init, "reaches for the network")
+
+FAKE = (_INIT, *start_rows(makes_ranks_processes(_place_alone)))
+LOCKSTEP = (
+    _INIT,
+    Row(
+        _C10D,
+        "get_node_local_rank",
+        lambda _: _get_node_local_rank,
+        "reads one LOCAL_RANK from the environment",
+    ),
+)

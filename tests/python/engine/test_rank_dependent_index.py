@@ -112,7 +112,7 @@ def test_ranks_as_programs_take_them_apart(lockstep: polyrank.LocalTensorMode) -
 def test_pytorch_has_its_own_functions_back() -> None:
     before = (torch.tensor, torch.chunk, torch.Tensor.__getitem__, torch.Tensor.chunk)
     with polyrank.LocalTensorMode(2):
-        assert torch.chunk is not before[1]
+        assert type(before[1](torch.zeros(4), 2)) is not tuple
     assert (torch.tensor, torch.chunk, torch.Tensor.__getitem__, torch.Tensor.chunk) == before
     assert "__getitem__" not in vars(torch.Tensor)
     assert type(torch.zeros(4).chunk(2)) is tuple

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-import warnings
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +15,6 @@ import torch.distributed.tensor
 import torch.distributed.tensor._ops.strategy_validation
 import torch.testing._internal.distributed._tensor.common_dtensor as common_dtensor
 from polyrank.install import names
-from polyrank.install.placing import PlacedNames
 from torch.distributed import _local_tensor
 from torch.distributed._local_tensor import _c10d
 
@@ -155,21 +153,6 @@ def test_older_names_are_there_while_installed(installed: None) -> None:
     assert set(names.OLDER) <= set(vars(_local_tensor))
     polyrank.uninstall()
     assert not set(names.OLDER) & set(vars(_local_tensor))
-
-
-def test_an_unknown_torch_warns_once_and_names_what_is_missing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    placed = PlacedNames()
-    monkeypatch.setattr(torch, "__version__", "2.99.0")
-    monkeypatch.delattr(_local_tensor, "reconcile_args")
-    with pytest.warns(UserWarning, match=r"2\.99\.0.*_local_tensor\.reconcile_args"):
-        placed.place()
-    placed.restore()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        placed.place()
-    placed.restore()
 
 
 IMPORT_ALONE = """

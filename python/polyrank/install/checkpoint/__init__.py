@@ -12,19 +12,13 @@ from concurrent.futures import Future
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
-from torch.distributed.checkpoint._async_process_executor import (
-    _ProcessBasedAsyncCheckpointExecutor,
-)
-from torch.distributed.checkpoint._async_thread_executor import (
-    _ThreadBasedAsyncCheckpointExecutor,
-)
-from torch.distributed.checkpoint._state_dict_stager import StateDictStager
+from torch.distributed.checkpoint import state_dict_saver
 
-from polyrank.collective_functions import in_lockstep
+from polyrank.in_lockstep import in_lockstep
 from polyrank.install.checkpoint.loading import load_state_dict
 from polyrank.install.checkpoint.saving import save_state_dict
 from polyrank.local_tensor import LocalTensor
+from polyrank.replacing.row import Row
 
 
 def _save_at_once(self: Any, staged: Any, **options: Any) -> Future[Any]:
@@ -53,11 +47,39 @@ def _wrap_offload(original: Callable[..., torch.Tensor]) -> Callable[..., torch.
     return offload_tensor
 
 
-# Owner, name, and what makes the replacement from the original.
-ADAPTED: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-    (state_dict_saver, "_save_state_dict", in_lockstep(save_state_dict)),
-    (state_dict_loader, "_load_state_dict", in_lockstep(load_state_dict)),
-    (StateDictStager, "_offload_tensor", _wrap_offload),
-    (_ThreadBasedAsyncCheckpointExecutor, "execute_save", in_lockstep(_save_at_once)),
-    (_ProcessBasedAsyncCheckpointExecutor, "execute_save", in_lockstep(_save_at_once)),
+_CHECKPOINT = "torch.distributed.checkpoint"
+_EACH_RANK = "plans, writes and reads for the one rank of its process"
+_AT_ONCE = "saves in another thread, and a mode has one"
+
+ROWS = (
+    Row(
+        f"{_CHECKPOINT}.state_dict_saver",
+        "_save_state_dict",
+        in_lockstep(save_state_dict),
+        _EACH_RANK,
+    ),
+    Row(
+        f"{_CHECKPOINT}.state_dict_loader",
+        "_load_state_dict",
+        in_lockstep(load_state_dict),
+        _EACH_RANK,
+    ),
+    Row(
+        f"{_CHECKPOINT}._state_dict_stager:StateDictStager",
+        "_offload_tensor",
+        _wrap_offload,
+        "copies a tensor's bytes by pointer",
+    ),
+    Row(
+        f"{_CHECKPOINT}._async_thread_executor:_ThreadBasedAsyncCheckpointExecutor",
+        "execute_save",
+        in_lockstep(_save_at_once),
+        _AT_ONCE,
+    ),
+    Row(
+        f"{_CHECKPOINT}._async_process_executor:_ProcessBasedAsyncCheckpointExecutor",
+        "execute_save",
+        in_lockstep(_save_at_once),
+        "saves in another process, and a mode has one",
+    ),
 )

@@ -11,15 +11,16 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import BuiltinCommHookType
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
-from torch.nn.parallel import DistributedDataParallel
 
 from polyrank import _C
 from polyrank.errors import DivergenceError
+from polyrank.in_lockstep import in_lockstep
 from polyrank.install.data_parallel.reducer import Reducer
 from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.process_groups import group_rank_of_ranks
 from polyrank.rank_dependent_numbers import rank_dependent_int
+from polyrank.replacing.row import Row
 
 
 class Logger:
@@ -102,27 +103,10 @@ def _verify_params(
             )
 
 
-def _wrap_rank(original: property) -> property:
+def _distributed_rank(self: Any) -> int | torch.SymInt:
     """`DistributedDataParallel._distributed_rank`, by which join() picks whose buffers count."""
-
-    def rank(self: Any) -> int | torch.SymInt:
-        mode = enabled_local_tensor_mode()
-        if mode is None:
-            return original.fget(self)  # type: ignore[misc,no-any-return]
-        return rank_dependent_int(group_rank_of_ranks(self.process_group, sorted(mode.ranks)))
-
-    return property(rank)
-
-
-def _in_mode(own: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(own)
-        def function(*args: Any, **kwargs: Any) -> Any:
-            return (original if enabled_local_tensor_mode() is None else own)(*args, **kwargs)
-
-        return function
-
-    return make
+    mode: Any = enabled_local_tensor_mode()
+    return rank_dependent_int(group_rank_of_ranks(self.process_group, sorted(mode.ranks)))
 
 
 def _on_reducer(own: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -136,12 +120,28 @@ def _on_reducer(own: Callable[..., Any]) -> Callable[[Callable[..., Any]], Calla
     return make
 
 
-# Owner, name, and what makes the replacement from the original.
-ADAPTED: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-    (dist, "Reducer", _in_mode(Reducer)),
-    (dist, "Logger", _on_reducer(Logger)),
-    (dist, "_register_comm_hook", _on_reducer(_register_comm_hook)),
-    (dist, "_register_builtin_comm_hook", _on_reducer(_register_builtin_comm_hook)),
-    (DistributedDataParallel, "_distributed_rank", _wrap_rank),
-    (dist, "_verify_params_across_processes", _in_mode(_verify_params)),
+_REDUCER = "reads tensors by data pointer"
+
+ROWS = (
+    Row("torch.distributed", "Reducer", in_lockstep(Reducer), _REDUCER),
+    Row("torch.distributed", "Logger", _on_reducer(Logger), "takes PyTorch's reducer alone"),
+    Row("torch.distributed", "_register_comm_hook", _on_reducer(_register_comm_hook), _REDUCER),
+    Row(
+        "torch.distributed",
+        "_register_builtin_comm_hook",
+        _on_reducer(_register_builtin_comm_hook),
+        _REDUCER,
+    ),
+    Row(
+        "torch.distributed",
+        "_verify_params_across_processes",
+        in_lockstep(_verify_params),
+        "exchanges shapes with processes that do not exist",
+    ),
+    Row(
+        "torch.nn.parallel:DistributedDataParallel",
+        "_distributed_rank",
+        in_lockstep(_distributed_rank),
+        "gives one rank's answer for all",
+    ),
 )

@@ -1,0 +1,85 @@
+"""All worlds that replace names of torch, from the lowest layer to the highest."""
+
+from __future__ import annotations
+
+import itertools
+
+from polyrank.replacing.replacements import Replacements
+
+__all__ = [
+    "ALL",
+    "CUDA_ON_CPU",
+    "FAKE",
+    "FAKE_RUN",
+    "INSTALL",
+    "LOCKSTEP_DRAWS",
+    "LOCKSTEP_GROUPS",
+    "LOCKSTEP_MESHES",
+    "LOCKSTEP_MODE",
+    "LOCKSTEP_RUN",
+    "LOCKSTEP_SEEDS",
+    "PROCESSES",
+    "THREADS",
+]
+
+_layers = itertools.count()
+
+
+def _layer(name: str, *rows_in: str) -> Replacements:
+    tables = tuple(
+        f"polyrank.{table}" if ":" in table else f"polyrank.{table}:ROWS" for table in rows_in
+    )
+    return Replacements(name, next(_layers), tables)
+
+
+INSTALL = _layer(
+    "install()",
+    "install.names",
+    "install.fully_shard",
+    "install.data_parallel",
+    "install.checkpoint",
+    "install.dtensor_equal",
+    "install.threaded_tests",
+)
+FAKE = _layer("fake world", "fake.functions", "fake.objects", "fake.mesh", "mesh_scatter:FAKE")
+# A world that is within another lies above it: a lockstep run may happen in a process that has
+# installed polyrank, whose fake world is then left alone.
+LOCKSTEP_GROUPS = _layer("lockstep: process groups", "process_groups")
+LOCKSTEP_MESHES = _layer("lockstep: meshes", "mesh_answers")
+LOCKSTEP_SEEDS = _layer("lockstep: seeds", "random_functions:SEEDS")
+LOCKSTEP_MODE = _layer(
+    "lockstep: a mode",
+    "random_functions:STATES",
+    "tensors_and_numbers",
+    "rank_dependent_text",
+    "python_random:SEEDS",
+    "lockstep_stores",
+    "spawned_ranks",
+    "group_ranks",
+    "collective_functions",
+    "object_collectives",
+    "collectives_inside_torch",
+    "mesh_scatter:LOCKSTEP",
+)
+# On with the mode, once a program has seeded one by a number that differs.
+LOCKSTEP_DRAWS = _layer("lockstep: streams seeded by rank", "python_random:DRAWS")
+PROCESSES = _layer("a rank's process", "process_ranks.spawning")
+THREADS = _layer("ranks as threads", "rank_threads.torch_globals", "rank_threads.outside_waits")
+CUDA_ON_CPU = _layer("--device cpu", "worlds.device")
+LOCKSTEP_RUN = _layer("polyrank run --world lockstep", "worlds.process_group:LOCKSTEP")
+FAKE_RUN = _layer("polyrank run --world fake", "worlds.process_group:FAKE")
+
+ALL = (
+    INSTALL,
+    FAKE,
+    LOCKSTEP_GROUPS,
+    LOCKSTEP_MESHES,
+    LOCKSTEP_SEEDS,
+    LOCKSTEP_MODE,
+    LOCKSTEP_DRAWS,
+    PROCESSES,
+    THREADS,
+    CUDA_ON_CPU,
+    LOCKSTEP_RUN,
+    FAKE_RUN,
+)

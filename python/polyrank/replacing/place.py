@@ -1,0 +1,132 @@
+"""A name of torch, and what stands there for each choice of worlds that are on."""
+
+from __future__ import annotations
+
+import functools
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    WrapperDescriptorType,
+)
+from typing import Any
+
+from polyrank.replacing.attribute import Attribute
+from polyrank.replacing.bound_method import BoundMethod
+from polyrank.replacing.built_in_function import BuiltInFunction
+from polyrank.replacing.held_object import HeldObject
+from polyrank.replacing.python_function import PythonFunction
+from polyrank.replacing.row import Row
+
+__all__ = ["Place", "place_of"]
+
+Target = PythonFunction | BuiltInFunction | BoundMethod | Attribute | HeldObject
+
+_ABSENT = object()
+
+# What can be exchanged in place, and how.
+_EXCHANGED: tuple[tuple[Any, Any], ...] = (
+    (FunctionType, PythonFunction),
+    (BuiltinFunctionType | MethodDescriptorType, BuiltInFunction),
+    (MethodType, BoundMethod),
+)
+
+
+class Place:
+    """One function, attribute or object, the rows that replace it, and what is in place.
+
+    Layers are bits: what a higher one puts in place lies above what a lower one does.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.rows: dict[int, Row] = {}
+        self._layers_on = 0
+        self._prepared: dict[int, Any] = {}  # by the layers that are on
+
+    def add(self, layer: int, row: Row) -> None:
+        """Let a row replace it while its layer is on."""
+        if self.rows.setdefault(layer, row) is not row:
+            raise ValueError(f"{row} and {self.rows[layer]} are one object, and of one layer")
+        self._prepared.clear()
+
+    @property
+    def is_theirs(self) -> bool:
+        """Whether nothing of ours is in place."""
+        return self._layers_on == 0
+
+    def switch(self, layer: int, *, on: bool) -> None:
+        """Put what belongs there when this layer is on or off."""
+        layers = self._layers_on | layer if on else self._layers_on & ~layer
+        if layers == 0:
+            self.target.put_back()
+            if isinstance(self.target, HeldObject):  # it may be another one the next time
+                self._prepared.clear()
+        else:
+            prepared = self._prepared.get(layers)
+            if prepared is None:
+                prepared = self._prepared[layers] = self._prepare(layers)
+            self.target.put(prepared)
+        self._layers_on = layers
+
+    def _prepare(self, layers: int) -> Any:
+        made: Any = self.target.original
+        for layer, row in sorted(self.rows.items()):
+            if layers & layer:
+                made = row.make(made)
+        return self.target.prepared(made)
+
+
+# By what it is about, so that rows of several worlds meet in one place, under whatever name.
+_places: dict[tuple[int, str], Place] = {}
+
+
+def place_of(row: Row) -> Place | None:
+    """The place that a row is about, whose module is loaded; None if torch does not have it."""
+    try:
+        owner = row.loaded_owner()
+    except AttributeError:
+        return None
+    found = _found(owner, row.name)
+    if found is _ABSENT and not row.is_added:
+        return None
+    function = _function_in(found)
+    for types, kind in _EXCHANGED:
+        if isinstance(function, types):
+            return _known_or_made((id(function), ""), functools.partial(kind, function))
+    if found is _ABSENT or _is_looked_up(found):
+        return _known_or_made((id(owner), row.name), lambda: Attribute(owner, row.name))
+    return _known_or_made((id(found), ""), lambda: HeldObject(owner, row.name, found))
+
+
+def _known_or_made(key: tuple[int, str], make: Any) -> Place:
+    # What a place is about is never freed: the place holds it.
+    if key not in _places:
+        _places[key] = Place(make())
+    return _places[key]
+
+
+def _found(owner: Any, name: str) -> Any:
+    """What stands under the name, as it stands there; absent too if a class has it from Python's own."""
+    if not isinstance(owner, type):
+        return vars(owner).get(name, _ABSENT)
+    classes = (base for base in owner.__mro__ if name in vars(base))
+    base = next(classes, None)
+    return _ABSENT if base is None or base.__module__ == "builtins" else vars(base)[name]
+
+
+def _function_in(found: Any) -> Any:
+    if isinstance(found, property):
+        return found.fget
+    if isinstance(found, MethodType):
+        return found
+    # static, class and pybind11's methods
+    return getattr(found, "__func__", found)
+
+
+def _is_looked_up(found: Any) -> bool:
+    """Whether it is what the interpreter finds by class, or a function of a kind that we can't open."""
+    return isinstance(found, WrapperDescriptorType) or (
+        callable(found) and not isinstance(found, type)
+    )

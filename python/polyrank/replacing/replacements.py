@@ -1,0 +1,135 @@
+"""The replaced names of a world, switched on and off together."""
+
+from __future__ import annotations
+
+import contextlib
+import pkgutil
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from types import ModuleType
+
+from polyrank.replacing.held_object import HeldObject, find_holders, take_back
+from polyrank.replacing.place import Place, place_of
+from polyrank.replacing.row import Row
+from polyrank.replacing.surface import differences, warn_of
+from polyrank.replacing.when_imported import WhenImported
+
+__all__ = ["Replacements"]
+
+_lock = threading.RLock()
+
+
+class Replacements:
+    """What one world, or a part of one, replaces in torch; NOTE [Replacing names] tells how.
+
+    They may be entered several times, and are off when all have left. What threads may ask for
+    themselves, ours ask at each call.
+
+    Args:
+        layer: a position in `replacing.layers`.
+        rows_in: where their rows are: "module:NAME", loaded when they are first entered.
+    """
+
+    def __init__(self, name: str, layer: int, rows_in: Sequence[str]) -> None:
+        self.name = name
+        self.layer = layer
+        self._bit = 1 << layer
+        self._rows_in = rows_in
+        self._places: list[Place] | None = None  # None: never entered
+        self._num_entered = 0
+        self._num_suspended = 0
+        self._brought_along: list[Replacements] = []
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """What is replaced."""
+        return tuple(row for table in self._rows_in for row in pkgutil.resolve_name(table))
+
+    @property
+    def is_on(self) -> bool:
+        """Whether ours are in place."""
+        return self._num_entered > 0 and self._num_suspended == 0
+
+    def enter(self) -> None:
+        """Put ours in place, if this is the first to enter."""
+        with _lock:
+            self._num_entered += 1
+            if self._num_entered == 1:
+                self._switch()
+                for more in self._brought_along:
+                    more.enter()
+
+    def leave(self) -> None:
+        """Put theirs back, if this is the last to leave."""
+        with _lock:
+            self._num_entered -= 1
+            if self._num_entered == 0:
+                for more in self._brought_along:
+                    more.leave()
+                self._switch()
+
+    def bring_along(self, more: Replacements) -> None:
+        """From now on let others be on whenever these are."""
+        with _lock:
+            if more not in self._brought_along:
+                self._brought_along.append(more)
+                if self._num_entered > 0:
+                    more.enter()
+
+    @contextlib.contextmanager
+    def on(self) -> Iterator[None]:
+        """Within this context ours are in place."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def suspend(self) -> None:
+        """Put theirs back until resume(), whoever enters."""
+        with _lock:
+            self._num_suspended += 1
+            self._switch()
+
+    def resume(self) -> None:
+        """Undo suspend()."""
+        with _lock:
+            self._num_suspended -= 1
+            self._switch()
+
+    def _switch(self) -> None:
+        on = self.is_on
+        if self._places is None:
+            self._places = self._place()
+        objects = [p.target for p in self._places if isinstance(p.target, HeldObject)]
+        if on and objects:
+            find_holders(objects)
+        for place in self._places:
+            place.switch(self._bit, on=on)
+        if not on and objects:
+            take_back(objects)
+
+    def _place(self) -> list[Place]:
+        loaded = [row for row in self.rows if row.module in sys.modules]
+        for module in {row.module for row in self.rows} - set(sys.modules):
+            WhenImported(module, self._place_module)
+        return self._place_rows(loaded)
+
+    def _place_module(self, module: ModuleType) -> None:
+        """Place what a module has that was loaded just now."""
+        with _lock:
+            rows = [row for row in self.rows if row.module == module.__name__]
+            places = self._place_rows(rows)
+            if self.is_on:
+                for place in places:
+                    place.switch(self._bit, on=True)
+            self._places = [*(self._places or ()), *places]
+
+    def _place_rows(self, rows: Iterable[Row]) -> list[Place]:
+        found = [(row, place_of(row)) for row in rows]
+        for row, place in found:
+            if place is not None:
+                place.add(self._bit, row)
+        warn_of(differences([(row, place and place.target.original) for row, place in found]))
+        return [place for _, place in found if place is not None]

@@ -1,0 +1,67 @@
+"""What of torch the rows stand on, compared with the torch that they were written for."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterable
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+import torch
+
+from polyrank.replacing.known_parameters import KNOWN_PARAMETERS, KNOWN_TORCH
+from polyrank.replacing.python_function import parameters_and_arguments
+from polyrank.replacing.row import Row
+
+__all__ = ["differences", "parameters_of", "warn_of"]
+
+
+def parameters_of(theirs: Any) -> str:
+    """The names of a function's parameters, as a definition has them; what else it is in brackets.
+
+    Of a function that C code gives no signature: "(built-in)".
+    """
+    function = inspect.unwrap(theirs) if isinstance(theirs, FunctionType) else theirs
+    if isinstance(function, FunctionType):
+        return parameters_and_arguments(function.__code__)[0]
+    if isinstance(function, type):
+        return "(class)"
+    if isinstance(function, Callable):  # type: ignore[arg-type]
+        # pybind11 writes it into the first line of the text.
+        line = (function.__doc__ or "").strip().partition("\n")[0]
+        is_signature = isinstance(function, BuiltinFunctionType) and "(" in line
+        return line.partition("(")[2] if is_signature and ":" in line else "(built-in)"
+    return f"({type(function).__name__})"
+
+
+def differences(rows: Iterable[tuple[Row, Any]]) -> list[str]:
+    """What the installed torch has otherwise: rows with theirs, which is None where it lacks the name."""
+    found = []
+    for row, theirs in rows:
+        if row.is_added or not row.is_of_torch:
+            continue
+        if theirs is None:
+            found.append(f"{row} is not there")
+            continue
+        known, present = KNOWN_PARAMETERS.get(str(row)), parameters_of(theirs)
+        if known != present:
+            found.append(f"{row} has the parameters {present!r}, not {known!r}")
+    return found
+
+
+_said: set[str] = set()
+
+
+def warn_of(found: list[str]) -> None:
+    """Tell each difference once a process; and that torch is another version, if that is all."""
+    version = torch.__version__.partition("+")[0]
+    news = [difference for difference in found if difference not in _said]
+    if not news and (version == KNOWN_TORCH or version in _said):
+        return
+    _said.update((version, *news))
+    text = "; ".join(news) or "all names that are replaced so far are there"
+    warnings.warn(
+        f"polyrank replaces names of torch {KNOWN_TORCH}, and this is {version}: {text}",
+        stacklevel=5,
+    )

@@ -1,0 +1,75 @@
+"""Functions that turn numbers which differ between ranks into tensors, and tensors into pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from polyrank.local_tensor_mode import enabled_local_tensor_mode
+from polyrank.rank_dependent_index import get_item, set_item
+from polyrank.rank_dependent_numbers import is_rank_dependent_number
+from polyrank.rank_dependent_pieces import chunk, unbind
+from polyrank.rank_functions import run_by_cohort
+from polyrank.replacing.row import Row, with_original
+
+__all__ = ["ROWS"]
+
+
+def _make_tensor(
+    original: Callable[..., Any], *args: Any, requires_grad: bool = False, **kwargs: Any
+) -> torch.Tensor:
+    """As `torch.tensor`, which needs Python numbers: by cohort where the data differ by rank."""
+    try:
+        result = original(*args, **kwargs)
+    except (RuntimeError, TypeError):  # a DivergenceError, or a SymBool that it does not know
+        mode = enabled_local_tensor_mode()
+        if mode is None or not any(map(is_rank_dependent_number, tree_leaves(args))):
+            raise
+        result = run_by_cohort(original, mode, args, kwargs)
+    return result.requires_grad_() if requires_grad else result  # type: ignore[no-any-return]
+
+
+def _divmod(self: Any, other: Any) -> tuple[Any, Any]:
+    return self // other, self % other
+
+
+def _rdivmod(self: Any, other: Any) -> tuple[Any, Any]:
+    return other // self, other % self
+
+
+def _always(own: Callable[..., Any]) -> Callable[[Any], Callable[..., Any]]:
+    return lambda _: own
+
+
+_TO_TENSOR = "needs Python's numbers"
+_INDEX = "takes symbolic ints of an index for plain ones"
+_PIECES = "a rank-dependent int can't choose from a tuple"
+
+ROWS = (
+    Row("torch", "tensor", with_original(_make_tensor), _TO_TENSOR),
+    Row("torch", "as_tensor", with_original(_make_tensor), _TO_TENSOR),
+    Row("torch:Tensor", "new_tensor", with_original(_make_tensor), _TO_TENSOR),
+    Row("torch:Tensor", "__getitem__", with_original(get_item), _INDEX),
+    Row("torch:Tensor", "__setitem__", with_original(set_item), _INDEX),
+    *(
+        Row(owner, name, with_original(take_apart), _PIECES)
+        for owner in ("torch", "torch:Tensor")
+        for name, take_apart in (
+            ("chunk", chunk),
+            ("split", chunk),
+            ("split_with_sizes", chunk),
+            ("tensor_split", chunk),
+            ("unbind", unbind),
+        )
+    ),
+    *(
+        Row("torch:SymInt", name, _always(own), "Python's ints can do it", is_added=True)
+        for name, own in (
+            ("__divmod__", _divmod),
+            ("__rdivmod__", _rdivmod),
+        )
+    ),
+)

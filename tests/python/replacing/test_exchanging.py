@@ -1,0 +1,75 @@
+"""What exchanges what a function runs: the parts that the rows' own test does not meet."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import polyrank
+import pytest
+import torch
+import torch.distributed as dist
+from polyrank import _C
+from polyrank.replacing.bound_method import BoundMethod
+from polyrank.replacing.built_in_function import BuiltInFunction
+
+
+def test_what_is_no_function_of_c_code_is_refused() -> None:
+    with pytest.raises(polyrank.UsageError, match="is no built-in function or method"):
+        _C.ExchangedFunction(lambda: None)
+    with pytest.raises(polyrank.UsageError, match="is no bound method"):
+        _C.bind_function(len, print)
+
+
+def test_arguments_results_and_errors_pass_through() -> None:
+    def own(*args: float, **kwargs: float) -> float:
+        if not args:
+            raise KeyError("ours")
+        return BUILT_IN.original(*args, **kwargs) + 1  # type: ignore[no-any-return]
+
+    BUILT_IN = BuiltInFunction(math.hypot)
+    BUILT_IN.put(BUILT_IN.prepared(own))
+    try:
+        assert math.hypot(3.0, 4.0) == 6.0
+        with pytest.raises(KeyError, match="ours"):
+            math.hypot()
+    finally:
+        BUILT_IN.put_back()
+    assert math.hypot(3.0, 4.0) == 5.0
+
+
+class Counter:
+    """An object with a method."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def add(self, number: int = 1, *, twice: bool = False) -> int:
+        self.number += number * (1 + twice)
+        return self.number
+
+
+def test_a_bound_method_is_exchanged_for_its_object_alone() -> None:
+    mine, other = Counter(), Counter()
+    held = mine.add
+    place = BoundMethod(held)
+    place.put(place.prepared(lambda *args, **kwargs: -place.original(*args, **kwargs)))
+    assert held(2, twice=True) == -4
+    assert other.add() == 1
+    place.put_back()
+    assert held() == 5
+
+
+def test_generators_of_the_program_are_its_own() -> None:
+    """One that all ranks share is seeded and drawn from while another is seeded by rank."""
+    shared, generator = random.Random(3), torch.Generator()
+    expected = random.Random(3).random()
+    with polyrank.lockstep(2):
+        random.seed(dist.get_rank())
+        assert shared.random() == expected
+        with pytest.raises(polyrank.DivergenceError, match="Python's random was seeded"):
+            random.random()
+        # A generator from before, of torch's own class.
+        with pytest.raises(polyrank.DivergenceError, match=r"a torch\.Generator was seeded"):
+            generator.manual_seed(dist.get_rank())
+        assert type(generator) is torch.Generator
