@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-
 from polyrank.process_ranks.room import why_no_room
 from polyrank.world import default_world, find_world
 
