@@ -24,10 +24,10 @@ class LocalIntNode(LocalNode):
     def _local_ints(self) -> dict[int, int]: ...
 
 class LocalFloatNode(LocalNode):
-    def __init__(self, value_of_rank: Mapping[int, float]) -> None: ...
+    def __init__(self, local_floats: Mapping[int, float]) -> None: ...
 
 class LocalBoolNode(LocalNode):
-    def __init__(self, value_of_rank: Mapping[int, bool]) -> None: ...
+    def __init__(self, local_bools: Mapping[int, bool]) -> None: ...
 
 class Cohort:
     @property
@@ -282,7 +282,7 @@ class NativeFactory:
         world_size: int,
         timeout: timedelta,
         device: torch.device,
-        **options: object,
+        **kwargs: object,
     ) -> ProcessGroup: ...
 
 class LockstepGroup(ProcessGroup):

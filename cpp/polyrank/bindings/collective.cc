@@ -1,6 +1,7 @@
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/collective/collective_table.h>
 #include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
 #include <polyrank/exchange/collective_call.h>
 #include <polyrank/exchange/reduction.h>
 #include <polyrank/report/collective_record.h>
@@ -138,8 +139,12 @@ const char* reduction_order_name() {
 
 void record_launch(const std::string& op_name, const std::string& group_name,
                    std::int64_t world_size, std::int64_t input_bytes) {
-  const auto group = known_group(group_name, world_size);
   const CollectiveSpec* spec = find_collective(op_name);
+  if (spec == nullptr) {
+    throw UsageError(str_cat("there is no collective \"", op_name,
+                             "\"; _C.collective_table() lists those that there are"));
+  }
+  const auto group = known_group(group_name, world_size);
   collective_record().launch(
       {.kind = spec->kind,
        .group = group->launch_group,

@@ -12,6 +12,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
+from polyrank import _C
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
@@ -350,3 +351,36 @@ def test_waits_of_rank_threads() -> None:
         "send",
         "recv",
     }
+
+
+@pytest.mark.parametrize("world", ["lockstep", "threads", "fake"])
+def test_each_rank_numbers_its_launches_and_takes_time(world: str) -> None:
+    def program() -> None:
+        x = torch.ones(2)
+        dist.all_reduce(x)
+        dist.broadcast(x, src=0)
+        dist.barrier()
+
+    with polyrank.trace() as traced:
+        if world == "threads":
+            polyrank.run_ranks(program, 3)
+        elif world == "lockstep":
+            with polyrank.lockstep(3):
+                program()
+        else:
+            with polyrank.fake_world(3, rank=1):
+                program()
+    by_ranks: dict[str, list[int]] = {}
+    for launch in traced.launches:
+        by_ranks.setdefault(str(launch["ranks"]), []).append(launch["sequence"])
+        assert launch["end_us"] > launch["start_us"]
+    assert len(by_ranks) == (3 if world == "threads" else 1)
+    assert all(numbers == [0, 1, 2] for numbers in by_ranks.values())
+
+
+def test_a_launch_of_an_unknown_operator_is_refused() -> None:
+    with (
+        polyrank.lockstep(2),
+        pytest.raises(polyrank.UsageError, match='no collective "c10d::nonsense"'),
+    ):
+        _C.record_launch("c10d::nonsense", "0", 2, 8)

@@ -67,9 +67,10 @@ void ThreadsBackend::check_open(const CollectiveCall& call) const {
   }
 }
 
-LaunchId ThreadsBackend::record(const CollectiveCall& call) const {
+CollectiveLaunch ThreadsBackend::describe(const CollectiveCall& call) {
   CollectiveLaunch launch{
       .kind = call.spec->kind, .group = launch_group_, .num_groups = 1, .num_computed = 1};
+  launch.sequence = num_launches_++;
   for (const CollectiveUnit& unit : call.units) {
     for (const at::Tensor& input : unit.inputs) {
       launch.input_bytes += static_cast<std::int64_t>(input.nbytes());
@@ -78,17 +79,17 @@ LaunchId ThreadsBackend::record(const CollectiveCall& call) const {
   if (collective_record().is_tracing()) {
     launch.cohorts = RankPartition::uniform(RankSet::range(rank_->rank(), rank_->rank() + 1));
     add_details(call, {}, &launch);
+    launch.start_ns = trace_clock_ns();
   }
-  return collective_record().launch(std::move(launch));
+  return launch;
 }
 
 ThreadsBackend::AfterLaunch ThreadsBackend::begin_launch(const CollectiveCall& call) {
   check_open(call);
   AfterLaunch after;
   after.results = call.written();
-  const LaunchId id = record(call);
+  after.record = describe(call);
   if (call.is_async) {
-    after.traced = id;
     after.in_flight = call.tensors();
   }
   return after;
@@ -111,8 +112,9 @@ TableBackend::Work ThreadsBackend::settle(Arrival arrival, AfterLaunch after,
   }
   auto work = c10::make_intrusive<ThreadsWork>(rank_, std::move(meetings), std::move(after.results),
                                                op_type);
-  work->add_launch(after.traced);
+  const LaunchId id = collective_record().launch(std::move(after.record));
   if (after.in_flight) {
+    work->add_launch(id);
     work->add_in_flight(rank_->in_flight().add(std::move(arrival.meeting), *after.in_flight));
   }
   if (coalesced_) {

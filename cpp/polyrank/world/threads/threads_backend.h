@@ -4,6 +4,7 @@
 #include <polyrank/core/export.h>
 #include <polyrank/exchange/recorded_work.h>
 #include <polyrank/exchange/table_backend.h>
+#include <polyrank/report/collective_record.h>
 #include <polyrank/world/rank_thread.h>
 
 #include <chrono>
@@ -61,8 +62,8 @@ class POLYRANK_API ThreadsBackend final : public TableBackend {
   struct AfterLaunch {
     std::vector<at::Tensor> results;
     std::optional<std::vector<at::Tensor>> in_flight;  // its tensors, if it is asynchronous
-    LaunchId traced = kNotTraced;
-    bool waits = true;  // whether its Work waits for the meeting
+    CollectiveLaunch record;  // kept when it has run, as far as it runs here
+    bool waits = true;        // whether its Work waits for the meeting
   };
 
   AfterLaunch begin_launch(const CollectiveCall& call);
@@ -70,12 +71,13 @@ class POLYRANK_API ThreadsBackend final : public TableBackend {
   Work settle(Arrival arrival, AfterLaunch after, c10d::OpType op_type);
   std::int64_t global_rank_of(std::int64_t group_rank) const;
   void check_open(const CollectiveCall& call) const;
-  LaunchId record(const CollectiveCall& call) const;
+  CollectiveLaunch describe(const CollectiveCall& call);
 
   std::shared_ptr<RankThread> rank_;
   std::shared_ptr<const MeetingGroup> group_;
   std::shared_ptr<const LaunchGroup> launch_group_;
-  std::uint64_t sequence_number_ = 0;
+  std::uint64_t sequence_number_ = 0;        // of collectives
+  std::int64_t num_launches_ = 0;            // messages included
   std::optional<std::int64_t> last_thread_;  // of the rank that has launched a collective
   bool has_several_threads_ = false;
   bool is_shut_down_ = false;
