@@ -20,11 +20,9 @@ import torch
 import torch.distributed as dist
 
 from polyrank import _C
-from polyrank.errors import UsageError
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.one_rank import OneRank
-from polyrank.process_groups import group_rank_of_ranks, groups_of_family
-from polyrank.rank_dependent_numbers import rank_dependent_int
+from polyrank.process_groups import own_group_ranks
 from polyrank.replacing.python_function import is_exchanged
 from polyrank.replacing.row import Row
 
@@ -92,8 +90,8 @@ def _mode_for_caller(*ranks: object) -> LocalTensorMode | None:
 
 def _own_group_rank(mode: LocalTensorMode, group: dist.ProcessGroup | None) -> int | torch.SymInt:
     if group is None or group is dist.group.WORLD:
-        return rank_dependent_int({rank: rank for rank in mode.ranks})
-    return rank_dependent_int(group_rank_of_ranks(group, sorted(mode.ranks)))
+        return _C.own_ranks(mode.rank_set)
+    return own_group_ranks(group, mode.rank_set)
 
 
 def _make_get_rank(original: Callable[..., int]) -> Callable[..., int | torch.SymInt]:
@@ -115,36 +113,6 @@ def _make_rank(original: Callable[[Any], int]) -> Callable[[Any], int | torch.Sy
     return rank
 
 
-def _by_rank(
-    mode: LocalTensorMode, group: dist.ProcessGroup, value: Any, look_up: Callable[..., int]
-) -> int | torch.SymInt:
-    """`look_up(members, value)` on each rank that is in a group of the family; -1 on the others."""
-    known = value.node._local_ints if isinstance(value, torch.SymInt) else {}
-    ranks = sorted(mode.ranks & known.keys() if known else mode.ranks)
-    members_of = {rank: group for group in groups_of_family(group) for rank in group}
-    return rank_dependent_int(
-        {
-            rank: look_up(members_of[rank], known.get(rank, value)) if rank in members_of else -1
-            for rank in ranks
-        }
-    )
-
-
-def _position(members: list[int], rank: int) -> int:
-    if rank not in members:
-        raise UsageError(f"rank {rank} is not in the group of the ranks {_C.RankSet(members)}")
-    return members.index(rank)
-
-
-def _member(members: list[int], group_rank: int) -> int:
-    if not 0 <= group_rank < len(members):
-        raise UsageError(
-            f"the group of the ranks {_C.RankSet(members)} has no group rank {group_rank}; "
-            f"valid: 0..{len(members) - 1}"
-        )
-    return members[group_rank]
-
-
 def _make_get_group_rank(original: Callable[..., int]) -> Callable[..., int | torch.SymInt]:
     def get_group_rank(
         group: dist.ProcessGroup, global_rank: int | torch.SymInt
@@ -153,7 +121,7 @@ def _make_get_group_rank(original: Callable[..., int]) -> Callable[..., int | to
         mode = _mode_for_caller(global_rank)
         if mode is None:
             return original(group, global_rank)
-        return _by_rank(mode, group, global_rank, _position)
+        return _C.group_ranks_of(group.group_name, mode.rank_set, global_rank)
 
     return get_group_rank
 
@@ -166,7 +134,7 @@ def _make_get_global_rank(original: Callable[..., int]) -> Callable[..., int | t
         mode = _mode_for_caller(group_rank)
         if mode is None:
             return original(group, group_rank)
-        return _by_rank(mode, group, group_rank, _member)
+        return _C.global_ranks_of(group.group_name, mode.rank_set, group_rank)
 
     return get_global_rank
 

@@ -84,7 +84,8 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.ranks = checked_ranks(ranks)
         self.has_rank_dependent_get_rank = rank_dependent_get_rank
-        self._state = _C.LockstepMode(_C.RankSet(sorted(self.ranks)))
+        self.rank_set = _C.RankSet(sorted(self.ranks))
+        self._state = _C.LockstepMode(self.rank_set)
 
     @classmethod
     def ignore_compile_internals(cls) -> bool:

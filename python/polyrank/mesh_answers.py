@@ -13,7 +13,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.in_lockstep import with_mode
-from polyrank.process_groups import group_rank_of_ranks
+from polyrank.process_groups import own_group_ranks
 from polyrank.rank_dependent_numbers import rank_dependent_int
 from polyrank.replacing.row import Row
 
@@ -58,7 +58,7 @@ def _make_mesh_coordinate(mesh: DeviceMesh, ranks: frozenset[int]) -> list[int |
 
 
 def _get_mesh_rank(mode: Any, mesh: DeviceMesh) -> int | torch.SymInt:
-    return rank_dependent_int({rank: rank for rank in mode.ranks})
+    return _C.own_ranks(mode.rank_set)
 
 
 def _get_local_rank(
@@ -78,7 +78,7 @@ def _get_local_rank(
         if mesh_dim not in names:
             raise UsageError(f"this DeviceMesh has no dimension {mesh_dim!r}; it has {names}")
         mesh_dim = names.index(mesh_dim)
-    return rank_dependent_int(group_rank_of_ranks(mesh.get_group(mesh_dim), sorted(mode.ranks)))
+    return own_group_ranks(mesh.get_group(mesh_dim), mode.rank_set)
 
 
 def _is_current_rank_part_of_mesh(mode: Any, mesh: DeviceMesh) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.local_tensor_mode import active_modes, local_tensor_mode
 
@@ -24,6 +25,7 @@ class OneRank:
 
     def __init__(self, rank: int) -> None:
         self.ranks = frozenset({rank})
+        self.rank_set = _C.RankSet([rank])
 
     def disable(self) -> contextlib.AbstractContextManager[None]:
         """Nothing to switch off: tensors are plain already."""

@@ -31,6 +31,7 @@ __all__ = [
     "groups_of_family",
     "known_process_groups",
     "members_of",
+    "own_group_ranks",
 ]
 
 
@@ -184,6 +185,11 @@ def members_of(group_name: str) -> tuple[list[int], int | None]:
         return dist.get_process_group_ranks(group), dist.get_world_size()
     except (RuntimeError, KeyError, ValueError):
         return [], dist.get_world_size()
+
+
+def own_group_ranks(group: dist.ProcessGroup, ranks: _C.RankSet) -> int | torch.SymInt:
+    """As `group_rank_of_ranks()`, as one number."""
+    return _C.own_group_ranks(group.group_name, ranks)
 
 
 def group_rank_of_ranks(group: dist.ProcessGroup, ranks: list[int]) -> dict[int, int]:

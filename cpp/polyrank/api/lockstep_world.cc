@@ -2,10 +2,10 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/kernel.h>
-#include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/rank_random.h>
 #include <polyrank/world/group_families.h>
 #include <polyrank/world/lockstep/point_to_point.h>
+#include <polyrank/world/rank_numbers.h>
 
 #include <utility>
 
@@ -105,13 +105,8 @@ c10::SymInt get_rank(const ProcessGroup& group) {
 
 c10::SymInt rank_in_group(const std::string& group_name, std::int64_t group_size) {
   const std::int64_t world_size = group_families().world_size();
-  const auto known = resolve_group(group_name, group_size, world_size);
-  std::vector<std::int64_t> positions;
-  positions.reserve(static_cast<std::size_t>(world_size));
-  for (std::int64_t rank = 0; rank < world_size; ++rank) {
-    positions.push_back(known->family.position_of(rank));
-  }
-  return make_local_int(RankPartition::identity(RankSet::first(world_size)), positions);
+  return own_group_ranks(resolve_group(group_name, group_size, world_size)->family,
+                         RankSet::first(world_size));
 }
 
 std::int64_t get_world_size(const ProcessGroup& group) { return group_or_world(group)->getSize(); }

@@ -7,6 +7,7 @@
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/group_families.h>
 #include <polyrank/world/lockstep/point_to_point.h>
+#include <polyrank/world/rank_numbers.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
@@ -99,6 +100,20 @@ std::map<std::int64_t, std::int64_t> group_ranks(const std::string& name, std::i
     group_rank_of[rank] = family.position_of(rank);
   }
   return group_rank_of;
+}
+
+c10::SymInt own_group_ranks_by_name(const std::string& name, const RankSet& ranks) {
+  return own_group_ranks(known_group(name, ranks.size())->family, ranks);
+}
+
+c10::SymInt group_ranks_by_name(const std::string& name, const RankSet& ranks,
+                                const c10::SymInt& global_rank) {
+  return group_ranks_of(known_group(name, ranks.size())->family, ranks, global_rank);
+}
+
+c10::SymInt global_ranks_by_name(const std::string& name, const RankSet& ranks,
+                                 const c10::SymInt& group_rank) {
+  return global_ranks_of(known_group(name, ranks.size())->family, ranks, group_rank);
 }
 
 // A group that was made while nobody took note: torch.distributed knows its members.
@@ -196,6 +211,13 @@ void init_collective(py::module_& module) {
              "All groups that act when the program names this one.");
   module.def("group_ranks", &group_ranks, py::arg("name"), py::arg("world_size"), py::arg("ranks"),
              "Each rank's group rank in its group of the family, or -1.");
+  module.def("own_ranks", &own_ranks, py::arg("ranks"), "Each rank itself.");
+  module.def("own_group_ranks", &own_group_ranks_by_name, py::arg("name"), py::arg("ranks"),
+             "Each rank's group rank in its group of the family, or -1: one number.");
+  module.def("group_ranks_of", &group_ranks_by_name, py::arg("name"), py::arg("ranks"),
+             py::arg("global_rank"), "The group rank of `global_rank` in each rank's group.");
+  module.def("global_ranks_of", &global_ranks_by_name, py::arg("name"), py::arg("ranks"),
+             py::arg("group_rank"), "The global rank of `group_rank` in each rank's group.");
 }
 
 }  // namespace polyrank

@@ -18,11 +18,10 @@ from polyrank.fake.world import current_fake_world
 from polyrank.install.chunks import Chunks
 from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
-from polyrank.process_groups import group_rank_of_ranks
+from polyrank.process_groups import own_group_ranks
 from polyrank.rank_dependent_numbers import (
     is_rank_dependent_number,
     number_on_rank,
-    rank_dependent_int,
 )
 from polyrank.replacing.row import Row
 
@@ -34,7 +33,7 @@ _RANKS_OF_MESH = {
 
 
 def _ranks_of(mode: LocalTensorMode, group: Any) -> int | torch.SymInt:
-    return rank_dependent_int(group_rank_of_ranks(group, sorted(mode.ranks)))
+    return own_group_ranks(group, mode.rank_set)
 
 
 def _wrap_post_init(original: Callable[..., None]) -> Callable[..., None]:

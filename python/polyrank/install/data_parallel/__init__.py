@@ -18,8 +18,7 @@ from polyrank.in_lockstep import in_lockstep
 from polyrank.install.data_parallel.reducer import Reducer
 from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
-from polyrank.process_groups import group_rank_of_ranks
-from polyrank.rank_dependent_numbers import rank_dependent_int
+from polyrank.process_groups import own_group_ranks
 from polyrank.replacing.row import Row
 
 
@@ -106,7 +105,7 @@ def _verify_params(
 def _distributed_rank(self: Any) -> int | torch.SymInt:
     """`DistributedDataParallel._distributed_rank`, by which join() picks whose buffers count."""
     mode: Any = enabled_local_tensor_mode()
-    return rank_dependent_int(group_rank_of_ranks(self.process_group, sorted(mode.ranks)))
+    return own_group_ranks(self.process_group, mode.rank_set)
 
 
 def _on_reducer(own: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -1,0 +1,36 @@
+// Ranks within process groups, as numbers that differ between ranks.
+#pragma once
+
+#include <c10/core/SymInt.h>
+#include <polyrank/core/export.h>
+#include <polyrank/core/group_family.h>
+#include <polyrank/core/rank_set.h>
+
+namespace polyrank {
+
+// The answers of get_rank(), get_group_rank() and get_global_rank() on each of `ranks`: plain ints
+// where all ranks agree.
+//
+// Thread rule: free to be called by any number of threads.
+// Throws, all of them: UsageError if `ranks` is empty.
+
+// Each rank itself.
+// Cost: O(1) in the number of ranks from the second time on.
+POLYRANK_API c10::SymInt own_ranks(const RankSet& ranks);
+
+// Each rank's place in its group of the family; -1 where it is in none.
+// Cost: as own_ranks().
+POLYRANK_API c10::SymInt own_group_ranks(const GroupFamily& family, const RankSet& ranks);
+
+// The place of `global_rank`, which may differ between ranks, in each rank's group; -1 where a rank
+// is in no group of the family. Ranks on which the number has no value are left out.
+// Throws: UsageError if it is not in a rank's group.
+POLYRANK_API c10::SymInt group_ranks_of(const GroupFamily& family, const RankSet& ranks,
+                                        const c10::SymInt& global_rank);
+
+// The rank at the place `group_rank` of each rank's group, likewise.
+// Throws: UsageError if a rank's group has no such place.
+POLYRANK_API c10::SymInt global_ranks_of(const GroupFamily& family, const RankSet& ranks,
+                                         const c10::SymInt& group_rank);
+
+}  // namespace polyrank
