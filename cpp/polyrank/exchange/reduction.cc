@@ -3,6 +3,7 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/exchange/reduction.h>
+#include <polyrank/exchange/repeated_sum.h>
 
 #include <algorithm>
 #include <atomic>
@@ -87,12 +88,20 @@ void repeat_elementwise(at::Tensor& total, const at::Tensor& member, std::int64_
   }
 }
 
+// Fewer steps than this are faster one after the other, on several elements at once.
+constexpr std::int64_t kManySteps = 256;
+
 // `accumulate`, `count` times: for as many members in a row that hold the same tensor. A world of
-// a million equal ranks takes one pass over the memory instead of a million operator calls.
+// a million equal ranks takes a few passes over the memory instead of a million operator calls.
 // Each step rounds as the operator's does, so the result is the same bit for bit.
 void accumulate_repeatedly(ReduceOp op, at::Tensor& total, const at::Tensor& member,
                            std::int64_t count) {
   const c10::ScalarType dtype = total.scalar_type();
+  if (count > 1 && is_sum(op) &&
+      (count >= kManySteps || c10::isIntegralType(dtype, /*includeBool=*/false)) &&
+      add_repeatedly(total, member, count)) {
+    return;
+  }
   const bool has_kernel = total.is_cpu() && !total.key_set().has(c10::DispatchKey::Python) &&
                           (dtype == c10::kFloat || dtype == c10::kDouble);
   if (count == 1 || !has_kernel || (!is_sum(op) && op != ReduceOp::kProduct)) {
