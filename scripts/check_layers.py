@@ -23,7 +23,8 @@ USES: dict[str, set[str]] = {
     **dict.fromkeys(WORLDS, BELOW_WORLDS),  # no world knows another one
     "api": BELOW_WORLDS | WORLDS,
     "dist2": BELOW_WORLDS | WORLDS | {"api"},
-    "bindings": BELOW_WORLDS | WORLDS | {"api", "dist2"},
+    "virtual_gpu": BELOW_WORLDS,
+    "bindings": BELOW_WORLDS | WORLDS | {"api", "dist2", "virtual_gpu"},
 }
 # Only the bindings know Python; everything below them works in a C++ program without one.
 WITH_PYTHON = {"bindings"}

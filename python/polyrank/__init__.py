@@ -35,6 +35,7 @@ from polyrank.rank_functions import (
 )
 from polyrank.rank_threads import RanksFailedError, run_ranks
 from polyrank.trace import Trace, trace
+from polyrank.virtual_gpu import virtual_gpu
 from polyrank.world import RunningWorld, current_world
 
 __all__ = [
@@ -76,4 +77,5 @@ __all__ = [
     "tensor_map",
     "trace",
     "uninstall",
+    "virtual_gpu",
 ]

@@ -20,7 +20,14 @@ from polyrank.errors import DivergenceError
 from polyrank.rank_dependent_numbers import is_rank_dependent_number
 from polyrank.replacing.row import Row, with_original
 
-__all__ = ["ROWS", "refuse_as_name", "refuse_in_bytes", "text_on_ranks", "watch_names"]
+__all__ = [
+    "ROWS",
+    "is_rank_dependent_text",
+    "refuse_as_name",
+    "refuse_in_bytes",
+    "text_on_ranks",
+    "watch_names",
+]
 
 _IN_TEXT = re.compile(r"Local(?:Int|Float|Bool)Node\(\{[^}]*\}[^)]*\)|PerRank\(ranks? .*\)")
 _ENTRY = re.compile(r"([\d,-]+): ([^,}]*)")
@@ -33,6 +40,11 @@ _REMEDY = (
     "every rank's values, and torch.distributed.checkpoint writes the files of each rank), or run the "
     "program in the threads world (`polyrank run --world threads`)."
 )
+
+
+def is_rank_dependent_text(text: str) -> bool:
+    """Whether a number that differs between ranks was formatted into the text."""
+    return _IN_TEXT.search(text) is not None
 
 
 class RankDependentText(str):
@@ -183,7 +195,7 @@ def refuse_as_name(names: Iterable[Any]) -> None:
             refuse_as_name(name)
             continue
         text = os.fsdecode(name) if isinstance(name, bytes | os.PathLike) else name
-        if isinstance(text, str) and _IN_TEXT.search(text):
+        if isinstance(text, str) and is_rank_dependent_text(text):
             raise DivergenceError(
                 "a file, a variable of the environment or a command would be named by a number that "
                 f"differs between ranks: {text}. {_REMEDY}"

@@ -18,7 +18,8 @@ void init_lockstep_mode(py::module_& module) {
       .def("restart_generators", &LockstepMode::restart_generators)
       .def("store_generators", &LockstepMode::store_generators)
       .def("seed", &seed_ranks, py::arg("seed"))
-      .def("initial_seed", &initial_seeds)
+      .def("seed_on", &seed_ranks_on, py::arg("device"), py::arg("seed"))
+      .def("initial_seed", &initial_seeds, py::arg("device") = c10::Device(c10::kCPU))
       .def("get_rng_state", &rank_rng_state, py::arg("device"))
       .def("set_rng_state", &set_rank_rng_state, py::arg("device"), py::arg("state"));
   module.def(

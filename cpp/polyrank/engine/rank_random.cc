@@ -1,4 +1,5 @@
 #include <ATen/Context.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/local_int_node.h>
@@ -29,6 +30,17 @@ c10::Device generator_device(c10::Device device) {
 }  // namespace
 
 void seed_ranks(LockstepMode& mode, const c10::SymInt& seed) {
+  seed_ranks_on(mode, c10::kCPU, seed);
+  if (!at::hasCUDA()) {
+    return;
+  }
+  const c10::DeviceIndex num_gpus = at::detail::getCUDAHooks().deviceCount();
+  for (c10::DeviceIndex index = 0; index < num_gpus; ++index) {
+    seed_ranks_on(mode, {c10::kCUDA, index}, seed);
+  }
+}
+
+void seed_ranks_on(LockstepMode& mode, c10::Device device, const c10::SymInt& seed) {
   RankPartition partition = RankPartition::uniform(mode.ranks());
   std::vector<std::int64_t> seeds;
   if (const LocalIntNode* node = as_local_int(seed)) {
@@ -40,14 +52,11 @@ void seed_ranks(LockstepMode& mode, const c10::SymInt& seed) {
   } else {
     seeds.push_back(seed.guard_int(__FILE__, __LINE__));
   }
-  mode.generators(c10::kCPU).seed(partition, seeds);
-  if (at::hasCUDA()) {
-    mode.generators(generator_device(c10::kCUDA)).seed(partition, seeds);
-  }
+  mode.generators(generator_device(device)).seed(partition, seeds);
 }
 
-c10::SymInt initial_seeds(LockstepMode& mode) {
-  const RankGenerators& generators = mode.generators(c10::kCPU);
+c10::SymInt initial_seeds(LockstepMode& mode, c10::Device device) {
+  const RankGenerators& generators = mode.generators(generator_device(device));
   std::vector<std::int64_t> seeds;
   seeds.reserve(static_cast<std::size_t>(generators.partition().num_cohorts()));
   for (std::int32_t cohort = 0; cohort < generators.partition().num_cohorts(); ++cohort) {

@@ -9,13 +9,16 @@
 
 namespace polyrank {
 
-// Seeds the streams of all ranks on the CPU and on the accelerators in use; `seed` may differ
-// between ranks.
+// Seeds the streams of all ranks on the CPU and on all of CUDA's devices; `seed` may differ between
+// ranks.
 // Throws: UsageError if `seed` does not live on the mode's ranks.
 POLYRANK_API void seed_ranks(LockstepMode& mode, const c10::SymInt& seed);
 
-// The seed that each rank's CPU stream started from.
-POLYRANK_API c10::SymInt initial_seeds(LockstepMode& mode);
+// The same on one device.
+POLYRANK_API void seed_ranks_on(LockstepMode& mode, c10::Device device, const c10::SymInt& seed);
+
+// The seed that each rank's stream on `device` started from.
+POLYRANK_API c10::SymInt initial_seeds(LockstepMode& mode, c10::Device device = c10::kCPU);
 
 // The state of each rank's stream on `device`: a LocalTensor of bytes, one cohort per state.
 POLYRANK_API at::Tensor rank_rng_state(LockstepMode& mode, c10::Device device);

@@ -1,0 +1,80 @@
+#include <c10/util/Exception.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/virtual_gpu/composites.h>
+#include <polyrank/virtual_gpu/devices.h>
+#include <polyrank/virtual_gpu/kernel.h>
+#include <polyrank/virtual_gpu/rank_gpus.h>
+#include <polyrank/virtual_gpu/runtime.h>
+
+#include <atomic>
+#include <mutex>
+
+namespace polyrank {
+
+namespace {
+
+std::mutex gpus_mutex;
+VirtualGpus gpus_on;                           // guarded by gpus_mutex
+std::atomic<c10::DeviceIndex> num_gpus_on{0};  // its count, 0 while off
+thread_local c10::DeviceIndex current_index = 0;
+
+void check(const VirtualGpus& gpus) {
+  if (gpus.count < 1 || gpus.count > kMaxGpus) {
+    throw UsageError(str_cat("count is ", static_cast<int>(gpus.count),
+                             "; a machine can be given 1 to ", static_cast<int>(kMaxGpus),
+                             " virtual GPUs"));
+  }
+  if (gpus.memory_bytes < 1) {
+    throw UsageError(str_cat("memory_bytes is ", gpus.memory_bytes, "; it must be positive"));
+  }
+  for (c10::DeviceIndex index = gpus.count; index < kMaxGpus; ++index) {
+    if (rank_gpus()->memory(index).allocated_bytes.current > 0) {
+      throw UsageError(str_cat("tensors live on cuda:", static_cast<int>(index),
+                               ", which would be gone with ", static_cast<int>(gpus.count),
+                               " virtual GPUs"));
+    }
+  }
+}
+
+}  // namespace
+
+void switch_on_virtual_gpus(const VirtualGpus& gpus) {
+  check(gpus);
+  place_gpu_kernels();
+  place_gpu_composites();
+  place_gpu_runtime();
+  const std::lock_guard<std::mutex> lock(gpus_mutex);
+  gpus_on = gpus;
+  num_gpus_on = gpus.count;
+}
+
+void switch_off_virtual_gpus() {
+  const std::lock_guard<std::mutex> lock(gpus_mutex);
+  num_gpus_on = 0;
+}
+
+bool virtual_gpus_are_on() noexcept { return num_gpus_on != 0; }
+
+VirtualGpus virtual_gpus() {
+  const std::lock_guard<std::mutex> lock(gpus_mutex);
+  VirtualGpus gpus = gpus_on;
+  gpus.count = num_gpus_on;
+  return gpus;
+}
+
+c10::DeviceIndex current_gpu() noexcept { return current_index; }
+
+void set_current_gpu(c10::DeviceIndex index) {
+  check_gpu(index);
+  current_index = index;
+}
+
+void check_gpu(c10::DeviceIndex index) {
+  const int count = num_gpus_on;
+  TORCH_CHECK(index >= 0 && index < count,
+              "CUDA error: invalid device ordinal: cuda:", static_cast<int>(index),
+              " was asked for, and there are ", count, " (virtual) GPUs");
+}
+
+}  // namespace polyrank

@@ -1,0 +1,136 @@
+#include <c10/util/Exception.h>
+#include <polyrank/virtual_gpu/devices.h>
+#include <polyrank/virtual_gpu/memory.h>
+#include <polyrank/virtual_gpu/streams.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+
+namespace polyrank {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// What an event's pointer holds.
+struct GpuEvent {
+  Clock::time_point recorded;
+};
+
+std::array<c10::StreamId, kMaxGpus>& current_streams() {
+  static thread_local std::array<c10::StreamId, kMaxGpus> streams{};  // 0: the default stream
+  return streams;
+}
+
+c10::DeviceIndex index_of(c10::Device device) {
+  const c10::DeviceIndex index = device.has_index() ? device.index() : current_gpu();
+  check_gpu(index);
+  return index;
+}
+
+c10::Stream stream_of(c10::DeviceIndex gpu, c10::StreamId id) {
+  return c10::Stream(c10::Stream::UNSAFE, c10::Device(c10::kCUDA, gpu), id);
+}
+
+double milliseconds_between(const GpuEvent* start, const GpuEvent* end) {
+  TORCH_CHECK(start != nullptr && end != nullptr,
+              "Both events must be recorded before calculating elapsed time.");
+  return std::chrono::duration<double, std::milli>(end->recorded - start->recorded).count();
+}
+
+class GpuDeviceGuard final : public c10::impl::DeviceGuardImplInterface {
+ public:
+  c10::DeviceType type() const override { return c10::kCUDA; }
+
+  c10::Device getDevice() const override { return {c10::kCUDA, current_gpu()}; }
+  c10::Device exchangeDevice(c10::Device device) const override {
+    const c10::Device old = getDevice();
+    setDevice(device);
+    return old;
+  }
+  void setDevice(c10::Device device) const override {
+    if (device.has_index()) {
+      set_current_gpu(device.index());
+    }
+  }
+  void uncheckedSetDevice(c10::Device device) const noexcept override {
+    try {
+      setDevice(device);
+    } catch (const c10::Error&) {
+      // The GPU is gone; whoever names it next is told.
+    }
+  }
+  c10::DeviceIndex deviceCount() const noexcept override {
+    return virtual_gpus_are_on() ? virtual_gpus().count : c10::DeviceIndex{0};
+  }
+  c10::DeviceCapability getDeviceCapability(c10::Device /*device*/) const override { return {}; }
+
+  c10::Stream getStream(c10::Device device) const override { return current_gpu_stream(device); }
+  c10::Stream getDefaultStream(c10::Device device) const override {
+    return stream_of(index_of(device), 0);
+  }
+  c10::Stream getStreamFromGlobalPool(c10::Device device,
+                                      bool /*has_high_priority*/) const override {
+    return new_gpu_stream(device);
+  }
+  c10::Stream getNewStream(c10::Device device, int /*priority*/) const override {
+    return new_gpu_stream(device);
+  }
+  c10::Stream exchangeStream(c10::Stream stream) const override {
+    return exchange_gpu_stream(stream);
+  }
+  void* getStreamNativeHandle(const c10::Stream /*stream*/) const override { return nullptr; }
+  bool queryStream(const c10::Stream& /*stream*/) const override { return true; }
+  void synchronizeStream(const c10::Stream& /*stream*/) const override {}
+  void synchronizeDevice(const c10::DeviceIndex /*gpu*/) const override {}
+
+  void record(void** event, const c10::Stream& /*stream*/, const c10::DeviceIndex /*gpu*/,
+              const c10::EventFlag /*flag*/) const override {
+    if (*event == nullptr) {
+      *event = new GpuEvent();  // owned by PyTorch's event, which calls destroyEvent()
+    }
+    static_cast<GpuEvent*>(*event)->recorded = Clock::now();
+  }
+  void destroyEvent(void* event, const c10::DeviceIndex /*gpu*/) const noexcept override {
+    delete static_cast<GpuEvent*>(event);
+  }
+  void block(void* /*event*/, const c10::Stream& /*stream*/) const override {}
+  bool queryEvent(void* /*event*/) const override { return true; }
+  void synchronizeEvent(void* /*event*/) const override {}
+  double elapsedTime(void* event1, void* event2, const c10::DeviceIndex /*gpu*/) const override {
+    return milliseconds_between(static_cast<const GpuEvent*>(event1),
+                                static_cast<const GpuEvent*>(event2));
+  }
+};
+
+}  // namespace
+
+c10::Stream current_gpu_stream(c10::Device device) {
+  run_backward_here();  // autograd asks for a stream before it chooses a thread
+  const c10::DeviceIndex gpu = index_of(device);
+  return stream_of(gpu, current_streams()[static_cast<std::size_t>(gpu)]);
+}
+
+c10::Stream exchange_gpu_stream(c10::Stream stream) {
+  const c10::Stream old = current_gpu_stream(stream.device());
+  current_streams()[static_cast<std::size_t>(old.device_index())] = stream.id();
+  return old;
+}
+
+c10::Stream new_gpu_stream(c10::Device device) {
+  static std::atomic<c10::StreamId> num_streams{0};
+  return stream_of(index_of(device), ++num_streams);
+}
+
+double elapsed_gpu_time(std::uintptr_t start_event, std::uintptr_t end_event) {
+  return milliseconds_between(reinterpret_cast<const GpuEvent*>(start_event),
+                              reinterpret_cast<const GpuEvent*>(end_event));
+}
+
+const c10::impl::DeviceGuardImplInterface* gpu_device_guard() {
+  static const auto* guard = new GpuDeviceGuard();  // PyTorch keeps the pointer for good
+  return guard;
+}
+
+}  // namespace polyrank

@@ -1,0 +1,27 @@
+// Streams and events of virtual GPUs. Work is done the moment it is launched, so every stream is
+// idle and every recorded event has happened; events know when.
+#pragma once
+
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <polyrank/core/export.h>
+
+#include <cstdint>
+
+namespace polyrank {
+
+// The calling thread's current stream of `device`, the default one at first; exchange_gpu_stream
+// makes another one current and returns the one before.
+POLYRANK_API c10::Stream current_gpu_stream(c10::Device device);
+POLYRANK_API c10::Stream exchange_gpu_stream(c10::Stream stream);
+
+// Streams that never were before.
+POLYRANK_API c10::Stream new_gpu_stream(c10::Device device);
+
+// Milliseconds between two recorded events, which their `event_id` names.
+// Throws: c10::Error if one of them was not recorded.
+POLYRANK_API double elapsed_gpu_time(std::uintptr_t start_event, std::uintptr_t end_event);
+
+// The guard by which PyTorch reaches devices, streams and events.
+const c10::impl::DeviceGuardImplInterface* gpu_device_guard();
+
+}  // namespace polyrank

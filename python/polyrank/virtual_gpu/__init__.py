@@ -1,0 +1,65 @@
+"""GPUs for a machine that has none: tensors on `cuda` whose values are the CPU's.
+
+`with polyrank.virtual_gpu(8):` gives the block eight CUDA devices. A tensor on one is of device
+`cuda:i` in all that PyTorch and the program see of it; an operator on it is the CPU's operator on the
+same bytes, so values are bit for bit those of the program on the CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from polyrank import _C
+from polyrank.errors import UsageError
+from polyrank.virtual_gpu.placing import placed
+
+__all__ = ["MOST_GPUS", "virtual_gpu"]
+
+MOST_GPUS = 64  # as kMaxGpus of memory.h
+
+
+@contextlib.contextmanager
+def virtual_gpu(
+    count: int = 1,
+    *,
+    name: str = "polyrank virtual GPU",
+    memory_bytes: int = 80 * 2**30,
+    capability: tuple[int, int] = (9, 0),
+) -> Iterator[None]:
+    """Give the process `count` virtual GPUs until the end of the block.
+
+    Args:
+        count: How many there are; `torch.cuda.device_count()`.
+        name: What `torch.cuda.get_device_name()` says.
+        memory_bytes: The memory of each, as properties and `mem_get_info` tell it. Nothing runs out.
+        capability: The compute capability.
+
+    Raises:
+        UsageError: there is a GPU, virtual ones are on already, or an argument makes no sense.
+    """
+    if torch.cuda.is_available():
+        raise UsageError(
+            "virtual GPUs are on already; leave that block first"
+            if _C.virtual_gpus().count
+            else "this machine has a GPU, so that cuda means that one; hide it "
+            "(CUDA_VISIBLE_DEVICES=) to try a virtual one"
+        )
+    major, minor = capability
+    gpus = _C.VirtualGpus(
+        count=count,
+        name=name,
+        memory_bytes=memory_bytes,
+        major=major,
+        minor=minor,
+        num_multiprocessors=132,
+    )
+    _C.switch_on_virtual_gpus(gpus)
+    try:
+        # Work on a GPU switches it off for the thread (devices.h); here it is given back.
+        with placed(), torch.autograd.set_multithreading_enabled(False):
+            yield
+    finally:
+        _C.switch_off_virtual_gpus()

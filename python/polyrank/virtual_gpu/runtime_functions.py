@@ -1,0 +1,236 @@
+"""What `torch.cuda` asks of `torch._C`, which a PyTorch without CUDA lacks, for virtual GPUs.
+
+With these in place torch.cuda's own Python runs as it is. Each entry has the signature of the
+function of torch/csrc/cuda/Module.cpp that it stands for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from polyrank import _C
+from polyrank.errors import UnsupportedOpError
+from polyrank.virtual_gpu.generators import DefaultGenerators
+
+__all__ = ["RUNTIME_FUNCTIONS", "CudaRuntime", "DeviceProperties", "Ranges", "missing"]
+
+_CLOCK_HZ = 1_000_000_000  # of `torch.cuda._sleep`, whose unit is the GPU's cycles
+_CUDA_VERSION = 12080
+_NCCL_VERSION = (2 << 32) | (27 << 16) | 3
+
+
+class DeviceProperties:
+    """As `torch._C._CudaDeviceProperties`."""
+
+    def __init__(self, gpus: _C.VirtualGpus) -> None:
+        self.name = gpus.name
+        self.major = gpus.major
+        self.minor = gpus.minor
+        self.total_memory = gpus.memory_bytes
+        self.multi_processor_count = gpus.num_multiprocessors
+        self.is_integrated = 0
+        self.is_multi_gpu_board = 0
+        self.max_threads_per_multi_processor = 2048
+        self.max_threads_per_block = 1024
+        self.regs_per_multiprocessor = 65536
+        self.shared_memory_per_block = 49152
+        self.shared_memory_per_block_optin = 232448
+        self.shared_memory_per_multiprocessor = 233472
+        self.warp_size = 32
+        self.L2_cache_size = 50 * 2**20
+        self.clock_rate = _CLOCK_HZ // 1000
+        self.gcnArchName = gpus.name
+
+    def __repr__(self) -> str:
+        return (
+            f"_CudaDeviceProperties(name={self.name!r}, major={self.major}, minor={self.minor}, "
+            f"total_memory={self.total_memory // 2**20}MB, "
+            f"multi_processor_count={self.multi_processor_count})"
+        )
+
+
+class CudaRuntime:
+    """As the module `torch._C._cudart`; nothing can fail."""
+
+    class cudaError:  # noqa: N801  CUDA's name
+        """Results of CUDA's functions."""
+
+        success = 0
+
+    @staticmethod
+    def cudaGetErrorString(code: int) -> str:  # noqa: N802
+        return "no error" if code == 0 else f"error {code}"
+
+    @staticmethod
+    def cudaMemGetInfo(device: int) -> tuple[int, int]:  # noqa: N802
+        """Free and total bytes."""
+        total = _C.virtual_gpus().memory_bytes
+        return max(total - _C.gpu_memory(device).reserved_bytes.current, 0), total
+
+    cudaProfilerStart = cudaProfilerStop = staticmethod(lambda: 0)  # noqa: N815
+    cudaHostRegister = cudaHostUnregister = staticmethod(lambda *_: 0)  # noqa: N815
+
+
+class Ranges:
+    """As `torch._C._nvtx`: ranges are nested and go nowhere."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+
+    def rangePushA(self, message: str) -> int:  # noqa: N802
+        self._depth += 1
+        return self._depth - 1
+
+    def rangePop(self) -> int:  # noqa: N802
+        self._depth -= 1
+        return self._depth
+
+    def markA(self, message: str) -> None:  # noqa: N802
+        pass
+
+    def rangeStartA(self, message: str) -> int:  # noqa: N802
+        return 0
+
+    def rangeEnd(self, range_id: int) -> None:  # noqa: N802
+        pass
+
+
+# --- devices ----------------------------------------------------------------------------------
+
+
+def _init() -> None:
+    """Start CUDA: a GPU must be there, and its generators are told to torch.cuda."""
+    _C.check_gpu(0)
+    torch.cuda.default_generators = DefaultGenerators()  # type: ignore[assignment]
+
+
+def _exchange_device(gpu: int) -> int:
+    previous: int = _C.current_gpu()
+    if gpu >= 0:
+        _C.set_current_gpu(gpu)
+    return previous
+
+
+def _get_device_properties(gpu: int) -> DeviceProperties:
+    _C.check_gpu(gpu)
+    return DeviceProperties(_C.virtual_gpus())
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+def _default_stream(gpu: int) -> tuple[int, int, int]:
+    _, index, device_type = _C.current_gpu_stream(gpu)
+    return 0, index, device_type
+
+
+def _set_stream(stream_id: int, device_index: int, device_type: int) -> None:
+    _C.set_current_gpu(device_index)
+    _C.set_gpu_stream(stream_id, device_index)
+
+
+# --- memory -----------------------------------------------------------------------------------
+
+_NO_FIGURE = {"current": 0, "peak": 0, "allocated": 0, "freed": 0}
+
+
+def _figure(figure: _C.MemoryFigure) -> dict[str, dict[str, int]]:
+    """A figure as torch.cuda.memory_stats has it; all memory counts as of the large pool."""
+    values = {name: getattr(figure, name) for name in _NO_FIGURE}
+    return {"all": values, "small_pool": dict(_NO_FIGURE), "large_pool": dict(values)}
+
+
+def _memory_stats(gpu: int) -> dict[str, Any]:
+    memory = _C.gpu_memory(gpu)
+    nothing = {pool: dict(_NO_FIGURE) for pool in ("all", "small_pool", "large_pool")}
+    return {
+        **dict.fromkeys(("allocation", "active"), _figure(memory.blocks)),
+        **dict.fromkeys(("allocated_bytes", "active_bytes"), _figure(memory.allocated_bytes)),
+        "reserved_bytes": _figure(memory.reserved_bytes),
+        "requested_bytes": _figure(memory.requested_bytes),
+        **dict.fromkeys(("segment", "inactive_split", "inactive_split_bytes"), nothing),
+        **{key: dict(_NO_FIGURE) for key in ("oversize_allocations", "oversize_segments")},
+        **dict.fromkeys(("num_alloc_retries", "num_ooms", "num_sync_all_streams"), 0),
+        **dict.fromkeys(("num_device_alloc", "num_device_free"), 0),
+        "max_split_size": -1,
+    }
+
+
+def _no_snapshot(*_: Any) -> Any:
+    raise UnsupportedOpError(
+        "a virtual GPU keeps no history of its memory. torch.cuda.memory_stats() counts it; a "
+        "snapshot needs a GPU."
+    )
+
+
+def missing(what: str) -> Callable[..., Any]:
+    """A function that refuses: there is no `what`."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise UnsupportedOpError(f"a virtual GPU has no {what}: it runs the CPU's kernels")
+
+    return refuse
+
+
+def _always(value: Any) -> Callable[..., Any]:
+    return lambda *_, **__: value
+
+
+# Name in torch._C, and what stands there.
+RUNTIME_FUNCTIONS: dict[str, Any] = {
+    "_has_cuda": True,
+    "_has_magma": False,
+    "_cuda_init": _init,
+    "_cuda_isInBadFork": _always(False),
+    "_cuda_getDeviceCount": lambda: _C.virtual_gpus().count,
+    "_cuda_getDevice": _C.current_gpu,
+    "_cuda_setDevice": _C.set_current_gpu,
+    "_cuda_exchangeDevice": _exchange_device,
+    "_cuda_maybeExchangeDevice": _exchange_device,
+    "_cuda_canDeviceAccessPeer": _always(True),
+    "_cuda_getArchFlags": lambda: f"sm_{_C.virtual_gpus().major}{_C.virtual_gpus().minor}",
+    "_cuda_getCompiledVersion": _always(_CUDA_VERSION),
+    "_cuda_synchronize": _always(None),
+    "_cuda_sleep": lambda cycles: time.sleep(cycles / _CLOCK_HZ),
+    "_cuda_ipc_collect": _always(None),
+    "_cuda_set_sync_debug_mode": _always(None),
+    "_cuda_get_sync_debug_mode": _always(0),
+    "_get_device_properties": _get_device_properties,
+    "_CudaDeviceProperties": DeviceProperties,
+    "_cuda_getCurrentStream": _C.current_gpu_stream,
+    "_cuda_getCurrentRawStream": lambda gpu: _C.current_gpu_stream(gpu)[0],
+    "_cuda_getDefaultStream": _default_stream,
+    "_cuda_setStream": _set_stream,
+    "_cuda_getStreamFromExternal": missing("streams of other libraries"),
+    "_cuda_isCurrentStreamCapturing": _always(False),
+    "_cuda_getCurrentBlasHandle": missing("cuBLAS handle"),
+    "_cuda_getCurrentSolverHandle": missing("cuSOLVER handle"),
+    "_cuda_memoryStats": _memory_stats,
+    "_cuda_resetPeakMemoryStats": _C.reset_peak_gpu_memory,
+    "_cuda_resetAccumulatedMemoryStats": _C.reset_accumulated_gpu_memory,
+    "_cuda_emptyCache": _C.empty_gpu_cache,
+    "_cuda_setMemoryFraction": _always(None),
+    "_cuda_getMemoryFraction": _always(1.0),
+    "_cuda_getAllocatorBackend": _always("native"),
+    "_cuda_hostMemoryStats": _always({}),
+    "_cuda_resetPeakHostMemoryStats": _always(None),
+    "_cuda_resetAccumulatedHostMemoryStats": _always(None),
+    "_cuda_memorySnapshot": _no_snapshot,
+    "_cuda_record_memory_history": _no_snapshot,
+    "_cuda_record_memory_history_legacy": _no_snapshot,
+    "_cuda_cudaCachingAllocator_raw_alloc": missing("raw memory"),
+    "_cuda_cudaCachingAllocator_raw_delete": missing("raw memory"),
+    "_cuda_cudaCachingAllocator_enable": _always(None),
+    "_cuda_cudaCachingAllocator_is_enabled": _always(True),
+    "_cuda_cudaHostAllocator": missing("raw memory"),
+    "_cuda_customAllocator": missing("allocators of other libraries"),
+    "_cuda_changeCurrentAllocator": missing("allocators of other libraries"),
+    "_cuda_getAllocator": missing("allocators of other libraries"),
+    "_cuda_jiterator_compile_and_launch_kernel": missing("compiler of CUDA's kernels"),
+    "_nccl_version": _always(_NCCL_VERSION),
+    "_nccl_version_suffix": _always(b""),
+}

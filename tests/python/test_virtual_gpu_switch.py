@@ -1,0 +1,73 @@
+"""Virtual GPUs are there from the beginning of their block to its end, and leave nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polyrank
+import pytest
+import torch
+import torch.distributed as dist
+from polyrank.errors import UsageError
+
+
+def test_they_are_there_within_their_block() -> None:
+    before = {name: value for name, value in vars(torch.cuda).items() if callable(value)}
+    assert not torch.cuda.is_available()
+    with polyrank.virtual_gpu(3, name="H100", memory_bytes=2**30, capability=(8, 0)):
+        assert torch.cuda.device_count() == 3
+        assert torch.cuda.get_device_name(2) == "H100"
+        assert torch.cuda.get_device_capability() == (8, 0)
+        assert torch.cuda.mem_get_info()[1] == 2**30
+        kept = torch.arange(3.0, device="cuda:2")
+    assert not torch.cuda.is_available()
+    assert torch.accelerator.current_accelerator() is None
+    assert not dist.is_nccl_available()
+    assert {name: vars(torch.cuda)[name] for name in before} == before
+    assert kept.cpu().tolist() == [0, 1, 2]
+    with pytest.raises((RuntimeError, AssertionError)):
+        torch.ones(1, device="cuda")
+
+
+def test_a_block_may_be_entered_again() -> None:
+    for count in (1, 2):
+        with polyrank.virtual_gpu(count):
+            x = torch.ones(2, device="cuda", requires_grad=True)
+            (x * 3).sum().backward()
+            assert x.grad is not None
+            assert x.grad.tolist() == [3, 3]
+
+
+def test_autograd_that_ran_before_runs_on_them() -> None:
+    weight = torch.ones(2, requires_grad=True)
+    (weight * 2).sum().backward()
+    with polyrank.virtual_gpu(2):
+        x = torch.ones(2, device="cuda:1", requires_grad=True)
+        (x * 3).sum().backward()
+        assert x.grad is not None
+        assert x.grad.device.index == 1
+
+
+def test_fewer_than_tensors_live_on_are_refused() -> None:
+    with polyrank.virtual_gpu(2):
+        kept = torch.ones(1, device="cuda:1")
+    with pytest.raises(UsageError, match="tensors live on cuda:1"), polyrank.virtual_gpu(1):
+        pass
+    del kept
+    with polyrank.virtual_gpu(1):
+        pass
+
+
+@pytest.mark.parametrize("arguments", [{"count": 0}, {"count": 1, "memory_bytes": 0}])
+def test_what_makes_no_sense_is_refused(arguments: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="is 0"), polyrank.virtual_gpu(**arguments):
+        pass
+    assert not torch.cuda.is_available()
+
+
+def test_saved_on_a_gpu_is_loaded_where_there_is_none(tmp_path: Path) -> None:
+    with polyrank.virtual_gpu():
+        torch.save(torch.arange(3.0, device="cuda"), tmp_path / "x.pt")
+    assert torch.load(tmp_path / "x.pt", map_location="cpu").tolist() == [0, 1, 2]
+    with pytest.raises(RuntimeError, match="map_location"):
+        torch.load(tmp_path / "x.pt")
