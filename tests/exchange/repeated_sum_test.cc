@@ -11,7 +11,7 @@ namespace {
 
 // Law (1): bit for bit what the operator gives, called `count` times.
 void check_sum(const at::Tensor& total, const at::Tensor& value, std::int64_t count) {
-  at::Tensor wanted = total.clone();
+  const at::Tensor wanted = total.clone();
   for (std::int64_t n = 0; n < count; ++n) {
     wanted.add_(value);
   }
@@ -86,7 +86,7 @@ TEST(RepeatedSumOfOthers, IntegersWrap) {
   for (const c10::ScalarType dtype : {at::kByte, at::kChar, at::kShort, at::kInt, at::kLong}) {
     const at::Tensor value = at::randint(0, 120, {100}, dtype);
     for (const std::int64_t count : {1, 2, 300, 5000}) {
-      at::Tensor wanted = value.clone();
+      const at::Tensor wanted = value.clone();
       for (std::int64_t n = 0; n < count; ++n) {
         wanted.add_(value);
       }
@@ -99,7 +99,7 @@ TEST(RepeatedSumOfOthers, IntegersWrap) {
 
 TEST(RepeatedSumOfOthers, ComplexNumbersByTheirParts) {
   const at::Tensor value = at::randn({100}, at::kComplexFloat);
-  at::Tensor wanted = value.clone();
+  const at::Tensor wanted = value.clone();
   for (int n = 0; n < 3000; ++n) {
     wanted.add_(value);
   }
