@@ -71,10 +71,10 @@ void set_current_gpu(c10::DeviceIndex index) {
 }
 
 void check_gpu(c10::DeviceIndex index) {
-  const int count = num_gpus_on;
+  const c10::DeviceIndex count = num_gpus_on;
   TORCH_CHECK(index >= 0 && index < count,
               "CUDA error: invalid device ordinal: cuda:", static_cast<int>(index),
-              " was asked for, and there are ", count, " (virtual) GPUs");
+              " was asked for, and there are ", static_cast<int>(count), " (virtual) GPUs");
 }
 
 }  // namespace polyrank

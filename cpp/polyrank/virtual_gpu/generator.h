@@ -31,9 +31,10 @@ class GpuGenerator final : public c10::GeneratorImpl {
   void graphsafe_set_state(const c10::intrusive_ptr<c10::GeneratorImpl>& new_state) override;
   c10::intrusive_ptr<c10::GeneratorImpl> graphsafe_get_state() const override;
 
- private:
+ protected:
   GpuGenerator* clone_impl() const override;
 
+ private:
   at::Generator host_;
 };
 

@@ -1,6 +1,7 @@
 #include <ATen/Context.h>
 #include <polyrank/virtual_gpu/pinned_memory.h>
 
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -22,8 +23,8 @@ class PinnedRanges final {
   }
   bool contains(const void* data) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    auto range = end_by_begin_.upper_bound(data);
-    return range != end_by_begin_.begin() && data < (--range)->second;
+    const auto next = end_by_begin_.upper_bound(data);
+    return next != end_by_begin_.begin() && data < std::prev(next)->second;
   }
 
  private:

@@ -63,7 +63,7 @@ class GpuHooks final : public at::CUDAHooksInterface {
 
   bool compiledWithCuDNN() const override { return false; }
   bool hasMAGMA() const override { return false; }
-  long versionCUDART() const override { return 0; }
+  long versionCUDART() const override { return 0; }  // NOLINT(google-runtime-int): as the interface
   std::string showConfig() const override { return "polyrank's virtual GPU\n"; }
 };
 
@@ -81,6 +81,7 @@ void place_hooks() {
     throw UsageError(
         "this PyTorch was built for CUDA; virtual GPUs need a PyTorch without it (a CPU build)");
   }
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): PyTorch gives its hooks out as const
   std::memcpy(const_cast<void*>(static_cast<const void*>(&current)),
               static_cast<const void*>(&ours), sizeof(void*));
 }

@@ -53,16 +53,30 @@ c10::DataPtr data_ptr_to(c10::intrusive_ptr<c10::StorageImpl> host, c10::DeviceI
 
 void delete_data(void* data) { delete static_cast<c10::DataPtr*>(data); }
 
-// Gives a storage that was made over memory that there was (`from_blob`) a host storage over that.
-// Such memory is another storage's, so it is not counted.
+bool is_read_only(c10::StorageImpl* storage) {
+  try {
+    storage->mutable_data();
+    return false;
+  } catch (const c10::Error&) {
+    return true;
+  }
+}
+
+// Gives a storage that was made over memory that there was (`from_blob`, one rank's of a
+// LocalTensor) a host storage over that. Such memory is another storage's, so it is not counted.
 Block* adopt(c10::StorageImpl* storage) {
   const c10::DeviceIndex gpu = storage->device().index();
-  void* const data = storage->mutable_data();
+  const bool read_only = is_read_only(storage);
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): a read-only host storage says so itself
+  void* const data = const_cast<void*>(storage->data());
   auto owned = std::make_unique<c10::DataPtr>(storage->set_data_ptr({data, storage->device()}));
   auto host = c10::make_intrusive<c10::StorageImpl>(
       c10::StorageImpl::use_byte_size_t(), storage->nbytes(),
       c10::DataPtr(data, owned.release(), &delete_data, c10::Device(c10::kCPU)),
       /*allocator=*/nullptr, /*resizable=*/false);
+  if (read_only) {
+    host->set_throw_on_mutable_data_ptr();
+  }
   auto block = std::make_unique<Block>(std::move(host), gpu, 0);
   storage->set_data_ptr_noswap(
       {data, block.release(), &delete_block, c10::Device(c10::kCUDA, gpu)});

@@ -18,9 +18,10 @@ struct GpuEvent {
   Clock::time_point recorded;
 };
 
-std::array<c10::StreamId, kMaxGpus>& current_streams() {
+// Requires: 0 <= gpu < kMaxGpus
+c10::StreamId& current_stream_id(c10::DeviceIndex gpu) {
   static thread_local std::array<c10::StreamId, kMaxGpus> streams{};  // 0: the default stream
-  return streams;
+  return streams.at(static_cast<unsigned char>(gpu));
 }
 
 c10::DeviceIndex index_of(c10::Device device) {
@@ -109,12 +110,12 @@ class GpuDeviceGuard final : public c10::impl::DeviceGuardImplInterface {
 c10::Stream current_gpu_stream(c10::Device device) {
   run_backward_here();  // autograd asks for a stream before it chooses a thread
   const c10::DeviceIndex gpu = index_of(device);
-  return stream_of(gpu, current_streams()[static_cast<std::size_t>(gpu)]);
+  return stream_of(gpu, current_stream_id(gpu));
 }
 
 c10::Stream exchange_gpu_stream(c10::Stream stream) {
   const c10::Stream old = current_gpu_stream(stream.device());
-  current_streams()[static_cast<std::size_t>(old.device_index())] = stream.id();
+  current_stream_id(old.device_index()) = stream.id();
   return old;
 }
 

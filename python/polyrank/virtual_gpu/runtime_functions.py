@@ -69,7 +69,7 @@ class CudaRuntime:
     def cudaMemGetInfo(device: int) -> tuple[int, int]:  # noqa: N802
         """Free and total bytes."""
         total = _C.virtual_gpus().memory_bytes
-        return max(total - _C.gpu_memory(device).reserved_bytes.current, 0), total
+        return max(total - _memory_of(device).reserved_bytes.current, 0), total
 
     cudaProfilerStart = cudaProfilerStop = staticmethod(lambda: 0)  # noqa: N815
     cudaHostRegister = cudaHostUnregister = staticmethod(lambda *_: 0)  # noqa: N815
@@ -144,8 +144,26 @@ def _figure(figure: _C.MemoryFigure) -> dict[str, dict[str, int]]:
     return {"all": values, "small_pool": dict(_NO_FIGURE), "large_pool": dict(values)}
 
 
+def _memory_of(gpu: int) -> _C.GpuMemory:
+    """The statistics of the rank that runs.
+
+    Raises:
+        UnsupportedOpError: several ranks run in lockstep.
+    """
+    from polyrank.local_tensor_mode import enabled_local_tensor_mode
+
+    mode = enabled_local_tensor_mode()
+    if mode is not None and len(mode.ranks) > 1:
+        raise UnsupportedOpError(
+            f"the memory of cuda:{gpu} is not counted by rank in lockstep, where ranks that hold the same "
+            "share it. Run the program in the threads world (`polyrank run --world threads`), or ask "
+            "with the mode off (`polyrank.maybe_disable_local_tensor_mode()`) for all ranks together."
+        )
+    return _C.gpu_memory(gpu)
+
+
 def _memory_stats(gpu: int) -> dict[str, Any]:
-    memory = _C.gpu_memory(gpu)
+    memory = _memory_of(gpu)
     nothing = {pool: dict(_NO_FIGURE) for pool in ("all", "small_pool", "large_pool")}
     return {
         **dict.fromkeys(("allocation", "active"), _figure(memory.blocks)),
