@@ -18,11 +18,21 @@ if TYPE_CHECKING:
     from polyrank.worlds.outcome import Outcome
     from polyrank.worlds.run_options import RunOptions
 
-__all__ = ["MAX_RANKS", "RunningWorld", "World", "current_world", "find_world", "worlds"]
+__all__ = [
+    "MAX_RANKS",
+    "RunningWorld",
+    "World",
+    "current_world",
+    "default_world",
+    "find_world",
+    "worlds",
+]
 
-# Names of all worlds, as they are listed, and asked whether they are on: the real one, which takes any
-# process group for its own, last.
+# Names of all worlds, as they are asked whether they are on: a rank that is a process may run rank
+# threads, and the real one takes any process group for its own.
 _NAMES = ("threads", "lockstep", "fake", "processes", "real")
+# What runs a script unless told otherwise: the first that takes its options and has room.
+_DEFAULTS = ("processes", "threads")
 
 # What the layer of ranks is tested up to. A slip of a digit should not fill the machine's memory.
 MAX_RANKS = 2**20
@@ -51,6 +61,15 @@ class World(ABC):
     options: ClassVar[frozenset[str]] = frozenset()
     max_ranks: ClassVar[int] = MAX_RANKS
     spans_nodes: ClassVar[bool] = True  # whether --nnodes may be more than 1
+
+    def why_no_room(self, world_size: int, *, is_asked_for: bool = True) -> str | None:
+        """Why this machine can't run so many ranks in this world; None: it can.
+
+        A world that is not asked for by name may want to be sure.
+        """
+        if world_size > self.max_ranks:
+            return f"{world_size:,} ranks are more than {self.max_ranks:,}, the most of --world {self.name}"
+        return None
 
     @abstractmethod
     def running(self) -> RunningWorld | None:
@@ -96,6 +115,16 @@ def find_world(name: str) -> World:
 def worlds() -> list[World]:
     """All worlds."""
     return [find_world(name) for name in _NAMES]
+
+
+def default_world(world_size: int, options: frozenset[str]) -> tuple[World, str | None]:
+    """What runs a script that is given these options, and why it is not the first choice, if so."""
+    able = [world for name in _DEFAULTS if options <= (world := find_world(name)).takes]
+    if not able:
+        return find_world(_DEFAULTS[0]), None
+    reasons = [world.why_no_room(world_size, is_asked_for=False) for world in able]
+    chosen = next((i for i, reason in enumerate(reasons) if reason is None), 0)
+    return able[chosen], reasons[0] if chosen else None
 
 
 def current_world() -> RunningWorld | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from polyrank.world import MAX_RANKS, World, find_world, worlds
+from polyrank.world import MAX_RANKS, World, default_world, find_world, worlds
 from polyrank.worlds.run_options import RunOptions
 from polyrank.written_whole import writable_target
 
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Runs an N-rank distributed PyTorch program in one process.",
+    help="Runs an N-rank distributed PyTorch program on one machine.",
 )
 
 
@@ -69,9 +70,6 @@ def _count(value: str | int) -> int:
     return int(text)
 
 
-_DEFAULT_WORLD = worlds()[0].name
-
-
 def _world(name: str) -> str:
     names = [world.name for world in worlds()]
     if name not in names:
@@ -88,13 +86,14 @@ def run(
     script: Annotated[str, typer.Argument(help="The script, or with -m a module's name.")],
     arguments: Annotated[list[str] | None, typer.Argument(help="What the script gets.")] = None,
     world: Annotated[
-        str,
+        str | None,
         typer.Option(
             parser=_world,
             metavar="NAME",
-            help=" ".join(f"**{one.name}**: {one.summary}." for one in worlds()),
+            help=" ".join(f"**{one.name}**: {one.summary}." for one in worlds())
+            + " Default: processes, or threads where an option is theirs or memory is short.",
         ),
-    ] = _DEFAULT_WORLD,
+    ] = None,
     ranks: Annotated[
         int | None, typer.Option(parser=_count, metavar="N", help="The world size.")
     ] = None,
@@ -178,6 +177,14 @@ def run(
             help="Processes world: end a run that takes longer, and say where each rank stands.",
         ),
     ] = None,
+    preload: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Processes world: a module to import before ranks are forked, which saves each the "
+            "time and the memory. May be repeated.",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write what ran there too, as JSON."),
@@ -191,10 +198,11 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Run a torch.distributed script on N ranks in this process, every rank's values exact.
+    """Run a torch.distributed script on N ranks on this machine, every rank's values exact.
 
-    It runs once per rank, in turns; with --world lockstep once for all ranks, with --world fake as
-    one of N ranks, with nobody to talk to, with --world real in N processes.
+    Each rank is a process, as under torchrun; with --world threads a thread, in turns; with
+    --world lockstep it runs once for all ranks, with --world fake as one of N ranks, with nobody to
+    talk to, with --world real in N processes that torchrun starts.
 
     The script is an ordinary one: it calls init_process_group with any backend, get_rank(),
     DeviceMesh, collectives. With --world lockstep get_rank() gives an int that differs between
@@ -207,7 +215,7 @@ def run(
     **Examples**
 
     - `polyrank run --world lockstep --ranks 64 train.py --epochs 2`
-    - `polyrank run --world threads --nproc-per-node 8 --nnodes 4 -m my_package.train`
+    - `polyrank run --nproc-per-node 8 --nnodes 4 -m my_package.train`
     - `polyrank run --world threads --ranks 4 --schedules 20 pipeline.py`
     - `polyrank run --world fake --ranks 4096 --rank 17 --trace out.json train.py`
     - `polyrank run --world real --ranks 4 --trace out.json train.py`
@@ -225,21 +233,20 @@ def run(
     world_size = _world_size(ranks, nproc_per_node, nnodes)
     if not module and not Path(script).is_file():
         raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
-    chosen = find_world(world)
+    given = {
+        "rank": rank,
+        "rank_env": rank_env,
+        "schedule": schedule,
+        "seed": seed,
+        "schedules": schedules,
+        "shared_module": shared_module or None,
+        "log_dir": log_dir,
+        "timeout": timeout,
+        "preload": preload or None,
+    }
+    chosen = _chosen_world(world, world_size, given)
     _check_world(chosen, world_size, nnodes)
-    _refuse_what_it_does_not_take(
-        chosen,
-        {
-            "rank": rank,
-            "rank_env": rank_env,
-            "schedule": schedule,
-            "seed": seed,
-            "schedules": schedules,
-            "shared_module": shared_module or None,
-            "log_dir": log_dir,
-            "timeout": timeout,
-        },
-    )
+    _refuse_what_it_does_not_take(chosen, given)
     if rank is not None and rank >= world_size:
         raise typer.BadParameter(
             f"a world of {world_size} ranks has no rank {rank}", param_hint="--rank"
@@ -256,7 +263,7 @@ def run(
         script=script,
         arguments=tuple(arguments or ()),
         is_module=module,
-        world=world,
+        world=chosen.name,
         world_size=world_size,
         local_world_size=nproc_per_node or world_size // nnodes,
         device=None if device is None else device.value,
@@ -270,10 +277,22 @@ def run(
         shared_modules=tuple(shared_module or ()),
         log_folder=None if log_dir is None else _writable_folder(log_dir),
         timeout_seconds=timeout,
+        preloaded=tuple(preload or ()),
     )
     from polyrank.cli.run import run_program
 
     raise typer.Exit(run_program(options))
+
+
+def _chosen_world(name: str | None, world_size: int, given: Mapping[str, object]) -> World:
+    """Each option by its field; those that are None were not given."""
+    if name is not None:
+        return find_world(name)
+    options = frozenset(field for field, value in given.items() if value is not None)
+    chosen, reason = default_world(world_size, options)
+    if reason is not None:
+        typer.echo(f"--world {chosen.name}: {reason}", err=True)
+    return chosen
 
 
 def _check_world(world: World, world_size: int, nnodes: int) -> None:
@@ -283,15 +302,11 @@ def _check_world(world: World, world_size: int, nnodes: int) -> None:
             "torchrun",
             param_hint="--nnodes",
         )
-    if world_size > world.max_ranks:
-        raise typer.BadParameter(
-            f"{world_size:,} ranks are more than {world.max_ranks:,}, the most of --world "
-            f"{world.name}; another world has room",
-            param_hint="--ranks",
-        )
+    if (reason := world.why_no_room(world_size)) is not None:
+        raise typer.BadParameter(f"{reason}; another world has room", param_hint="--ranks")
 
 
-def _refuse_what_it_does_not_take(chosen: World, given: dict[str, object]) -> None:
+def _refuse_what_it_does_not_take(chosen: World, given: Mapping[str, object]) -> None:
     """Each value by its field; those that are None were not given."""
     for name, value in given.items():
         if value is not None and name not in chosen.takes:

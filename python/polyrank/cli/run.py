@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -18,6 +21,7 @@ from polyrank.written_whole import write_json, write_text
 __all__ = ["run_program"]
 
 _EXIT_NO_REPORT = 6
+_INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 def run_program(options: RunOptions) -> int:
@@ -33,6 +37,11 @@ def run_program(options: RunOptions) -> int:
         )
     if (trace_file := options.trace_file) is not None and outcome.trace is not None:
         exit_code = _save(partial(write_text, trace_file, outcome.trace)) or exit_code
+    if outcome.exit_code in _INTERRUPTED and threading.active_count() > 1:
+        # Ranks that a signal could not end. As Python ends it ends them in the midst of C++, which aborts.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
     return exit_code
 
 

@@ -31,3 +31,4 @@ class RunOptions:
     log_folder: Path | None = None  # where ranks' output goes; absolute
     # Of the processes world:
     timeout_seconds: float | None = None
+    preloaded: tuple[str, ...] = ()  # modules that are imported before ranks are forked

@@ -339,7 +339,7 @@ def test_the_rank_on_a_node(tmp_path: Path) -> None:
         (("--world", "fake", "--ranks", "2", "--rank", "2", __file__), "no rank 2"),
         (
             ("--ranks", "2", "--rank", "1", __file__),
-            "is for --world fake; --world threads is each rank a",
+            "is for --world fake; --world processes is each rank a",
         ),
         (("--world", "lockstep", "--ranks", "2", "--seed", "1", __file__), "--world threads"),
         (("--world", "fake", "--ranks", "2", "--log-dir", "x", __file__), "--world threads"),

@@ -18,9 +18,15 @@ class ProcessesWorld(World):
     """Forks a process a rank off this one."""
 
     name = "processes"
-    summary = "a process each, forked off this one"
-    takes = frozenset({"log_dir", "timeout"})
-    max_ranks = 1024  # processes
+    summary = (
+        "each rank a process, forked off one that has PyTorch warm; what torchrun gives a program"
+    )
+    takes = frozenset({"log_dir", "timeout", "preload"})
+
+    def why_no_room(self, world_size: int, *, is_asked_for: bool = True) -> str | None:
+        from polyrank.process_ranks.room import why_no_room
+
+        return why_no_room(world_size, is_asked_for=is_asked_for)
 
     def running(self) -> RunningWorld | None:
         from polyrank.process_ranks.this_process import rank_of_process

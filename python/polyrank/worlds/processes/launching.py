@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import tempfile
 import time
 from functools import partial
@@ -24,11 +25,12 @@ from polyrank.rank_threads import Script
 from polyrank.rank_threads.ending import text_of_unfinished
 from polyrank.worlds.merged_records import merged_report, merged_trace
 from polyrank.worlds.outcome import Outcome
-from polyrank.worlds.processes.rank import run_on_rank
+from polyrank.worlds.processes.rank import put_in_front, run_on_rank
 from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["run_in_processes"]
 
+_EXIT_USAGE = 2
 _EXIT_UNREAD = 128 + signal.SIGPIPE
 _EXIT_TIMED_OUT = 124  # as of timeout(1)
 
@@ -38,7 +40,12 @@ def run_in_processes(options: RunOptions) -> Outcome:
     started = time.perf_counter()
     num_threads = torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1
     script = Script(options.script, is_module=options.is_module)
-    warm()
+    try:
+        _warm(options)
+    except ImportError as missing:
+        seconds = time.perf_counter() - started
+        report = merged_report([], options.world_size, seconds)
+        return Outcome(_EXIT_USAGE, report, failure=f"--preload: {missing}\n")
     port = ReservedPort()
     with tempfile.TemporaryDirectory(prefix="polyrank-") as folder, contextlib.closing(port):
         outcome = run_processes(
@@ -67,6 +74,16 @@ def run_in_processes(options: RunOptions) -> Outcome:
         error=error,
         trace=None if options.trace_file is None else merged_trace(records),
     )
+
+
+def _warm(options: RunOptions) -> None:
+    before = sys.path[:]
+    if options.preloaded:  # what is beside the script, too
+        put_in_front(options)
+    try:
+        warm(options.preloaded)
+    finally:
+        sys.path[:] = before
 
 
 def _exit_code(

@@ -23,7 +23,7 @@ from polyrank.worlds.ending import Ending, ending_of, ending_of_error
 from polyrank.worlds.outcome import RunMeter
 from polyrank.worlds.run_options import RunOptions
 
-__all__ = ["run_on_rank"]
+__all__ = ["put_in_front", "run_on_rank"]
 
 _EXIT_INTERRUPTED = 128 + signal.SIGINT
 
@@ -37,7 +37,7 @@ def run_on_rank(options: RunOptions, script: Script, rank: Rank) -> int:
         stack.callback(record.end)
         stack.enter_context(cuda_as_asked(options))
         sys.argv = [options.script, *options.arguments]
-        _put_in_front("" if options.is_module else str(Path(options.script).resolve().parent))
+        put_in_front(options)
         record.is_sent_at_exit()
         failure = _failure_of(script, rank.rank)
         exit_code = 0 if failure is None else failure.exit_code
@@ -93,8 +93,9 @@ class _Record:
         os._exit = exit_
 
 
-def _put_in_front(folder: str) -> None:
-    """Into sys.path, in place of where the launcher's own command was, as `python` has it."""
+def put_in_front(options: RunOptions) -> None:
+    """Put the script's folder into sys.path, in place of the launcher's own command's, as `python` does."""
+    folder = "" if options.is_module else str(Path(options.script).resolve().parent)
     sys.path[: 0 if sys.flags.safe_path else 1] = [folder]
 
 
