@@ -281,7 +281,9 @@ class SharedStore(Store):
     def __init__(self, run: SharedRun) -> None: ...
 
 class ProcessesBackend:
-    def __init__(self, run: SharedRun, name: str, members: Sequence[int]) -> None: ...
+    def __init__(
+        self, run: SharedRun, name: str, members: Sequence[int], shown_as: str
+    ) -> None: ...
 
 class NativeFactory:
     def __call__(

@@ -89,10 +89,11 @@ void init_processes_world(py::module_& module) {
   py::class_<ProcessesBackend, c10::intrusive_ptr<ProcessesBackend>, c10d::Backend>(
       module, "ProcessesBackend")
       .def(py::init([](std::shared_ptr<RankProcess> run, const std::string& name,
-                       const std::vector<std::int64_t>& members) {
-             return c10::make_intrusive<ProcessesBackend>(std::move(run), name, members);
+                       const std::vector<std::int64_t>& members, std::string shown_as) {
+             return c10::make_intrusive<ProcessesBackend>(std::move(run), name, members,
+                                                          std::move(shown_as));
            }),
-           py::arg("run"), py::arg("name"), py::arg("members"));
+           py::arg("run"), py::arg("name"), py::arg("members"), py::arg("shown_as"));
 }
 
 }  // namespace polyrank

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
+import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, ProcessGroup, Store
 from torch.distributed import distributed_c10d
@@ -30,6 +31,13 @@ _BACKEND = "processes"
 _DEVICES = ["cpu", "cuda"]
 _RENDEZVOUS: Any = sys.modules["torch.distributed.rendezvous"]  # under a function of its name
 
+
+# What PyTorch asks where a group's backend is called nccl, for profiles and for what it logs of an
+# error, and what a build without NCCL lacks: version 0.0.0.
+_OF_NCCL: Mapping[str, Callable[[], Any]] = {
+    "_nccl_version": lambda: 0,
+    "_nccl_version_suffix": lambda: b"",
+}
 
 # Functions of distributed_c10d that are replaced, and where: namespaces with the name that each has.
 Holders = Mapping[str, Sequence[tuple[dict[str, Any], str]]]
@@ -60,6 +68,7 @@ class RankGroups:
         self._pid = os.getpid()
         self._members = list(range(world_size))  # of the default group: ranks of the run
         self._suffix = ""  # of the names of its groups
+        self._shown_as = _BACKEND  # what profilers call the backend of the group that is being made
         self._num_worlds = 0  # default groups that this rank was in
         self._num_uses: dict[str, int] = {}  # of `env://`, by address
         self._num_of_members: dict[str, int] = {}  # groups that only members made, by members
@@ -70,6 +79,9 @@ class RankGroups:
         dist.Backend.register_backend(
             _BACKEND, self.make_backend, extended_api=True, devices=_DEVICES
         )
+        for name, answer in _OF_NCCL.items():
+            if not hasattr(torch._C, name):
+                setattr(torch._C, name, answer)
         handlers = _RENDEZVOUS._rendezvous_handlers
         handlers["env"] = self._only_here(handlers["env"], self.rendezvous)
         ours: tuple[Callable[..., Any], ...] = (
@@ -143,6 +155,7 @@ class RankGroups:
             )
         if group_size == -1:  # MPI's, which asks nobody
             group_size, group_rank, store = self._world_size, self._rank, self._store
+        self._shown_as = _name_for_cpu(backend)
         # Without the device, of which PyTorch would split the communicators.
         with unwrapped_groups():
             made, prefix_store = original(
@@ -176,7 +189,7 @@ class RankGroups:
         else:
             self._meet(options.store, options.group_rank, options.group_size)
             name, members = "world", self._members
-        return _C.ProcessesBackend(self._run, name + self._suffix, members)
+        return _C.ProcessesBackend(self._run, name + self._suffix, members, self._shown_as)
 
     def _name_of(self, name: str, members: list[int]) -> str:
         """What the members call it.
@@ -216,6 +229,14 @@ def _variable(name: str) -> int:
 def _backends_of(backend: Any) -> list[str]:
     """The names in `gloo` or `cpu:gloo,cuda:nccl`."""
     return [part.rpartition(":")[2] for part in str(backend).split(",")]
+
+
+def _name_for_cpu(backend: Any) -> str:
+    """`gloo` of `gloo`, of `cpu:gloo,cuda:nccl`, and of no name; `nccl` of `nccl`."""
+    by_device = dict(
+        part.split(":", 1) for part in str(_config_of(backend)).split(",") if ":" in part
+    )
+    return by_device.get("cpu") or _backends_of(backend)[0]
 
 
 def _config_of(backend: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
-from polyrank import RanksFailedError
+from polyrank import CollectiveMismatchError, RanksFailedError
 from torch._C._distributed_c10d import FakeProcessGroup
 from torch.distributed import distributed_c10d
 
@@ -186,3 +187,56 @@ def test_a_child_of_a_rank_is_none() -> None:
         return total()
 
     assert run(program, 2) == [3.0] * 2
+
+
+@pytest.mark.parametrize(
+    ("backend", "shown_as"), [("gloo", "gloo"), (None, "gloo"), ("nccl", "nccl")]
+)
+def test_profilers_show_launches_as_those_of_the_named_backend(
+    backend: str | None, shown_as: str
+) -> None:
+    def program() -> list[tuple[str, list[list[int]]]]:
+        anew(backend)
+        x = torch.ones(2, 3)
+        with torch.profiler.profile(record_shapes=True) as profiled:
+            dist.all_reduce(x)
+            dist.broadcast(x, src=1)
+            dist.all_reduce(x, async_op=True).wait()
+        return [
+            (event.name, event.input_shapes)
+            for event in profiled.events()
+            if event.name.startswith(f"{shown_as}:")
+        ]
+
+    names = ["all_reduce", "broadcast", "all_reduce"]
+    assert run(program, 2) == [[(f"{shown_as}:{name}", [[2, 3]]) for name in names]] * 2
+
+
+def test_an_error_of_a_group_called_nccl_is_told() -> None:
+    def program() -> None:
+        anew("nccl")
+        dist.all_reduce(torch.ones(int(os.environ["RANK"]) + 1))
+
+    with pytest.raises(RanksFailedError) as failed:
+        run(program, 2)
+    assert {type(error) for error in failed.value.exceptions} == {CollectiveMismatchError}
+
+
+def test_threads_of_a_rank_launch_side_by_side() -> None:
+    def program() -> list[float]:
+        groups = [dist.new_group() for _ in range(4)]
+        sums = [0.0] * 4
+
+        def launch(index: int) -> None:
+            for _ in range(50):
+                sums[index] += total(groups[index])
+
+        threads = [threading.Thread(target=launch, args=(index,)) for index in range(4)]
+        for thread in threads:
+            thread.start()
+        mine = sum(total() for _ in range(50))
+        for thread in threads:
+            thread.join()
+        return [mine, *sums]
+
+    assert run(program, 3) == [[300.0] * 5] * 3

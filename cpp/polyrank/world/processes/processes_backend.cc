@@ -2,6 +2,7 @@
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/exchange/launch_details.h>
+#include <polyrank/exchange/profiled_launch.h>
 #include <polyrank/report/call_site.h>
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/meeting_exchange.h>
@@ -30,6 +31,14 @@ std::shared_ptr<const MeetingGroup> join(SharedRun& run, const std::string& name
   return std::make_shared<const MeetingGroup>(MeetingGroup{name, members});
 }
 
+std::vector<at::Tensor> inputs_of(const CollectiveCall& call) {
+  std::vector<at::Tensor> inputs;
+  for (const CollectiveUnit& unit : call.units) {
+    inputs.insert(inputs.end(), unit.inputs.begin(), unit.inputs.end());
+  }
+  return inputs;
+}
+
 // The launch as this process remembers it, when the meeting's own is gone.
 std::shared_ptr<const Meeting> remembered(const Meeting& meeting, std::int64_t rank,
                                           const std::shared_ptr<const MeetingGroup>& group,
@@ -46,7 +55,7 @@ std::shared_ptr<const Meeting> remembered(const Meeting& meeting, std::int64_t r
 }  // namespace
 
 ProcessesBackend::ProcessesBackend(std::shared_ptr<RankProcess> rank, const std::string& name,
-                                   const std::vector<std::int64_t>& members)
+                                   const std::vector<std::int64_t>& members, std::string shown_as)
     : TableBackend(place_of(rank->rank(), name, members), static_cast<int>(members.size())),
       rank_(std::move(rank)),
       group_(join(rank_->run(), name, members)),
@@ -55,7 +64,8 @@ ProcessesBackend::ProcessesBackend(std::shared_ptr<RankProcess> rank, const std:
                       .label = name,
                       .size = static_cast<std::int64_t>(members.size()),
                       .num_groups = 1,
-                      .ranks = RankRuns::of(members)})) {}
+                      .ranks = RankRuns::of(members)})),
+      shown_as_(std::move(shown_as)) {}
 
 std::int64_t ProcessesBackend::global_rank_of(std::int64_t group_rank) const {
   if (group_rank < 0 || group_rank >= getSize()) {
@@ -124,6 +134,7 @@ TableBackend::Work ProcessesBackend::come(CollectiveCall call, c10d::OpType op_t
   check_open(call);
   rank_->settle_before(call);
   const LaunchId traced = record(call);
+  std::function<void()> end_event = begin_profiled(shown_as_, op_type, inputs_of(call));
   Launch launch = launch_of(call, source_line_text());
   std::shared_ptr<void> payload;
   {
@@ -149,6 +160,9 @@ TableBackend::Work ProcessesBackend::come(CollectiveCall call, c10d::OpType op_t
   }
   auto work = c10::make_intrusive<ProcessesWork>(rank_, group_, std::move(launches),
                                                  std::move(results), op_type);
+  if (end_event != nullptr) {
+    work->at_end(std::move(end_event));
+  }
   if (in_flight) {
     work->add_launch(traced);
     work->add_in_flight(*in_flight);
@@ -212,7 +226,7 @@ c10::intrusive_ptr<c10d::Backend> ProcessesBackend::split(
     if (std::find(members.begin(), members.end(), rank_->rank()) == members.end()) {
       return {};
     }
-    return c10::make_intrusive<ProcessesBackend>(rank_, options->group_name, members);
+    return c10::make_intrusive<ProcessesBackend>(rank_, options->group_name, members, shown_as_);
   });
 }
 
@@ -222,7 +236,7 @@ c10::intrusive_ptr<c10d::Backend> ProcessesBackend::merge(
   return translating_errors([&]() -> c10::intrusive_ptr<c10d::Backend> {
     const MergedGroup merged =
         meet_in_store(*store, options->group_name, rank_->rank(), rank, size);
-    return c10::make_intrusive<ProcessesBackend>(rank_, merged.name, merged.members);
+    return c10::make_intrusive<ProcessesBackend>(rank_, merged.name, merged.members, shown_as_);
   });
 }
 
@@ -286,6 +300,9 @@ bool ProcessesWork::wait(std::chrono::milliseconds timeout) {
       rank_->settle(launch, left);
     }
   });
+  if (const std::function<void()> end_event = std::exchange(recordFunctionEndCallback_, nullptr)) {
+    end_event();
+  }
   return true;
 }
 

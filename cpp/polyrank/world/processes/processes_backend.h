@@ -8,9 +8,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace polyrank {
@@ -25,8 +27,9 @@ class POLYRANK_API ProcessesBackend final : public TableBackend {
   // The group `name` of these global ranks, in this order, as the rank sees it.
   // Throws: UsageError, CollectiveMismatchError as MatchBoard::join_group(); UsageError if the rank
   //         is not in the group.
+  // `shown_as`: what profilers call the backend: the one that the program names.
   ProcessesBackend(std::shared_ptr<RankProcess> rank, const std::string& name,
-                   const std::vector<std::int64_t>& members);
+                   const std::vector<std::int64_t>& members, std::string shown_as = "processes");
 
   const std::string getBackendName() const override { return "processes"; }
   bool supportsCoalescing() const override { return true; }
@@ -65,6 +68,7 @@ class POLYRANK_API ProcessesBackend final : public TableBackend {
   std::shared_ptr<RankProcess> rank_;
   std::shared_ptr<const MeetingGroup> group_;  // a copy of this process
   std::shared_ptr<const LaunchGroup> launch_group_;
+  std::string shown_as_;
   std::uint64_t sequence_number_ = 0;
   bool is_shut_down_ = false;
   std::optional<std::vector<Work>> coalesced_;  // works of a batch that has been started
@@ -91,6 +95,11 @@ class POLYRANK_API ProcessesWork final : public RecordedWork {
 
   // Tells the rank's launches in flight when it is waited for.
   void add_in_flight(LaunchesInFlight::Id id) { in_flight_.push_back(id); }
+
+  // Called when the program has waited for it.
+  void at_end(std::function<void()> end_event) {
+    recordFunctionEndCallback_ = std::move(end_event);
+  }
 
   // Waits for what the other waits for, too, in its place.
   void take_over(ProcessesWork* part);
