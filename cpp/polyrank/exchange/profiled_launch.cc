@@ -42,7 +42,7 @@ constexpr std::array kTitles = {
 
 std::function<void()> begin_profiled(const std::string& backend, c10d::OpType op_type,
                                      const std::vector<at::Tensor>& inputs) {
-  const auto title = std::ranges::find(kTitles, op_type, &Title::op_type);
+  const auto* const title = std::ranges::find(kTitles, op_type, &Title::op_type);
   if (title == kTitles.end()) {
     return nullptr;
   }

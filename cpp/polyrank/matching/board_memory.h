@@ -47,6 +47,7 @@ struct BoardAllocator {
 
   BoardAllocator() = default;
   template <class U>
+  // NOLINTNEXTLINE(*-explicit-*): as allocators are
   BoardAllocator(const BoardAllocator<U>& /*other*/) noexcept {}
 
   T* allocate(std::size_t count) {
@@ -70,6 +71,7 @@ template <class T>
 class BoardList : public std::vector<T, BoardAllocator<T>> {
  public:
   using std::vector<T, BoardAllocator<T>>::vector;
+  // NOLINTNEXTLINE(*-explicit-*): one of the heap is the same list
   BoardList(const std::vector<T>& other)
       : std::vector<T, BoardAllocator<T>>(other.begin(), other.end()) {}
 };
@@ -81,6 +83,7 @@ using BoardMap = std::map<Key, Value, std::less<>, BoardAllocator<std::pair<cons
 class BoardText : public std::basic_string<char, std::char_traits<char>, BoardAllocator<char>> {
  public:
   using basic_string::basic_string;
+  // NOLINTNEXTLINE(*-explicit-*): one of the heap is the same text
   BoardText(const std::string& text) : basic_string(text.begin(), text.end()) {}
 
   std::string str() const { return {begin(), end()}; }
