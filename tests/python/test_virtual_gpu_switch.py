@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from polyrank.errors import UsageError
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 
 def test_they_are_there_within_their_block() -> None:
@@ -71,3 +72,14 @@ def test_saved_on_a_gpu_is_loaded_where_there_is_none(tmp_path: Path) -> None:
     assert torch.load(tmp_path / "x.pt", map_location="cpu").tolist() == [0, 1, 2]
     with pytest.raises(RuntimeError, match="map_location"):
         torch.load(tmp_path / "x.pt")
+
+
+def test_a_fake_mode_in_between_takes_nothing_away() -> None:
+    with polyrank.virtual_gpu(2):
+        torch.cuda.synchronize()
+    with FakeTensorMode():
+        torch.ones(2)
+    with polyrank.virtual_gpu(2):
+        torch.accelerator.synchronize()
+        with torch.cuda.device(1):
+            assert torch.ones(1, device="cuda").device.index == 1

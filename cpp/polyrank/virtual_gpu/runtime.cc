@@ -92,12 +92,14 @@ void place_gpu_runtime() {
   static std::mutex mutex;
   static bool is_placed = false;
   const std::lock_guard<std::mutex> lock(mutex);
+  // Each time: while there are no GPUs, a FakeTensorMode puts one that does nothing in its place
+  // (c10::impl::ensureCUDADeviceGuardSet).
+  c10::impl::device_guard_impl_registry[static_cast<std::size_t>(c10::kCUDA)].store(
+      gpu_device_guard());
   if (is_placed) {
     return;
   }
   place_hooks();
-  c10::impl::device_guard_impl_registry[static_cast<std::size_t>(c10::kCUDA)].store(
-      gpu_device_guard());
   c10::SetAllocator(c10::kCUDA, gpu_allocator());
   is_placed = true;
 }
