@@ -240,3 +240,17 @@ def test_threads_of_a_rank_launch_side_by_side() -> None:
         return [mine, *sums]
 
     assert run(program, 3) == [[300.0] * 5] * 3
+
+
+@pytest.mark.parametrize("world", ["threads", "processes"])
+def test_sparse_tensors_are_summed(world: str) -> None:
+    def program() -> tuple[list[list[float]], bool]:
+        dense = torch.zeros(3, 2)
+        dense[dist.get_rank()] = dist.get_rank() + 1
+        dense[2] = 1
+        sparse = dense.to_sparse()
+        dist.all_reduce(sparse)
+        return sparse.to_dense().tolist(), sparse.is_coalesced()
+
+    expected = [[1.0, 1.0], [2.0, 2.0], [2.0, 2.0]], True  # as gloo's
+    assert polyrank.run_ranks(program, 2, world=world) == [expected] * 2

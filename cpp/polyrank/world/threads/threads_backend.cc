@@ -73,7 +73,7 @@ CollectiveLaunch ThreadsBackend::describe(const CollectiveCall& call) {
   launch.sequence = num_launches_++;
   for (const CollectiveUnit& unit : call.units) {
     for (const at::Tensor& input : unit.inputs) {
-      launch.input_bytes += static_cast<std::int64_t>(input.nbytes());
+      launch.input_bytes += input.numel() * static_cast<std::int64_t>(input.element_size());
     }
   }
   if (collective_record().is_tracing()) {
