@@ -51,6 +51,18 @@ struct Sleeper {
   std::atomic<DoneWord*> word = nullptr;
 };
 
+// While this is there the sleeper sleeps on the word.
+class Asleep {
+ public:
+  Asleep(Sleeper* sleeper, DoneWord* word) : sleeper_(sleeper) { sleeper_->word = word; }
+  ~Asleep() { sleeper_->word = nullptr; }
+  Asleep(const Asleep&) = delete;
+  Asleep& operator=(const Asleep&) = delete;
+
+ private:
+  Sleeper* sleeper_;
+};
+
 }  // namespace
 
 struct SharedRun::Shared {
@@ -351,8 +363,8 @@ void SharedRun::sleep(const HeldMeeting& meeting, const WaitOptions& options) {
   DoneWord& word = meeting->is_done;
   Sleeper none;
   const bool is_first = std::this_thread::get_id() == first_thread_;
-  Sleeper& sleeper = is_first ? shared_->sleepers[static_cast<std::size_t>(rank_)] : none;
-  sleeper.word = &word;
+  const Asleep asleep(is_first ? &shared_->sleepers[static_cast<std::size_t>(rank_)] : &none,
+                      &word);
   bool has_helped = options.help == nullptr;
   while (!shared_->failure.has_failed) {
     const std::uint32_t value = word.value();
@@ -376,7 +388,6 @@ void SharedRun::sleep(const HeldMeeting& meeting, const WaitOptions& options) {
       options.on_interrupt();
     }
   }
-  sleeper.word = nullptr;
 }
 
 // Throws: as sleep(); what the others are told once the run has failed.
@@ -394,7 +405,6 @@ void SharedRun::wait_as(std::int64_t thread, const HeldMeeting& meeting,
       }
     }
   } catch (...) {
-    shared_->sleepers[static_cast<std::size_t>(rank_)].word = nullptr;
     set_running(thread);
     throw;
   }
