@@ -20,6 +20,8 @@ from typing import Any
 
 import torch
 
+from polyrank.process_ranks.exit_functions import leave_launchers_exit_functions
+
 __all__ = ["BODY_CALLER", "FRAMES_SIGNAL", "Surroundings", "become_rank", "end_python"]
 
 # Asks a rank where it stands; below the highest, which debuggers like to take.
@@ -44,6 +46,7 @@ class Surroundings:
     open_files: tuple[int, int]  # RLIMIT_NOFILE
     random_seed: int | None  # of `random` and numpy; None: as a fresh process, from the system
     closed: tuple[int, ...]  # what belongs to the launcher
+    is_started_anew: bool  # whether the launcher has imports alone behind it
 
 
 def become_rank(has: Surroundings) -> tuple[int, int]:
@@ -57,6 +60,7 @@ def become_rank(has: Surroundings) -> tuple[int, int]:
     for fd in has.closed:
         os.close(fd)
     resource.setrlimit(resource.RLIMIT_NOFILE, has.open_files)
+    leave_launchers_exit_functions(is_started_anew=has.is_started_anew)
     _reset_signals()
     _open_streams(has)
     os.environ.update(has.variables)

@@ -133,6 +133,7 @@ class _Forks:
             open_files=self._limits,
             random_seed=launch.random_seed(rank),
             closed=(source, *sources, *self._private_files, *of_others),
+            is_started_anew=not launch.has_history,
         )
         pid = fork_process(lambda: _run_rank(self, rank, surroundings))
         for fd in (sink, stdout, stderr):

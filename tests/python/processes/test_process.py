@@ -172,3 +172,31 @@ def test_long_lines_of_many_ranks_are_not_torn(tmp_path: Path) -> None:
     for line in lines:
         head, _, body = line.partition("]: ")
         assert set(body) == {head[-1]} and (len(body) - 1) % 2000 == 0
+
+
+FOLDER = """
+import os, pathlib, sys, time
+
+if os.environ["RANK"] == "0":
+    pathlib.Path("pid").write_text(str(os.getpid()) + "\\n")
+    sys.exit()
+while not (file := pathlib.Path("pid")).exists() or not file.read_text().endswith("\\n"):
+    time.sleep(0.01)
+stat = pathlib.Path("/proc", file.read_text().strip(), "stat")
+while stat.exists() and stat.read_text().split()[2] != "Z":
+    time.sleep(0.01)
+print(pathlib.Path(os.environ["TORCHELASTIC_ERROR_FILE"]).parent.is_dir())
+"""
+
+
+def test_what_a_run_has_on_disk_outlives_its_first_rank(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(FOLDER)
+    done = subprocess.run(
+        (sys.executable, "-m", *RUN, "program.py"),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+        cwd=tmp_path,
+    )
+    assert done.stdout == "[rank1]: True\n"

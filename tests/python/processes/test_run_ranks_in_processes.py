@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
+import logging.handlers
+import multiprocessing
 import os
 import pickle
 import random
 import signal
+import tempfile
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import polyrank
+import psutil
 import pytest
 import torch
 import torch.distributed as dist
@@ -158,3 +166,52 @@ def test_options_of_threads_are_refused() -> None:
 def test_errors_of_polyrank_can_be_sent() -> None:
     for kind in (polyrank.DeadlockError, polyrank.CollectiveMismatchError):
         assert type(pickle.loads(pickle.dumps(kind("x")))) is kind
+
+
+def test_what_runs_at_exit_here_does_not_run_in_ranks(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+
+    def program() -> bool:
+        atexit.register(lambda: (marks / f"of {dist.get_rank()}").touch())
+        logging.getLogger("its own").addHandler(
+            logging.handlers.MemoryHandler(
+                10, target=logging.FileHandler(marks / f"log of {dist.get_rank()}")
+            )
+        )
+        logging.getLogger("its own").warning("written at its end")
+        child = multiprocessing.get_context("fork").Process(
+            target=time.sleep, args=(100,), daemon=True
+        )
+        child.start()
+        (marks / f"child of {dist.get_rank()}").write_text(str(child.pid))
+        return True
+
+    def leave_a_mark() -> None:
+        (marks / "of the caller").touch()
+
+    atexit.register(leave_a_mark)
+    with tempfile.TemporaryDirectory() as folder:
+        child = multiprocessing.get_context("fork").Process(
+            target=time.sleep, args=(100,), daemon=True
+        )
+        child.start()
+        try:
+            assert run(program, 2) == [True, True]
+            assert Path(folder).is_dir()
+            assert child.is_alive()
+        finally:
+            child.kill()
+            child.join()
+            atexit.unregister(leave_a_mark)
+    assert sorted(mark.name for mark in marks.iterdir()) == [
+        "child of 0",
+        "child of 1",
+        "log of 0",
+        "log of 1",
+        "of 0",
+        "of 1",
+    ]
+    for rank in range(2):
+        assert (marks / f"log of {rank}").read_text() == "written at its end\n"
+        assert not psutil.pid_exists(int((marks / f"child of {rank}").read_text()))
