@@ -103,7 +103,7 @@ def _charges_results(packing: str) -> set[_Op]:
 
 non_functional_collectives: set[_Op] = _where(lambda row: not _is_functional(row))
 functional_collectives: set[_Op] = _where(_is_functional)
-sync_ops: set[_Op] = _where(lambda row: row["kind"] in ("barrier", "wait"))
+sync_ops: set[_Op] = _where(lambda row: row["kind"] in ("barrier", "monitored_barrier", "wait"))
 collective_ops: set[_Op] = functional_collectives | non_functional_collectives
 
 

@@ -21,7 +21,7 @@ void check_row(const CollectiveSpec& row) {
   EXPECT_EQ(row.group != kAbsent, talks);
   EXPECT_TRUE(row.reduce_op == kAbsent || is_reduction(row.kind));  // without one: a sum
   EXPECT_EQ(row.destination == Destination::kOutputs, is_present(row.outputs));
-  EXPECT_EQ(is_present(row.inputs), is_collective && row.kind != CollectiveKind::kBarrier);
+  EXPECT_EQ(is_present(row.inputs), is_collective && !is_barrier(row.kind));
   EXPECT_EQ(row.output_split_sizes == kAbsent, row.input_split_sizes == kAbsent);
   EXPECT_EQ(row.gather_dim == kAbsent, row.shard_dim == kAbsent);
   if (has_root(row.kind)) {

@@ -43,6 +43,7 @@ TEST(CostModel, OfEightRanksAndAKilobyte) {
   of_eight(Kind::kSend, Algorithm::kDirect, {1, kPayload});
   of_eight(Kind::kReceive, Algorithm::kDirect, {1, 0});
   of_eight(Kind::kBarrier, Algorithm::kDirect, {1, 0});
+  of_eight(Kind::kMonitoredBarrier, Algorithm::kDirect, {2, 0});
 }
 
 TEST(CostModel, OfSizesThatAreNoPowersOfTwo) {

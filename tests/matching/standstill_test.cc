@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <matching/launches.h>
 #include <polyrank/core/errors.h>
@@ -8,6 +9,9 @@
 
 namespace polyrank {
 namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 template <class ErrorType>
 std::string text_of(const std::exception_ptr& error) {
@@ -71,6 +75,34 @@ TEST(StandstillTest, AWaitWithATimeOutIsNone) {
       "Give the wait more time, or none: a wait that can't end is found without.");
   board.set_waiting(0, meeting);
   EXPECT_TRUE(board.is_stuck());
+}
+
+TEST(StandstillTest, AMonitoredBarrierSaysWhatGloosSays) {
+  MatchBoard board(6);
+  const auto group = board.join_group("odd", {1, 3, 5});
+  Launch launch{.kind = CollectiveKind::kMonitoredBarrier};
+  const auto meeting = board.arrive(1, group, launch, nullptr);
+  const auto text = [&](std::int64_t rank) {
+    return text_of<CollectiveError>(
+        explain_timeout(board, rank, *meeting, std::chrono::milliseconds(20)));
+  };
+  EXPECT_THAT(text(1), StartsWith("Rank 0 timed out in monitoredBarrier: Ranks 1, 2 failed to pass "
+                                  "monitoredBarrier in 20 ms. rank 1 timed out after 20 ms"));
+  board.arrive(5, group, launch, nullptr);
+  EXPECT_THAT(text(1), HasSubstr(": Rank 1 failed to pass monitoredBarrier in 20 ms."));
+  EXPECT_THAT(text(5),
+              StartsWith("Rank 2 successfully reached monitoredBarrier, but received errors "
+                         "while waiting for send/recv from rank 0. rank 5 timed out"));
+}
+
+TEST(StandstillTest, APlainBarrierMeetsNoMonitoredOne) {
+  MatchBoard board(2);
+  const auto world = board.join_group("world", {0, 1});
+  board.arrive(0, world, barrier(), nullptr);
+  const auto meeting =
+      board.arrive(1, world, Launch{.kind = CollectiveKind::kMonitoredBarrier}, nullptr);
+  EXPECT_THAT(text_of<CollectiveMismatchError>(explain_mismatch(*meeting)),
+              HasSubstr("  rank 0: barrier\n  rank 1: monitored_barrier\n"));
 }
 
 TEST(StandstillTest, RanksAreCalledWhatTheBoardsAreCalled) {

@@ -9,6 +9,7 @@ ChargedTensors charged_tensors(const CollectiveSpec& spec) noexcept {
   switch (spec.kind) {
     case CollectiveKind::kNotACollective:
     case CollectiveKind::kBarrier:
+    case CollectiveKind::kMonitoredBarrier:
     case CollectiveKind::kWait:
       return ChargedTensors::kNone;
     case CollectiveKind::kAllGather:

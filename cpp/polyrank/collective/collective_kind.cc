@@ -18,6 +18,8 @@ std::string_view to_string(CollectiveKind kind) noexcept {
       return "all_to_all";
     case CollectiveKind::kBarrier:
       return "barrier";
+    case CollectiveKind::kMonitoredBarrier:
+      return "monitored_barrier";
     case CollectiveKind::kReduce:
       return "reduce";
     case CollectiveKind::kGather:
@@ -46,13 +48,17 @@ bool has_root(CollectiveKind kind) noexcept {
          kind == CollectiveKind::kGather || kind == CollectiveKind::kScatter;
 }
 
+bool is_barrier(CollectiveKind kind) noexcept {
+  return kind == CollectiveKind::kBarrier || kind == CollectiveKind::kMonitoredBarrier;
+}
+
 bool gives_the_root_alone(CollectiveKind kind) noexcept {
   return kind == CollectiveKind::kReduce || kind == CollectiveKind::kGather;
 }
 
 bool gives_members_the_same(CollectiveKind kind) noexcept {
   return kind == CollectiveKind::kAllReduce || kind == CollectiveKind::kAllGather ||
-         kind == CollectiveKind::kBroadcast || kind == CollectiveKind::kBarrier;
+         kind == CollectiveKind::kBroadcast || is_barrier(kind);
 }
 
 }  // namespace polyrank

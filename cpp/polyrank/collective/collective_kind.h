@@ -16,6 +16,7 @@ enum class CollectiveKind : std::uint8_t {
   kBroadcast,
   kAllToAll,
   kBarrier,
+  kMonitoredBarrier,  // which meets no plain barrier: gloo passes messages of other tags in it
   kReduce,
   kGather,
   kScatter,
@@ -33,6 +34,9 @@ POLYRANK_API bool is_reduction(CollectiveKind kind) noexcept;
 
 // Whether one rank of the group has a role of its own, the root.
 POLYRANK_API bool has_root(CollectiveKind kind) noexcept;
+
+// Whether ranks meet without tensors.
+POLYRANK_API bool is_barrier(CollectiveKind kind) noexcept;
 
 // Whether the root alone gets something, and the others keep what they had.
 POLYRANK_API bool gives_the_root_alone(CollectiveKind kind) noexcept;

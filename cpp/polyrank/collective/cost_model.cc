@@ -28,6 +28,7 @@ Count all_but_one_part(Count group_size, Count payload) {
 Count whole(Count /*group_size*/, Count payload) { return payload; }
 Count nothing(Count /*group_size*/, Count /*payload*/) { return 0; }
 Count one_step(Count /*group_size*/) { return 1; }
+Count two_steps(Count /*group_size*/) { return 2; }
 Count once_around(Count group_size) { return group_size - 1; }
 Count twice_around(Count group_size) { return 2 * (group_size - 1); }
 Count up_the_tree(Count group_size) { return log2_ceil(group_size); }
@@ -136,6 +137,8 @@ constexpr std::array kTable = {
     CostRow{Kind::kSendReceive, Algorithm::kDirect, &one_step, &whole, "1; S", kDirect},
     CostRow{Kind::kBarrier, Algorithm::kDirect, &one_step, &nothing, "1; 0",
             "gloo docs/algorithms.md, barrier_all_to_all (one notification to each other rank)"},
+    CostRow{Kind::kMonitoredBarrier, Algorithm::kDirect, &two_steps, &nothing, "2; 0",
+            "ProcessGroupGloo::monitoredBarrier (each rank to the first one, which answers)"},
 };
 
 constexpr std::array<std::string_view, 4> kNames = {"ring", "tree", "halving_doubling", "direct"};

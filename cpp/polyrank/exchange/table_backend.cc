@@ -268,7 +268,9 @@ TableBackend::Work TableBackend::barrier(const c10d::BarrierOptions& options) {
 
 void TableBackend::monitoredBarrier(const c10d::BarrierOptions& options, bool /*wait_all_ranks*/) {
   const auto work = launch(call_of("c10d::monitored_barrier_"), OpType::BARRIER);
-  work->wait(std::max(options.timeout, kNoTimeout));  // unset is negative
+  const bool is_limited = options.timeout >= std::chrono::milliseconds(0) &&
+                          options.timeout != kBackendDefaultTimeout;  // the program gave none
+  work->wait(is_limited ? std::max(options.timeout, std::chrono::milliseconds(1)) : kNoTimeout);
 }
 
 MergedGroup meet_in_store(c10d::Store& store, const std::string& group_name,

@@ -100,8 +100,6 @@ struct Meeting {
   // The user's line of that launch, set off as at the end of a message: "  train.py:12"; empty if
   // nobody knows it.
   std::string where(std::int64_t rank) const;
-
- private:
   const Launch* launch_of(std::int64_t rank) const;  // null if the rank has not come
 };
 

@@ -285,7 +285,7 @@ void RankTurns::wait_for(std::int64_t thread, const std::shared_ptr<Meeting>& me
     if (!is_in_time) {
       board_.set_waiting(thread, meeting, OtherEnd::kTimeout);  // as the report should show it
       const std::exception_ptr error =
-          explain_timeout(board_, thread, *meeting, timeout, options_.noun);
+          explain_timeout(board_, board_.rank_of(thread), *meeting, timeout, options_.noun);
       board_.set_running(thread);
       std::rethrow_exception(error);
     }

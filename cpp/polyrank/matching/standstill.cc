@@ -135,11 +135,39 @@ std::exception_ptr explain_standstill(const MatchBoard& board, std::string_view 
       "no ", noun, " can proceed.\n", describe_threads(board, noun), describe_path(board, noun))));
 }
 
+namespace {
+
+// What ProcessGroupGloo::monitoredBarrier says, in group ranks, which programs look for.
+std::string text_of_monitored_barrier(const Meeting& meeting, std::int64_t rank,
+                                      std::chrono::milliseconds timeout) {
+  const auto place_of = [&](std::int64_t member) {
+    return std::ranges::find(meeting.participants, member) - meeting.participants.begin();
+  };
+  const auto place = place_of(rank);
+  if (place != 0) {
+    return str_cat("Rank ", place,
+                   " successfully reached monitoredBarrier, but received errors while waiting for "
+                   "send/recv from rank 0. ");
+  }
+  std::ostringstream late;
+  const std::vector<std::int64_t> missing = missing_of(meeting);
+  for (std::size_t i = 0; i < missing.size(); ++i) {
+    late << (i == 0 ? "" : ", ") << place_of(missing[i]);
+  }
+  return str_cat("Rank 0 timed out in monitoredBarrier: ", missing.size() == 1 ? "Rank " : "Ranks ",
+                 late.str(), " failed to pass monitoredBarrier in ", timeout.count(), " ms. ");
+}
+
+}  // namespace
+
 std::exception_ptr explain_timeout(const MatchBoard& board, std::int64_t rank,
                                    const Meeting& meeting, std::chrono::milliseconds timeout,
                                    std::string_view noun) {
+  const Launch* const launch = meeting.launch_of(rank);
+  const bool is_monitored = launch != nullptr && launch->kind == CollectiveKind::kMonitoredBarrier;
   return std::make_exception_ptr(CollectiveError(str_cat(
-      noun, " ", rank, " timed out after ", timeout.count(), " ms in ", meeting.describe(rank),
+      is_monitored ? text_of_monitored_barrier(meeting, rank, timeout) : std::string(), noun, " ",
+      rank, " timed out after ", timeout.count(), " ms in ", meeting.describe(rank),
       ", waiting for ", whom(meeting, noun), ".\n", describe_threads(board, noun),
       "Give the wait more time, or none: a wait that can't end is found without.")));
 }

@@ -23,7 +23,7 @@ from torch.distributed import distributed_c10d
 from polyrank import _C
 from polyrank._C import RankSet
 from polyrank.debug_level import unwrapped_groups
-from polyrank.rank_threads.group_functions import split_by_lists
+from polyrank.rank_threads.group_functions import backend_config, show_backend_as, split_by_lists
 
 __all__ = ["Holders", "RankGroups", "holders_of_replaced"]
 
@@ -162,9 +162,7 @@ class RankGroups:
                 group_size, group_rank, members, dist.Backend(_BACKEND), store, *args, **options
             )
         if isinstance(made, ProcessGroup):
-            world = distributed_c10d._world
-            world.pg_map[made] = (backend, prefix_store)
-            world.pg_backend_config[made] = str(_config_of(backend))
+            show_backend_as(made, backend)
         return made, prefix_store
 
     def split_group(
@@ -234,13 +232,6 @@ def _backends_of(backend: Any) -> list[str]:
 def _name_for_cpu(backend: Any) -> str:
     """`gloo` of `gloo`, of `cpu:gloo,cuda:nccl`, and of no name; `nccl` of `nccl`."""
     by_device = dict(
-        part.split(":", 1) for part in str(_config_of(backend)).split(",") if ":" in part
+        part.split(":", 1) for part in backend_config(backend).split(",") if ":" in part
     )
     return by_device.get("cpu") or _backends_of(backend)[0]
-
-
-def _config_of(backend: Any) -> Any:
-    try:
-        return distributed_c10d.BackendConfig(backend)
-    except ValueError:  # PyTorch knows none for this machine's device
-        return backend

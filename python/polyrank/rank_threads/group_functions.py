@@ -8,12 +8,52 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import ProcessGroup
 from torch.distributed import distributed_c10d
 
 from polyrank.rank_threads.rank_globals import rank_globals
 
-__all__ = ["split_by_lists", "wrap_monitored_barrier", "wrap_split_group"]
+__all__ = [
+    "backend_config",
+    "show_backend_as",
+    "split_by_lists",
+    "wrap_monitored_barrier",
+    "wrap_split_group",
+]
+
+
+def backend_config(named: Any) -> str:
+    """What PyTorch makes of a name, "cpu:gloo,cuda:gloo" of "gloo"; or the name, if it knows none."""
+    try:
+        return str(distributed_c10d.BackendConfig(named))
+    except ValueError:
+        return str(named)
+
+
+def show_backend_as(group: ProcessGroup, named: Any) -> None:
+    """Let `get_backend`, C++ (DDP's log) and sequence numbers answer for the backend that was named.
+
+    Args:
+        group: One of ours, for all devices.
+        named: A `Backend`, or what stands for several: "cpu:gloo,cuda:nccl".
+    """
+    world = distributed_c10d._world
+    config = backend_config(named)
+    _, store = world.pg_map[group]
+    world.pg_map[group] = (named, store)
+    world.pg_backend_config[group] = config
+    # As _new_process_group_helper chooses the one of several.
+    names = [part.rpartition(":")[2] for part in config.split(",")]
+    name = dist.Backend.NCCL if dist.Backend.NCCL in names else names[0]
+    kind = dist.Backend.backend_type_map.get(name, ProcessGroup.BackendType.CUSTOM)
+    backend = group._get_backend(torch.device("cpu"))
+    for part in config.split(","):
+        if ":" in part:
+            group._register_backend(torch.device(part.partition(":")[0]), kind, backend)
+    group._register_backend(torch.device("cpu"), kind, backend)
+    group._set_default_backend(kind)
 
 
 def wrap_monitored_barrier(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,11 +72,12 @@ def wrap_monitored_barrier(original: Callable[..., Any]) -> Callable[..., Any]:
         if distributed_c10d._rank_not_in_group(group):
             warnings.warn("monitored_barrier on a group that this rank is not in", stacklevel=2)
             return
-        limit = timedelta(0) if timeout is None else timeout  # 0: none
-        if not isinstance(limit, timedelta):
-            limit = timedelta(seconds=limit)
+        if timeout is None:
+            timeout = distributed_c10d.default_pg_timeout  # stands for none
+        elif not isinstance(timeout, timedelta):
+            timeout = timedelta(seconds=timeout)
         group = distributed_c10d._get_default_group() if group is None else group
-        group.monitored_barrier(limit, wait_all_ranks)
+        group.monitored_barrier(timeout, wait_all_ranks)
 
     return monitored_barrier
 

@@ -10,11 +10,16 @@ from typing import Any
 
 import torch.distributed as dist
 from torch._C import _distributed_c10d
-from torch._C._distributed_c10d import PrefixStore
+from torch._C._distributed_c10d import PrefixStore, ProcessGroup
+from torch.distributed import distributed_c10d
 
 from polyrank import _C
 from polyrank.errors import UsageError
-from polyrank.rank_threads.group_functions import wrap_monitored_barrier, wrap_split_group
+from polyrank.rank_threads.group_functions import (
+    show_backend_as,
+    wrap_monitored_barrier,
+    wrap_split_group,
+)
 from polyrank.rank_threads.mesh_identity import wrap_mesh_init
 from polyrank.rank_threads.rank_globals import new_groups, rank_globals
 from polyrank.rank_threads.spawning import wrap_start_processes
@@ -109,10 +114,11 @@ def _wrap_init(original: Callable[..., Any]) -> Callable[..., Any]:
             )
         if dist.is_initialized() and not own.is_default_group_claimed:
             own.is_default_group_claimed = True  # made before the program started
-            return
-        own.num_worlds += 1
-        store = PrefixStore(str(own.num_worlds), own.store)
-        original(BACKEND, store=store, rank=own.rank_thread.rank, world_size=own.world_size)
+        else:
+            own.num_worlds += 1
+            store = PrefixStore(str(own.num_worlds), own.store)
+            original(BACKEND, store=store, rank=own.rank_thread.rank, world_size=own.world_size)
+        show_backend_as(distributed_c10d._get_default_group(), dist.Backend(backend or "undefined"))
 
     return init_process_group
 
@@ -124,8 +130,12 @@ def _wrap_helper(original: Callable[..., Any]) -> Callable[..., Any]:
     def new_process_group(
         group_size: int, group_rank: int, members: list[int], backend: Any, *args: Any, **kw: Any
     ) -> Any:
-        chosen = backend if rank_globals() is None else dist.Backend(BACKEND)
-        return original(group_size, group_rank, members, chosen, *args, **kw)
+        if rank_globals() is None:
+            return original(group_size, group_rank, members, backend, *args, **kw)
+        made, store = original(group_size, group_rank, members, dist.Backend(BACKEND), *args, **kw)
+        if isinstance(made, ProcessGroup):
+            show_backend_as(made, backend)
+        return made, store
 
     return new_process_group
 

@@ -64,7 +64,12 @@ LOCKSTEP_MODE = _layer(
 # On with the mode, once a program has seeded one by a number that differs.
 LOCKSTEP_DRAWS = _layer("lockstep: streams seeded by rank", "python_random:DRAWS")
 PROCESSES = _layer("a rank's process", "process_ranks.spawning")
-THREADS = _layer("ranks as threads", "rank_threads.torch_globals", "rank_threads.outside_waits")
+THREADS = _layer(
+    "ranks as threads",
+    "rank_threads.torch_globals",
+    "rank_threads.outside_waits",
+    "rank_threads.profilers",
+)
 CUDA_ON_CPU = _layer("--device cpu", "worlds.device")
 LOCKSTEP_RUN = _layer("polyrank run --world lockstep", "worlds.process_group:LOCKSTEP")
 FAKE_RUN = _layer("polyrank run --world fake", "worlds.process_group:FAKE")

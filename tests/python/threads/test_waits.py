@@ -112,6 +112,43 @@ def test_monitored_barrier() -> None:
     polyrank.run_ranks(program, 3)
 
 
+@pytest.mark.parametrize("world", ["threads", "processes"])
+def test_a_plain_barrier_meets_no_monitored_one(world: str) -> None:
+    def program() -> None:
+        dist.init_process_group("gloo")
+        if dist.get_rank() == 1:
+            dist.barrier()
+        else:
+            dist.monitored_barrier()
+
+    with pytest.raises(RanksFailedError) as caught:
+        polyrank.run_ranks(program, 2, world=world)
+    error = caught.value.exceptions[0]
+    assert isinstance(error, polyrank.CollectiveMismatchError)
+    assert "rank 0: monitored_barrier" in str(error) and "rank 1: barrier" in str(error)
+
+
+@pytest.mark.parametrize("world", ["threads", "processes"])
+@pytest.mark.parametrize("milliseconds", [0, 50])
+def test_a_monitored_barrier_that_some_do_not_reach(world: str, milliseconds: int) -> None:
+    def program() -> str:
+        dist.init_process_group("gloo")
+        group = dist.new_group([0, 1, 2])
+        if dist.get_rank() == 1:
+            return ""
+        try:
+            group.monitored_barrier(timedelta(milliseconds=milliseconds), True)
+        except RuntimeError as error:
+            return str(error)
+        return "passed"
+
+    with pytest.warns(UserWarning, match="was never joined by all members"):
+        root, _, other = polyrank.run_ranks(program, 3, world=world)
+    assert "Rank 0 timed out in monitoredBarrier" in root
+    assert "failed to pass monitoredBarrier" in root and "waiting for rank" in root
+    assert "Rank 2 successfully reached monitoredBarrier" in other
+
+
 def test_monitored_barrier_names_the_rank_that_does_not_come() -> None:
     def program(timeout: timedelta | None) -> None:
         if dist.get_rank() != 1:
@@ -119,7 +156,7 @@ def test_monitored_barrier_names_the_rank_that_does_not_come() -> None:
 
     error = first_error(lambda: program(None))
     assert isinstance(error, polyrank.DeadlockError)
-    assert "ranks 0,2 wait in barrier" in str(error) and "for rank 1" in str(error)
+    assert "ranks 0,2 wait in monitored_barrier" in str(error) and "for rank 1" in str(error)
     error = first_error(lambda: program(timedelta(milliseconds=20)))
     assert isinstance(error, polyrank.CollectiveError)
     assert "waiting for rank 1" in str(error)

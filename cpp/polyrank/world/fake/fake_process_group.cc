@@ -153,7 +153,7 @@ FakeProcessGroup::Work FakeProcessGroup::launch(CollectiveCall call, c10d::OpTyp
     const std::int64_t start = start_ns();
     check(call);
     FakeWorkState state = new_work(call, op_type);
-    if (call.spec->kind != CollectiveKind::kBarrier) {
+    if (!is_barrier(call.spec->kind)) {
       const auto exchange = options_->values == FakeValues::kPyTorch ? &imitate_pytorch : &mirror;
       state.unknown = exchange(call, member_.group_rank(), member_.group_size());
     }
