@@ -1,5 +1,6 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Functions.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <polyrank/world/rank_thread.h>
 
@@ -28,6 +29,19 @@ TEST(RankThreadTest, KeepsItsGeneratorWhileItIsPaused) {
   rank.end();
   at::manual_seed(1);
   EXPECT_TRUE(drawn.equal(at::rand({2})));
+}
+
+TEST(RankThreadTest, KeepsItsNumberOfThreadsWhileItIsPaused) {
+  const int before = at::get_num_threads();
+  RankThread rank(std::make_shared<RankTurns>(1), 0);
+  rank.begin();
+  at::set_num_threads(before + 1);
+  rank.pause();
+  at::set_num_threads(before + 2);  // another rank
+  rank.resume();
+  EXPECT_EQ(at::get_num_threads(), before + 1);
+  rank.end();
+  at::set_num_threads(before);
 }
 
 TEST(RankThreadTest, TellsWhenTheTurnCame) {

@@ -4,6 +4,7 @@
 #include <polyrank/core/str_cat.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace polyrank {
@@ -18,14 +19,31 @@ void check(int result) {
   }
 }
 
-// What the dict holds under that name; null if nothing.
-PyObject* value_in(const py::handle& dict, const py::handle& name) {
-  PyObject* value = PyDict_GetItemWithError(dict.ptr(), name.ptr());
+// What the dict or class itself holds under that name, borrowed; null if nothing.
+PyObject* value_in(const py::object& owner, const py::handle& name) {
+  PyObject* dict =
+      PyType_Check(owner.ptr()) != 0
+          ? reinterpret_cast<PyTypeObject*>(owner.ptr())->tp_dict  // NOLINT(*-reinterpret-cast)
+          : owner.ptr();
+  PyObject* value = PyDict_GetItemWithError(dict, name.ptr());
   if (value == nullptr && PyErr_Occurred() != nullptr) {
     throw py::error_already_set();
   }
   return value;
 }
+
+// Null: nothing.
+void put_value(const py::object& owner, const py::object& name, const py::object& value) {
+  if (PyType_Check(owner.ptr()) != 0) {  // by its methods, which know who has looked it up
+    check(PyObject_SetAttr(owner.ptr(), name.ptr(), value.ptr()));
+  } else if (value) {
+    check(PyDict_SetItem(owner.ptr(), name.ptr(), value.ptr()));
+  } else {
+    check(PyDict_DelItem(owner.ptr(), name.ptr()));
+  }
+}
+
+py::object value_or_none(const py::object& value) { return value ? value : py::none(); }
 
 void put_default_dtype(c10::ScalarType dtype) {
   if (dtype != c10::get_default_dtype_as_scalartype()) {
@@ -35,68 +53,113 @@ void put_default_dtype(c10::ScalarType dtype) {
 
 }  // namespace
 
-ProcessState::ProcessState(const py::list& places, py::object own_modules)
-    : own_modules_(std::move(own_modules)) {
-  for (const py::handle& place : places) {
-    const auto [owner, name, on_change] =
-        place.cast<std::tuple<py::object, py::object, py::object>>();
-    const bool is_dict = py::isinstance<py::dict>(owner);
-    places_.push_back({.module_name = is_dict ? py::object() : owner,
-                       .dict = is_dict ? owner : py::object(),
-                       .name = name,
-                       .on_change = on_change});
+ProcessState::ProcessState(py::object own_modules, py::dict modules)
+    : own_modules_(std::move(own_modules)),
+      first_modules_(std::move(modules)),
+      first_default_dtype_(c10::get_default_dtype_as_scalartype()) {}
+
+void ProcessState::add_value(py::object owner, py::object name, py::object make,
+                             py::object on_change) {
+  if (has_value(owner, name)) {
+    return;
   }
+  auto first = py::reinterpret_borrow<py::object>(value_in(owner, name));
+  values_.push_back({.owner = std::move(owner),
+                     .name = std::move(name),
+                     .make = std::move(make),
+                     .on_change = std::move(on_change),
+                     .first = std::move(first)});
 }
 
-void ProcessState::add(std::int64_t rank, std::vector<py::object> values, py::dict modules) {
-  if (values.size() != places_.size()) {
-    throw InternalError(
-        str_cat("a rank's state has ", values.size(), " values for ", places_.size(), " places"));
-  }
-  kept_[rank] = Kept{.values = std::move(values),
-                     .modules = std::move(modules),
-                     .default_dtype = c10::get_default_dtype_as_scalartype()};
+bool ProcessState::has_value(const py::object& owner, const py::object& name) const {
+  return std::any_of(values_.begin(), values_.end(), [&](const Value& value) {
+    return value.owner.is(owner) && value.name.equal(name);
+  });
 }
 
-void ProcessState::find_dict(Place* place) {
-  PyObject* module = value_in(PyImport_GetModuleDict(), place->module_name);
-  if (module != nullptr && PyModule_Check(module) != 0) {
-    place->dict = py::reinterpret_borrow<py::object>(PyModule_GetDict(module));
+void ProcessState::add_entries(py::object container) {
+  if (!KeptEntries::can_keep(container)) {
+    throw InternalError("only the entries of dicts, lists and sets can be a rank's own");
   }
+  const KeptEntries first(container);
+  containers_.push_back({.container = std::move(container), .first = first, .present = first});
 }
 
-// Whether another value has come to the place.
-bool ProcessState::exchange(const Place& place, py::object* leaving, const py::object& coming) {
-  *leaving = py::reinterpret_borrow<py::object>(value_in(place.dict, place.name));
-  if (leaving->ptr() == coming.ptr()) {
-    return false;
-  }
-  if (coming) {
-    check(PyDict_SetItem(place.dict.ptr(), place.name.ptr(), coming.ptr()));
-  } else {
-    check(PyDict_DelItem(place.dict.ptr(), place.name.ptr()));
-  }
-  return true;
+void ProcessState::add_switch(py::object set, py::object first) {
+  switches_.push_back({.set = std::move(set), .first = std::move(first)});
 }
 
-void ProcessState::exchange_values(Kept* leaving, const Kept& coming) {
-  leaving->values.resize(places_.size());
-  std::vector<const Place*> changed;
-  for (std::size_t i = 0; i < places_.size(); ++i) {
-    Place& place = places_[i];
-    if (!place.dict) {
-      find_dict(&place);
+ProcessState::Kept ProcessState::first_of_rank() const {
+  return Kept{.values = {},
+              .entries = {},
+              .switches = {},
+              .modules = first_modules_.attr("copy")(),
+              .settings = first_settings_,
+              .default_dtype = first_default_dtype_};
+}
+
+py::object ProcessState::first_value(const Value& value, std::int64_t rank) const {
+  return rank == kProcess || value.make.is_none() ? value.first
+                                                  : value.make(value_or_none(value.first), rank);
+}
+
+void ProcessState::exchange_values(Kept* leaving, Kept* coming, std::int64_t rank) {
+  leaving->values.resize(values_.size());
+  for (std::size_t i = coming->values.size(); i < values_.size(); ++i) {
+    coming->values.push_back(first_value(values_[i], rank));
+  }
+  std::vector<py::object> changed;
+  for (std::size_t i = 0; i < values_.size(); ++i) {
+    const Value& value = values_[i];
+    PyObject* present = value_in(value.owner, value.name);
+    if (leaving->values[i].ptr() != present) {
+      leaving->values[i] = py::reinterpret_borrow<py::object>(present);
     }
-    if (!place.dict) {
-      leaving->values[i] = py::none();
-    } else if (exchange(place, &leaving->values[i], coming.values[i]) &&
-               !place.on_change.is_none()) {
-      changed.push_back(&place);
+    if (coming->values[i].ptr() != present) {
+      put_value(value.owner, value.name, coming->values[i]);
+      if (!value.on_change.is_none()) {
+        changed.push_back(value.on_change);
+      }
     }
   }
-  for (const Place* place : changed) {  // when all values are there
-    place->on_change();
+  for (const py::object& on_change : changed) {  // when all values are there
+    on_change();
   }
+}
+
+void ProcessState::exchange_entries(Kept* leaving, const Kept& coming) {
+  leaving->entries.resize(containers_.size());
+  for (std::size_t i = 0; i < containers_.size(); ++i) {
+    Container& place = containers_[i];
+    if (!place.present.are_in(place.container)) {
+      place.present = KeptEntries(place.container);
+    }
+    leaving->entries[i] = place.present;
+    const KeptEntries& next = i < coming.entries.size() ? coming.entries[i] : place.first;
+    if (!(next == place.present)) {
+      next.put_into(place.container);
+      place.present = next;
+    }
+  }
+}
+
+void ProcessState::exchange_switches(Kept* leaving, const Kept& coming) {
+  leaving->switches.resize(switches_.size());
+  for (std::size_t i = 0; i < switches_.size(); ++i) {
+    const Switch& place = switches_[i];
+    leaving->switches[i] = place.set(i < coming.switches.size() ? coming.switches[i] : place.first);
+  }
+}
+
+void ProcessState::exchange_modules(Kept* leaving, const Kept& coming) {
+  if (own_modules_.is_none()) {
+    return;
+  }
+  if (!are_modules_as_put()) {
+    present_modules_ = own_modules_();
+  }
+  leaving->modules = present_modules_;
+  put_modules(coming.modules);
 }
 
 bool ProcessState::are_modules_as_put() const {
@@ -108,7 +171,7 @@ bool ProcessState::are_modules_as_put() const {
   PyObject* module = nullptr;
   Py_ssize_t position = 0;
   while (PyDict_Next(present_modules_.ptr(), &position, &name, &module) != 0) {
-    if (value_in(modules, name) != module) {
+    if (PyDict_GetItem(modules, name) != module) {
       return false;
     }
   }
@@ -121,7 +184,7 @@ void ProcessState::put_modules(const py::dict& coming) {
   PyObject* module = nullptr;
   Py_ssize_t position = 0;
   while (PyDict_Next(present_modules_.ptr(), &position, &name, &module) != 0) {
-    if (!coming.contains(py::handle(name)) && value_in(modules, name) != nullptr) {
+    if (!coming.contains(py::handle(name)) && PyDict_GetItem(modules, name) != nullptr) {
       check(PyDict_DelItem(modules, name));
     }
   }
@@ -134,24 +197,20 @@ void ProcessState::take(std::int64_t rank) {
   if (rank == present_) {
     return;
   }
-  const auto found = kept_.find(rank);
-  if (found == kept_.end()) {
-    throw InternalError(str_cat("rank ", rank, " has no state to put in place"));
+  const auto [found, is_new] = kept_.try_emplace(rank);
+  Kept& coming = found->second;
+  if (is_new) {
+    coming = first_of_rank();
   }
-  const Kept coming = std::move(found->second);
   Kept& leaving = kept_[present_];
   leaving.default_dtype = c10::get_default_dtype_as_scalartype();
-  if (!own_modules_.is_none()) {
-    if (!are_modules_as_put()) {
-      present_modules_ = own_modules_();
-    }
-    leaving.modules = present_modules_;
-  }
-  exchange_values(&leaving, coming);
+  leaving.settings = TorchSettings::present();
+  exchange_values(&leaving, &coming, rank);
+  exchange_entries(&leaving, coming);
+  exchange_switches(&leaving, coming);
+  coming.settings.put(leaving.settings);
   put_default_dtype(coming.default_dtype);
-  if (!own_modules_.is_none()) {
-    put_modules(coming.modules);
-  }
+  exchange_modules(&leaving, coming);
   present_ = rank;
 }
 

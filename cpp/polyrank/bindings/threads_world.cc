@@ -1,3 +1,4 @@
+#include <polyrank/bindings/attribute_sets.h>
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/bindings/builtin_calls.h>
 #include <polyrank/bindings/process_state.h>
@@ -117,10 +118,12 @@ void init_threads_world(py::module_& module) {
 
   py::class_<ProcessState, std::shared_ptr<ProcessState>> state(module, "ProcessState");
   state.attr("PROCESS") = ProcessState::kProcess;
-  state
-      .def(py::init<const py::list&, py::object>(), py::arg("places"),
-           py::arg("own_modules") = py::none())
-      .def("add", &ProcessState::add, py::arg("rank"), py::arg("values"), py::arg("modules"))
+  state.def(py::init<py::object, py::dict>(), py::arg("own_modules"), py::arg("modules"))
+      .def("add_value", &ProcessState::add_value, py::arg("owner"), py::arg("name"),
+           py::arg("make") = py::none(), py::arg("on_change") = py::none())
+      .def("add_entries", &ProcessState::add_entries, py::arg("container"))
+      .def("add_switch", &ProcessState::add_switch, py::arg("set"), py::arg("first"))
+      .def_property_readonly("present", &ProcessState::present)
       .def("take", &ProcessState::take, py::arg("rank"))
       .def("look_for_modules", &ProcessState::look_for_modules);
 
@@ -148,6 +151,7 @@ void init_threads_world(py::module_& module) {
   module.def("add_builtin", &add_builtin_by_name, py::arg("function"), py::arg("handler"));
   module.def("add_builtin", &add_builtin_in_python, py::arg("function"), py::arg("handler"));
   module.def("intercept_builtins", &intercept, py::arg("turns"));
+  module.def("watch_attribute_sets", &watch_attribute_sets, py::arg("on_set"));
   module.def("is_importing", &is_importing);
   module.def(
       "asked", [](py::ssize_t question) { asked(static_cast<std::size_t>(question)); },

@@ -61,10 +61,16 @@ RankThread* RankThread::current() noexcept { return current_thread; }
 
 void RankThread::forget_current() noexcept { current_thread = nullptr; }
 
-void RankThread::keep_generator() { copy_state(*default_generator(), rank_->generator.get()); }
+void RankThread::keep_own() {
+  copy_state(*default_generator(), rank_->generator.get());
+  rank_->num_compute_threads = at::get_num_threads();
+}
 
 void RankThread::take_turn() {
   copy_state(*rank_->generator, default_generator());
+  if (rank_->num_compute_threads != at::get_num_threads()) {
+    at::set_num_threads(rank_->num_compute_threads);
+  }
   if (rank_->on_turn != nullptr) {
     rank_->on_turn();
   }
@@ -115,7 +121,7 @@ void RankThread::unregister_groups() {
 
 // Runs `wait`, which gives the turn away and has it again when it returns or throws.
 void RankThread::wait_for_turn(const std::function<void()>& wait) {
-  keep_generator();
+  keep_own();
   const Absence absence(&num_absences_);
   try {
     wait_without_interpreter(wait);
@@ -191,7 +197,7 @@ void RankThread::yield() {
 
 void RankThread::pause() {
   if (num_absences_++ == 0) {
-    keep_generator();
+    keep_own();
     turns_->pause(thread_);
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
 #include <polyrank/core/export.h>
 #include <polyrank/matching/rank_turns.h>
 #include <polyrank/world/launches_in_flight.h>
@@ -23,13 +24,13 @@
 namespace polyrank {
 
 // One rank of a world of threads: its turns, and what a process of its own would have for itself.
-// PyTorch has one default generator a process, so each rank keeps the state of its own while others
-// have the turn. What else a process has once is put in place by `on_turn`, which runs on the
-// rank's thread whenever the turn has come to it, from begin() to end().
-// A thread that the rank's program starts is a RankThread as well, with a turn of its own and all
-// else in common with the rank's first (NOTE [Threads of a rank] in rank_turns.h).
-// It may also be a lockstep program, which acts for several ranks (a LocalTensorMode in a thread of
-// a LocalRunnerMode).
+// PyTorch has one default generator a process, and one number of threads that a thread takes over
+// when it first computes, so each rank keeps its own while others have the turn. What else a
+// process has once is put in place by `on_turn`, which runs on the rank's thread whenever the turn
+// has come to it, from begin() to end(). A thread that the rank's program starts is a RankThread as
+// well, with a turn of its own and all else in common with the rank's first (NOTE [Threads of a
+// rank] in rank_turns.h). It may also be a lockstep program, which acts for several ranks (a
+// LocalTensorMode in a thread of a LocalRunnerMode).
 //
 // Thread rule: belongs to its thread, but for stop() of its turns.
 class POLYRANK_API RankThread : public std::enable_shared_from_this<RankThread> {
@@ -99,6 +100,7 @@ class POLYRANK_API RankThread : public std::enable_shared_from_this<RankThread> 
     std::int64_t number;
     std::function<void()> on_turn;
     std::shared_ptr<at::CPUGeneratorImpl> generator;  // a copy, while others have the turn
+    int num_compute_threads = at::get_num_threads();
     LaunchesInFlight in_flight{};
     std::map<std::string, c10::intrusive_ptr<c10d::ProcessGroup>> groups{};  // as registered
     std::uint64_t groups_version = 0;
@@ -106,7 +108,7 @@ class POLYRANK_API RankThread : public std::enable_shared_from_this<RankThread> 
 
   RankThread(std::shared_ptr<RankTurns> turns, std::shared_ptr<Rank> rank, std::int64_t thread)
       : turns_(std::move(turns)), rank_(std::move(rank)), thread_(thread) {}
-  void keep_generator();
+  void keep_own();
   void take_turn();
   void take_over_groups();
   void wait_for_turn(const std::function<void()>& wait);

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-__all__ = ["OwnModules", "import_locks"]
+__all__ = ["OwnModules", "import_locks", "is_library", "package_of"]
 
 _SHARED = frozenset(
     {*sys.stdlib_module_names, "functorch", "polyrank", "polyrank_pytest", "torch", "torchgen"}
@@ -35,8 +35,14 @@ _CYTHON = ("_cython_", "cython_runtime")
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
-def _package(name: str) -> str:
+def package_of(name: str) -> str:
+    """The name of the package that a module of that name is in."""
     return name.partition(".")[0]
+
+
+def is_library(package: str) -> bool:
+    """Whether it is one of those that ranks share wherever they run: Python's, torch and polyrank."""
+    return package in _SHARED
 
 
 def _is_extension(module: Any) -> bool:
@@ -81,7 +87,7 @@ class OwnModules:
         self, *, own: Iterable[str] = (), shared: Iterable[str] = (), others: bool = True
     ) -> None:
         self._is_own_package: dict[str, bool] = dict.fromkeys(_SHARED | _REGISTERING, False)
-        self._is_own_package.update(dict.fromkeys(map(_package, sys.modules), False))
+        self._is_own_package.update(dict.fromkeys(map(package_of, sys.modules), False))
         self._is_own_package.update(dict.fromkeys(shared, False))
         self._is_own_package.update(dict.fromkeys((*own, "__main__"), True))
         self._others = others
@@ -96,6 +102,10 @@ class OwnModules:
             if self._is_own(name, module)
         }
 
+    def are_shared(self, package: str) -> bool:
+        """Whether ranks share it where others are their own."""
+        return self._others and not self._is_own_one(package)
+
     # --- as a finder, at the head of sys.meta_path ---
 
     def find_spec(
@@ -105,7 +115,7 @@ class OwnModules:
         self._on_import()
         if "." not in name and name not in self._is_own_package:
             importer = _module_being_loaded()
-            if importer is not None and not self._is_own_one(_package(importer)):
+            if importer is not None and not self._is_own_one(package_of(importer)):
                 self._is_own_package[name] = False
         if (known := self._extensions.get(name)) is None:
             return None
@@ -123,7 +133,7 @@ class OwnModules:
             sys.meta_path.remove(self)
 
     def _is_own(self, name: str, module: Any) -> bool:
-        is_own = self._is_own_one(_package(name))
+        is_own = self._is_own_one(package_of(name))
         if is_own and _is_extension(module):
             self._extensions.setdefault(name, module)
         return is_own

@@ -15,95 +15,70 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from polyrank import _C
 from polyrank.rank_threads.own_modules import OwnModules, import_locks
+from polyrank.rank_threads.own_patches import own_patches
+from polyrank.rank_threads.own_state import own_state
 from polyrank.rank_threads.random_streams import RandomStream
 
 __all__ = ["process_state", "restored"]
 
-
-@dataclass(frozen=True)
-class _Attribute:
-    """A value that some object holds. A rank starts with the process's, or with what is made of it."""
-
-    owner: Any  # or the name of a module that a program may never import
-    name: str
-    make: Callable[[Any, int], Any] = lambda value, _: value
-    on_change: Callable[[], None] | None = None
-
-    @property
-    def place(self) -> tuple[dict[str, Any] | str, str, Callable[[], None] | None]:
-        """As _C.ProcessState takes it."""
-        owner = self.owner if isinstance(self.owner, str) else vars(self.owner)
-        return owner, self.name, self.on_change
-
-    def first_value(self, rank: int) -> Any:
-        """What a rank has at first, made while the process's is in place."""
-        owner = sys.modules.get(self.owner) if isinstance(self.owner, str) else self.owner
-        return self.make(getattr(owner, self.name, None), rank)
+# What makes a rank's first value of the process's.
+_Make = Callable[[Any, int], Any]
 
 
-def _copy(value: Any, _: int) -> Any:
+def _copied(value: Any, _: int) -> Any:
     return copy.copy(value)
 
 
-def _no_value(*_: Any) -> None:
-    return None
-
-
-def _made_for_rank(stream: RandomStream) -> Callable[[Any, int], Any]:
+def _made_for_rank(stream: RandomStream) -> _Make:
     return lambda _, rank: stream.make(rank)
 
 
-def _attributes(streams: Sequence[RandomStream]) -> list[_Attribute]:
-    root = logging.getLogger()
-    forget_levels = root.manager._clear_cache  # type: ignore[attr-defined]
-    return [
-        _Attribute(sys, "argv", _copy),
-        _Attribute(sys, "path", _copy),
-        _Attribute(sys, "excepthook"),
-        _Attribute(os.environ, "_data", _copy),
-        _Attribute(warnings, "filters", _copy),
-        _Attribute(warnings, "showwarning"),
-        _Attribute(warnings, "_showwarnmsg_impl"),
-        _Attribute(root, "handlers", _copy),
-        _Attribute(root, "filters", _copy),
-        # Loggers of modules that ranks share are shared too, below each rank's own root.
-        _Attribute(root.manager, "loggerDict", _copy),
-        _Attribute(root, "level", on_change=forget_levels),
-        _Attribute(root.manager, "_disable", on_change=forget_levels),
-        # Pools of threads, which a rank ends with its program.
-        _Attribute(pools, "_shutdown"),
-        _Attribute(pools, "_threads_queues", lambda _value, _rank: weakref.WeakKeyDictionary()),
-        # What DTensor draws random numbers with.
-        _Attribute("torch.distributed.tensor._random", "_rng_tracker", _no_value),
-        *(_Attribute(stream.module, stream.name, _made_for_rank(stream)) for stream in streams),
-    ]
+# Of Python's library: an object, a name in it, and what makes a rank's first value.
+_OF_LIBRARY: tuple[tuple[Any, str, _Make | None], ...] = (
+    (sys, "argv", _copied),
+    (sys, "path", _copied),
+    (sys, "excepthook", None),
+    (os.environ, "_data", _copied),
+    (warnings, "filters", _copied),
+    (warnings, "showwarning", None),
+    (warnings, "_showwarnmsg_impl", None),
+    (logging.root, "handlers", _copied),
+    (logging.root, "filters", _copied),
+    # Loggers of modules that ranks share are shared too, below each rank's own root.
+    (logging.root.manager, "loggerDict", _copied),
+    # Pools of threads, which a rank ends with its program.
+    (pools, "_shutdown", None),
+    (pools, "_threads_queues", lambda _value, _rank: weakref.WeakKeyDictionary()),
+)
 
 
-def process_state(
-    streams: Sequence[RandomStream], modules: OwnModules | None, world_size: int
-) -> _C.ProcessState:
-    """What each rank has of its own, these random streams and modules among it."""
-    attributes = _attributes(streams)
-    if modules is None:
-        state = _C.ProcessState([attribute.place for attribute in attributes])
-    else:
-        attributes.append(_Attribute(*import_locks(), lambda _value, _rank: {}))
-        state = _C.ProcessState([attribute.place for attribute in attributes], modules.present)
-    for rank in range(world_size):
-        values = [attribute.first_value(rank) for attribute in attributes]
-        state.add(rank, values, {"__main__": sys.modules["__main__"]})
+def process_state(streams: Sequence[RandomStream], modules: OwnModules | None) -> _C.ProcessState:
+    """What each rank has of its own of Python's library, these random streams and modules among it."""
+    state = _C.ProcessState(
+        None if modules is None else modules.present, {"__main__": sys.modules["__main__"]}
+    )
+    for owner, name, make in _OF_LIBRARY:
+        state.add_value(vars(owner), name, make)
+    forget_levels = logging.root.manager._clear_cache  # type: ignore[attr-defined]
+    state.add_value(vars(logging.root), "level", None, forget_levels)
+    state.add_value(vars(logging.root.manager), "_disable", None, forget_levels)
+    for stream in streams:
+        state.add_value(vars(stream.module), stream.name, _made_for_rank(stream))
+    if modules is not None:
+        bootstrap, locks = import_locks()
+        state.add_value(vars(bootstrap), locks, lambda _value, _rank: {})
     return state
 
 
 @contextlib.contextmanager
-def restored(state: _C.ProcessState) -> Iterator[None]:
-    """Put the process's back afterwards."""
-    try:
-        yield
-    finally:
-        state.take(_C.ProcessState.PROCESS)
+def restored(state: _C.ProcessState, modules: OwnModules | None) -> Iterator[None]:
+    """Let ranks have their own of torch's state too; put the process's back afterwards."""
+    with own_state(state), own_patches(state, modules):
+        try:
+            yield
+        finally:
+            state.take(_C.ProcessState.PROCESS)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from polyrank import _C
+from polyrank.rank_threads.compiled_regions import CompiledRegions
 
 __all__ = ["RankGlobals", "new_groups", "rank_globals", "thread_globals", "thread_numbers"]
 
@@ -45,6 +46,7 @@ class RankGlobals:
         world_size: int,
         store: _C.RankStore,
         stopped: threading.Event,
+        compiled: CompiledRegions,
     ) -> None:
         self.rank_thread = rank_thread  # its first
         self.identity = next(_identities)  # as no other rank's, of this run or another
@@ -55,6 +57,7 @@ class RankGlobals:
         self.store = store
         self.num_worlds = 0
         self.is_default_group_claimed = False
+        self.compiled = compiled
         self.is_forked = False  # into a process of its own, where no other rank is
 
     def started_as(self, thread: threading.Thread) -> Any:

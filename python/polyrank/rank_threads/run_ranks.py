@@ -19,6 +19,7 @@ from polyrank import _C
 from polyrank.debug_level import unwrapped_groups
 from polyrank.errors import UsageError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
+from polyrank.rank_threads.compiled_regions import CompiledRegions
 from polyrank.rank_threads.ending import join_threads, text_of, text_of_unfinished
 from polyrank.rank_threads.failed import RanksFailedError
 from polyrank.rank_threads.output import output_in_files, prefixed_output
@@ -63,11 +64,12 @@ class _Run:
             world_size, random=options.schedule == "random", seed=options.seed
         )
         self.streams = random_streams(options.random_seed)
-        self.state = process_state(self.streams, self.modules, world_size)
+        self.state = process_state(self.streams, self.modules)
         # All before the first one runs: each takes over the state of the process's generator.
         self.rank_threads = [
             _C.RankThread(self.turns, rank, self.state) for rank in range(world_size)
         ]
+        self.compiled = CompiledRegions(self.state)
         self.store = _C.RankStore(self.turns)
         self.stopped = threading.Event()  # wakes ranks that sleep
         self.results: list[Any] = [None] * world_size
@@ -75,7 +77,13 @@ class _Run:
 
     def run_rank(self, rank: int, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         rank_thread = self.rank_threads[rank]
-        own = RankGlobals(rank_thread, self.world_size, self.store, self.stopped)
+        own = RankGlobals(
+            rank_thread,
+            self.world_size,
+            self.store,
+            self.stopped,
+            self.compiled,
+        )
         try:
             rank_thread.begin()
             with thread_globals(own), torch.autograd.set_multithreading_enabled(False):
@@ -109,12 +117,10 @@ class _Run:
         if not self.errors:
             return None
         first_rank, first = self.errors[0]
+        exceptions = []
         for rank, error in self.errors:
-            error.add_note(f"raised on rank {rank}")
-        exceptions = [
-            error if isinstance(error, Exception) else RuntimeError(repr(error))
-            for _, error in self.errors
-        ]
+            exceptions.append(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            exceptions[-1].add_note(f"raised on rank {rank}")
         message = (
             f"{len(self.errors)} of {self.world_size} ranks failed; first rank {first_rank}: "
             + text_of(first)
@@ -275,7 +281,7 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
             stack.enter_context(run.modules.watching(run.state.look_for_modules))
         for stream in run.streams:
             stack.enter_context(stream.looked_up())
-        stack.enter_context(restored(run.state))
+        stack.enter_context(restored(run.state, run.modules))
         stack.enter_context(outside_waits_give_the_turn(run.turns))
         stack.enter_context(watched(run.turns, threads))
         for thread in threads:

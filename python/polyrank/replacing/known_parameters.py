@@ -18,6 +18,7 @@ KNOWN_PARAMETERS: dict[str, str] = {
     "torch.Tensor.split_with_sizes": "(built-in)",
     "torch.Tensor.tensor_split": "(built-in)",
     "torch.Tensor.unbind": "(built-in)",
+    "torch._C._dynamo.eval_frame.set_eval_frame_isolate_recompiles_id": "(built-in)",
     "torch.as_tensor": "data: Any, *, dtype: Optional[dtype] = None, device: Optional[DeviceLikeType]) -> Tensor",
     "torch.autograd.profiler._disable_profiler": "(built-in)",
     "torch.autograd.profiler._enable_profiler": "config: torch._C._profiler.ProfilerConfig, activities: collections.abc.Set[torch._C._profiler.ProfilerActivity], scopes: collections.abc.Set[torch._C._profiler.RecordScope] = set()) -> None",

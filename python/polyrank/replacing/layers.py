@@ -67,6 +67,7 @@ PROCESSES = _layer("a rank's process", "process_ranks.spawning")
 THREADS = _layer(
     "ranks as threads",
     "rank_threads.torch_globals",
+    "rank_threads.compiled_functions",
     "rank_threads.outside_waits",
     "rank_threads.profilers",
 )

@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import logging
+import math
 import os
 import pickle
 import random
 import sys
 import threading
 import warnings
+import weakref
+from collections import OrderedDict, defaultdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,8 +25,10 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
+from polyrank.rank_threads.own_state import Own
 from torch.distributed import distributed_c10d
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 from torch.distributed.tensor import _random as dtensor_random
 from torch.profiler import ProfilerActivity
 
@@ -162,23 +169,122 @@ def test_an_own_module_may_be_replaced_or_removed() -> None:
     assert "own_state_a" not in sys.modules
 
 
-def test_what_a_module_holds_that_is_loaded_later() -> None:
-    """The tracker of a module that nobody has loaded when ranks start."""
-    name = "torch.distributed.tensor._random"
-    loaded = sys.modules.pop(name)
+def test_what_a_module_holds_that_is_loaded_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each rank starts with what the module held when it had been loaded, and so ends the process."""
+    (tmp_path / "own_state_late.py").write_text("NAMES = ['of all']\nCOUNT = 1\nHELD = [NAMES]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    rows = (Own("own_state_late", ("NAMES", "COUNT")),)
+    monkeypatch.setattr("polyrank.rank_threads.own_state.OWN_STATE", rows)
 
-    def program() -> object:
-        module = ModuleType(name)
-        if dist.get_rank() == 0:
-            module._rng_tracker = "rank 0's"  # type: ignore[attr-defined]
-            sys.modules[name] = module
+    def program() -> tuple[list[object], int]:
+        import own_state_late  # by the first rank
+
         dist.barrier()
-        return sys.modules[name]._rng_tracker
+        own_state_late.NAMES.append(dist.get_rank())
+        own_state_late.COUNT += dist.get_rank()
+        dist.barrier()
+        return list(own_state_late.HELD[0]), own_state_late.COUNT
 
     try:
-        assert polyrank.run_ranks(program, 2) == ["rank 0's", None]
+        assert polyrank.run_ranks(program, 3) == [(["of all", rank], 1 + rank) for rank in range(3)]
+        late = sys.modules["own_state_late"]
+        assert (late.NAMES, late.COUNT) == (["of all"], 1)
     finally:
-        sys.modules[name] = loaded
+        sys.modules.pop("own_state_late", None)
+
+
+def test_entries_of_each_kind_of_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    containers: dict[str, dict[object, int] | list[int] | set[int]] = {
+        "dict": {"b": 1, "a": 2},
+        "ordered": OrderedDict([("b", 1), ("a", 2)]),
+        "default": defaultdict(int, b=1),
+        "list": [1, 2],
+        "set": {1, 2},
+    }
+    module = ModuleType("own_state_kinds")
+    vars(module).update(containers)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    rows = (Own(module.__name__, tuple(containers)),)
+    monkeypatch.setattr("polyrank.rank_threads.own_state.OWN_STATE", rows)
+    expected = copy.deepcopy(containers)
+
+    def change(containers: dict[str, Any], rank: int) -> None:
+        containers["dict"][rank] = rank
+        containers["ordered"].move_to_end("b")
+        containers["default"][rank] += rank
+        if rank == 1:
+            containers["list"].clear()
+        else:
+            containers["list"].insert(0, rank)
+        containers["set"].symmetric_difference_update({rank})
+
+    def program() -> list[str]:
+        for _ in range(2):
+            change(containers, dist.get_rank())
+            dist.barrier()
+        return [repr(container) for container in containers.values()]
+
+    for rank, found in enumerate(polyrank.run_ranks(program, 3)):
+        own = copy.deepcopy(expected)
+        change(own, rank)
+        change(own, rank)
+        assert found == [repr(container) for container in own.values()]
+    assert repr(containers) == repr(expected)
+
+
+def test_what_a_rank_patches_is_its_own() -> None:
+    def program() -> tuple[int, bool, bool]:
+        rank = dist.get_rank()
+        if rank == 1:
+            math.pi = 3  # type: ignore[misc,assignment]
+            torch.nn.ReLU.rank = rank  # type: ignore[attr-defined]
+            del torch.nn.Identity.forward
+        dist.barrier()
+        return int(math.pi), hasattr(torch.nn.ReLU, "rank"), "forward" in vars(torch.nn.Identity)
+
+    pi, forward = math.pi, torch.nn.Identity.forward
+    assert polyrank.run_ranks(program, 3) == [(3, False, True), (3, True, False), (3, False, True)]
+    assert math.pi == pi
+    assert torch.nn.Identity.forward is forward
+    assert not hasattr(torch.nn.ReLU, "rank")
+
+
+def test_derived_classes_may_set_attributes_in_their_own_way_meanwhile() -> None:
+    def program() -> list[int]:
+        class Meta(type):
+            def __setattr__(cls, name: str, value: object) -> None:
+                super().__setattr__(name, value)
+
+        class Module(ModuleType):
+            def __setattr__(self, name: str, value: object) -> None:
+                super().__setattr__(name, value)
+
+        owner: Any = Meta("Owner", (), {})
+        module: Any = Module("a_module")
+        owner.number = module.number = dist.get_rank()
+        dist.barrier()
+        return [owner.number, module.number]
+
+    assert polyrank.run_ranks(program, 2) == [[0, 0], [1, 1]]
+
+
+def test_nothing_of_torch_keeps_what_ranks_made() -> None:
+    made: list[weakref.ref[Any]] = []
+
+    def program() -> None:
+        mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "tp"))
+        x = distribute_tensor(torch.arange(16.0).view(4, 4), mesh, [Shard(0), Shard(1)])
+        (x + 1).redistribute(placements=[Shard(1), Shard(0)]).full_tensor()
+        made.extend(weakref.ref(thing) for thing in (mesh, mesh.get_group("tp"), dist.group.WORLD))
+
+    polyrank.run_ranks(program, 4)  # PyTorch keeps one group, the first that a DTensor uses
+    made.clear()
+    polyrank.run_ranks(program, 4)
+    gc.collect()
+    assert len(made) == 12
+    assert [ref() for ref in made] == [None] * 12
 
 
 def test_threads_that_are_no_ranks_have_the_groups_of_the_process() -> None:
