@@ -156,12 +156,4 @@ void TorchSettings::put(const TorchSettings& leaving) const {
   }
 }
 
-std::vector<std::string> TorchSettings::names() {
-  std::vector<std::string> names;
-  for (const Setting& setting : kSettings) {
-    names.emplace_back(setting.name);
-  }
-  return names;
-}
-
 }  // namespace polyrank

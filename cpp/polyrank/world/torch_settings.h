@@ -4,7 +4,6 @@
 #include <polyrank/core/export.h>
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 namespace polyrank {
@@ -21,9 +20,6 @@ class POLYRANK_API TorchSettings {
 
   // Let these hold. Calls the setters of those alone that differ from `leaving`, which hold now.
   void put(const TorchSettings& leaving) const;
-
-  // The names of all settings, as PyTorch's setters have them.
-  static std::vector<std::string> names();
 
   bool operator==(const TorchSettings&) const = default;
 

@@ -44,8 +44,9 @@ class Own:
         return self.owner.partition(":")[0]
 
     def full_names(self) -> list[str]:
-        """With their owner's."""
-        return [f"{self.owner.replace(':', '.')}.{name}" for name in self.names]
+        """With their owner's; a module in whose place one of properties stands is its `m`."""
+        owner = self.owner.removesuffix(":m").replace(":", ".")
+        return [f"{owner}.{name}" for name in self.names]
 
     def add_to(self, state: _C.ProcessState) -> None:
         """From now on let each rank have its own; of names that this torch has."""
@@ -70,7 +71,14 @@ def _copied(value: Any, _: int) -> Any:
     return copy.copy(value)
 
 
-_DISTRIBUTED = "torch.distributed"
+_PLANS = (
+    "_cached_save_plan",
+    "_cached_final_save_plan",
+    "_cached_all_plans",
+    "_cached_global_plan",
+    "_cached_metadata",
+)
+_SHARDED_TENSORS = ("_sharded_tensor_current_id", "_sharded_tensor_map")
 
 OWN_STATE = (
     Own(
@@ -121,7 +129,7 @@ OWN_STATE = (
         ),
     ),
     Own("torch.utils.data.datapipes._decorator", ("_determinism", "_runtime_validation_enabled")),
-    Own("torch.nn.parallel:DistributedDataParallel", ("_active_ddp_module",)),
+    Own("torch.nn.parallel.distributed:DistributedDataParallel", ("_active_ddp_module",)),
     Own(
         "torch.distributed.fsdp.wrap:_ConfigAutoWrap",
         ("in_autowrap_context", "wrapper_cls", "kwargs"),
@@ -179,10 +187,7 @@ OWN_STATE = (
             "backend_type_map",
         ),
     ),
-    Own(
-        "torch.distributed._shard.sharded_tensor.api",
-        ("_sharded_tensor_current_id", "_sharded_tensor_map"),
-    ),
+    Own("torch.distributed._shard.sharded_tensor.api", _SHARDED_TENSORS),
     Own(
         "torch.distributed._symmetric_memory",
         (
@@ -195,17 +200,14 @@ OWN_STATE = (
             "_symm_mem_pools",
         ),
     ),
-    Own(
-        "torch.distributed.checkpoint.planner:SavePlanner",
-        (
-            "_cached_save_plan",
-            "_cached_final_save_plan",
-            "_cached_all_plans",
-            "_cached_global_plan",
-            "_cached_metadata",
-        ),
-    ),
+    Own("torch.distributed.checkpoint.planner:SavePlanner", _PLANS),
     Own("torch.distributed.checkpoint.state_dict", ("_patched_state_dict",)),
+    # By their old names modules are loaded a second time.
+    Own("torch.distributed._shard.checkpoint.planner:SavePlanner", _PLANS),
+    Own("torch.distributed._shard.checkpoint.state_dict", ("_patched_state_dict",)),
+    Own("torch.distributed._shard.checkpoint._async_process_executor", ("_CHECKPOINT_PROCESS",)),
+    Own("torch.distributed._shard.checkpoint._version", ("_derived_version",)),
+    Own("torch.distributed._sharded_tensor.api", _SHARDED_TENSORS),
     Own("torch.distributed.checkpoint._async_process_executor", ("_CHECKPOINT_PROCESS",)),
     Own("torch.distributed.checkpoint._version", ("_derived_version",)),
     Own("torch.distributed.fsdp._debug_utils:SimpleProfiler", ("results", "profiling")),
