@@ -23,6 +23,7 @@ NAMES = sorted(path.stem for path in (FOLDER / "programs").glob("*.py"))
 WORLDS: dict[str, tuple[str, ...]] = {
     "plans_of_each_rank": (),
     "process_state": (),
+    "state_of_each_rank": ("threads",),
     "threads_of_a_rank": (),
     "counting_on_stores": ("lockstep",),
     "fsdp_of_uneven_shards": ("lockstep",),

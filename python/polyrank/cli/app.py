@@ -157,7 +157,7 @@ def run(
         typer.Option(
             metavar="NAME",
             help="Threads world: a package that ranks share, with its globals, instead of each "
-            "having its own; one that registers operators, say. May be repeated.",
+            "having its own; one that registers types with compiled ones, say. May be repeated.",
         ),
     ] = None,
     log_dir: Annotated[

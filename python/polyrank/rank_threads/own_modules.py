@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-__all__ = ["OwnModules", "import_locks", "is_library", "package_of"]
+__all__ = ["OwnModules", "import_locks", "is_shared", "module_being_loaded", "package_of"]
 
 _SHARED = frozenset(
     {*sys.stdlib_module_names, "functorch", "polyrank", "polyrank_pytest", "torch", "torchgen"}
@@ -40,9 +40,12 @@ def package_of(name: str) -> str:
     return name.partition(".")[0]
 
 
-def is_library(package: str) -> bool:
-    """Whether it is one of those that ranks share wherever they run: Python's, torch and polyrank."""
-    return package in _SHARED
+def is_shared(module: str, modules: OwnModules | None) -> bool:
+    """Whether ranks share the module, other than as the function of run_ranks() shares its own."""
+    package = package_of(module)
+    if package == "polyrank":
+        return False
+    return package in _SHARED or (modules is not None and modules.are_shared(package))
 
 
 def _is_extension(module: Any) -> bool:
@@ -114,7 +117,7 @@ class OwnModules:
         """Watches what is loaded; finds extensions that another rank has loaded."""
         self._on_import()
         if "." not in name and name not in self._is_own_package:
-            importer = _module_being_loaded()
+            importer = module_being_loaded(sys._getframe(1))
             if importer is not None and not self._is_own_one(package_of(importer)):
                 self._is_own_package[name] = False
         if (known := self._extensions.get(name)) is None:
@@ -149,9 +152,8 @@ class OwnModules:
         return self._is_own_package[package]
 
 
-def _module_being_loaded() -> str | None:
-    """The name of the module whose code has asked for the import that is on."""
-    frame: FrameType | None = sys._getframe(2)
+def module_being_loaded(frame: FrameType | None) -> str | None:
+    """The name of the module whose code has led to the call in this frame; None if none has."""
     while frame is not None:
         if frame.f_code.co_name == "<module>":
             name = frame.f_globals.get("__name__")

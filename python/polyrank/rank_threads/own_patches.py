@@ -10,11 +10,16 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from polyrank import _C
-from polyrank.rank_threads.own_modules import OwnModules, is_library, package_of
+from polyrank.rank_threads.own_modules import (
+    OwnModules,
+    is_shared,
+    module_being_loaded,
+    package_of,
+)
 
 __all__ = ["own_patches"]
 
@@ -29,22 +34,22 @@ _FILLED_AS_ASKED = frozenset({"torch.ops", "torch.classes"})
 def own_patches(state: _C.ProcessState, modules: OwnModules | None) -> Iterator[None]:
     """Let what ranks set be their own.
 
-    What a shared module sets while it is loaded is everybody's, as the module is.
+    What shared modules set while they are loaded is everybody's, as they are; so is what a package
+    sets of its own, which is often a thing to be found once (torch's is in own_state.py).
     """
-
-    def is_shared(module: str) -> bool:
-        package = package_of(module)
-        if package == "polyrank":
-            return False
-        return is_library(package) or (modules is not None and modules.are_shared(package))
 
     def on_set(owner: Any, name: str, value: Any) -> None:
         module = _module_of(owner, name, value)
-        if module is None or not is_shared(module):
+        if module is None or not is_shared(module, modules):
             return
-        setter = _set_by()
-        if setter is None or not (is_shared(setter) or package_of(setter) == "polyrank"):
-            state.add_value(owner if isinstance(owner, type) else vars(owner), name)
+        frame = sys._getframe(1)  # of who sets it
+        setter = package_of(frame.f_globals.get("__name__", ""))
+        loaded = module_being_loaded(frame)
+        if setter in (package_of(module), "polyrank") or (
+            loaded is not None and is_shared(loaded, modules)
+        ):
+            return
+        state.add_value(owner if isinstance(owner, type) else vars(owner), name)
 
     _C.watch_attribute_sets(on_set)
     try:
@@ -68,16 +73,3 @@ def _module_of(owner: Any, name: str, value: Any) -> str | None:
         sys.modules.get(f"{module_name}.{name}") is value
     )
     return None if is_submodule else module_name
-
-
-def _set_by() -> str | None:
-    """The module that is being loaded, or polyrank's function, which sets it; None: a function's."""
-    frame: FrameType | None = sys._getframe(2)
-    if frame is not None and package_of(frame.f_globals.get("__name__", "")) == "polyrank":
-        return "polyrank"
-    while frame is not None:
-        if frame.f_code.co_name == "<module>":
-            name = frame.f_globals.get("__name__")
-            return name if isinstance(name, str) else None
-        frame = frame.f_back
-    return None

@@ -10,6 +10,7 @@ from typing import Any
 
 from polyrank import _C
 from polyrank.rank_threads.compiled_regions import CompiledRegions
+from polyrank.rank_threads.operators import Operators
 
 __all__ = ["RankGlobals", "new_groups", "rank_globals", "thread_globals", "thread_numbers"]
 
@@ -47,6 +48,7 @@ class RankGlobals:
         store: _C.RankStore,
         stopped: threading.Event,
         compiled: CompiledRegions,
+        operators: Operators,
     ) -> None:
         self.rank_thread = rank_thread  # its first
         self.identity = next(_identities)  # as no other rank's, of this run or another
@@ -58,6 +60,9 @@ class RankGlobals:
         self.num_worlds = 0
         self.is_default_group_claimed = False
         self.compiled = compiled
+        self.operators = operators
+        self.operator_libraries: dict[str, Any] = {}  # of custom operators, by their names
+        self.operator_definitions: dict[str, Any] = {}
         self.is_forked = False  # into a process of its own, where no other rank is
 
     def started_as(self, thread: threading.Thread) -> Any:

@@ -22,6 +22,7 @@ from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_threads.compiled_regions import CompiledRegions
 from polyrank.rank_threads.ending import join_threads, text_of, text_of_unfinished
 from polyrank.rank_threads.failed import RanksFailedError
+from polyrank.rank_threads.operators import Operators
 from polyrank.rank_threads.output import output_in_files, prefixed_output
 from polyrank.rank_threads.outside_waits import outside_waits_give_the_turn
 from polyrank.rank_threads.own_modules import OwnModules
@@ -70,6 +71,7 @@ class _Run:
             _C.RankThread(self.turns, rank, self.state) for rank in range(world_size)
         ]
         self.compiled = CompiledRegions(self.state)
+        self.operators = Operators(self.modules)
         self.store = _C.RankStore(self.turns)
         self.stopped = threading.Event()  # wakes ranks that sleep
         self.results: list[Any] = [None] * world_size
@@ -83,6 +85,7 @@ class _Run:
             self.store,
             self.stopped,
             self.compiled,
+            self.operators,
         )
         try:
             rank_thread.begin()
@@ -281,6 +284,7 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
             stack.enter_context(run.modules.watching(run.state.look_for_modules))
         for stream in run.streams:
             stack.enter_context(stream.looked_up())
+        stack.callback(run.operators.end)
         stack.enter_context(restored(run.state, run.modules))
         stack.enter_context(outside_waits_give_the_turn(run.turns))
         stack.enter_context(watched(run.turns, threads))

@@ -68,6 +68,7 @@ THREADS = _layer(
     "ranks as threads",
     "rank_threads.torch_globals",
     "rank_threads.compiled_functions",
+    "rank_threads.own_operators",
     "rank_threads.outside_waits",
     "rank_threads.profilers",
 )

@@ -190,7 +190,10 @@ def test_an_installed_package_with_compiled_parts_is_shared_with_what_it_imports
     )
 
 
-def test_a_package_that_registers_operators_can_be_shared(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--shared-module", "ops")])
+def test_a_package_that_registers_operators_is_own_or_shared(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
     (tmp_path / "ops.py").write_text(
         "import torch\n"
         "library = torch.library.Library('polyrank_test', 'DEF')\n"
@@ -202,10 +205,7 @@ def test_a_package_that_registers_operators_can_be_shared(tmp_path: Path) -> Non
         "assert torch.ops.polyrank_test.twice(torch.ones(1)).item() == 2\n"
         "dist.barrier()\n"
     )
-    done = run(tmp_path, "program.py", ranks=2)
-    assert done.returncode == 1
-    assert "Only a single TORCH_LIBRARY can be used to register the namespace" in done.stderr
-    done = run(tmp_path, "--shared-module", "ops", "program.py", ranks=2)
+    done = run(tmp_path, *options, "program.py", ranks=2)
     assert done.returncode == 0, done.stderr
 
 

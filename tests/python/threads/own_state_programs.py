@@ -240,4 +240,39 @@ def compiled_functions() -> Tensors:
     return results
 
 
+@program
+def operators_of_its_own() -> Tensors:
+    rank = dist.get_rank()
+
+    @torch.library.custom_op("polyrank_test::scaled", mutates_args=())
+    def scaled(x: torch.Tensor) -> torch.Tensor:
+        return x * (rank + 1)
+
+    scaled.register_fake(torch.empty_like)
+    scaled.register_autograd(lambda _, gradient: gradient * (rank + 2))
+    torch.library.define("polyrank_test::plus", "(Tensor x) -> Tensor")
+    torch.library.impl("polyrank_test::plus", "cpu")(lambda x: x + rank)
+    library = torch.library.Library("polyrank_test_library", "DEF")
+    library.define("twice(Tensor x) -> Tensor")
+    library.impl("twice", lambda x: x * 2 + rank, "CPU")
+    dist.barrier()
+    x = torch.ones(2, requires_grad=True)
+    y = scaled(x)
+    y.sum().backward()
+    dist.barrier()
+    torch.library.register_autograd(
+        "polyrank_test::scaled", lambda _, gradient: gradient * (rank + 3)
+    )
+    dist.barrier()
+    again = torch.ones(2, requires_grad=True)
+    torch.ops.polyrank_test.scaled(again).sum().backward()
+    compiled = torch.compile(lambda x: scaled(x) + 1, backend="aot_eager", fullgraph=True)
+    return [
+        *(tensor.detach() for tensor in (y, x.grad, again.grad)),
+        torch.ops.polyrank_test.plus(torch.ones(1)),
+        torch.ops.polyrank_test_library.twice(torch.ones(1)),
+        compiled(torch.ones(3)),
+    ]
+
+
 SUITE = Suite({name: lambda make, groups, run=run: run() for name, run in PROGRAMS.items()}, dict)

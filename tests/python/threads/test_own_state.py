@@ -270,6 +270,33 @@ def test_derived_classes_may_set_attributes_in_their_own_way_meanwhile() -> None
     assert polyrank.run_ranks(program, 2) == [[0, 0], [1, 1]]
 
 
+def test_ranks_make_an_operator_with_one_schema() -> None:
+    def program(of_rank: bool) -> torch.Tensor:
+        rank = dist.get_rank()
+        argument = f"int number_{rank}" if of_rank else "int number"
+        library = torch.library.Library("polyrank_test_schemas", "FRAGMENT")
+        library.define(f"plus(Tensor x, {argument}) -> Tensor")
+        library.impl("plus", lambda x, number: x + number * rank, "CPU")
+        dist.barrier()
+        if rank == 1:
+            library._destroy()  # the others' stays
+        dist.barrier()
+        if rank == 1:
+            with pytest.raises(
+                NotImplementedError, match=r"CPU of .*::plus is not registered on rank 1"
+            ):
+                torch.ops.polyrank_test_schemas.plus(torch.ones(1), 2)
+            return torch.zeros(1)
+        return torch.ops.polyrank_test_schemas.plus(torch.ones(1), 2)
+
+    assert polyrank.run_ranks(program, 3, False) == [1, 0, 5]
+    assert not hasattr(torch.ops.polyrank_test_schemas, "plus")
+    with pytest.raises(polyrank.RanksFailedError) as failed:
+        polyrank.run_ranks(program, 2, True)
+    assert isinstance(failed.value.exceptions[0], polyrank.UsageError)
+    assert "ranks make the operator polyrank_test_schemas::plus with schemas" in str(failed.value)
+
+
 def test_nothing_of_torch_keeps_what_ranks_made() -> None:
     made: list[weakref.ref[Any]] = []
 
