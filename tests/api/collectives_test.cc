@@ -158,9 +158,11 @@ TEST_F(CollectivesTest, BarriersAreCounted) {
   collective_record().reset();
   barrier();
   monitored_barrier();
-  ASSERT_EQ(collective_record().totals().size(), 1U);
+  ASSERT_EQ(collective_record().totals().size(), 2U);
   EXPECT_EQ(collective_record().totals()[0].kind, CollectiveKind::kBarrier);
-  EXPECT_EQ(collective_record().totals()[0].num_launches, 2);
+  EXPECT_EQ(collective_record().totals()[0].num_launches, 1);
+  EXPECT_EQ(collective_record().totals()[1].kind, CollectiveKind::kMonitoredBarrier);
+  EXPECT_EQ(collective_record().totals()[1].num_launches, 1);
 }
 
 }  // namespace
