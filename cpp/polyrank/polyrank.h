@@ -1,4 +1,4 @@
-// All that a C++ program needs to run ranks, in lockstep (see examples/cpp) or as threads.
+// All that a C++ program needs to run ranks: in lockstep (see examples/cpp), as threads, as processes.
 #pragma once
 
 #include <polyrank/api/collectives.h>
@@ -7,6 +7,7 @@
 #include <polyrank/api/lockstep_world.h>
 #include <polyrank/api/messages.h>
 #include <polyrank/api/rank_functions.h>
+#include <polyrank/api/run_processes.h>
 #include <polyrank/api/run_ranks.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/dist2/process_groups.h>

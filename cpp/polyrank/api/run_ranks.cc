@@ -1,20 +1,16 @@
 #include <polyrank/api/run_ranks.h>
+#include <polyrank/world/threads/threads_backend.h>
 
 #include <exception>
+#include <memory>
 #include <mutex>
-#include <numeric>
+#include <string>
 #include <thread>
-#include <utility>
+#include <vector>
 
 namespace polyrank {
 
 namespace {
-
-std::vector<std::int64_t> all_ranks(std::int64_t world_size) {
-  std::vector<std::int64_t> ranks(static_cast<std::size_t>(world_size));
-  std::iota(ranks.begin(), ranks.end(), std::int64_t{0});
-  return ranks;
-}
 
 std::string text_of(const std::exception_ptr& error) {
   try {
@@ -50,7 +46,10 @@ void run_rank(const std::shared_ptr<RankThread>& thread,
               const std::function<void(RankContext&)>& program, FirstError* first_error) {
   try {
     thread->begin();
-    RankContext context(thread);
+    RankContext context(thread->rank(), thread->turns().world_size(),
+                        [&](const std::string& name, const std::vector<std::int64_t>& members) {
+                          return c10::make_intrusive<ThreadsBackend>(thread, name, members);
+                        });
     program(context);
   } catch (...) {
     const std::exception_ptr error = std::current_exception();
@@ -62,15 +61,6 @@ void run_rank(const std::shared_ptr<RankThread>& thread,
 }
 
 }  // namespace
-
-RankContext::RankContext(std::shared_ptr<RankThread> thread)
-    : thread_(std::move(thread)),
-      world_(c10::make_intrusive<ThreadsBackend>(thread_, "world", all_ranks(world_size()))) {}
-
-c10::intrusive_ptr<ThreadsBackend> RankContext::new_group(
-    const std::string& name, const std::vector<std::int64_t>& members) {
-  return c10::make_intrusive<ThreadsBackend>(thread_, name, members);
-}
 
 void run_ranks(std::int64_t world_size, const std::function<void(RankContext&)>& program,
                const TurnOptions& options) {

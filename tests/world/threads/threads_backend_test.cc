@@ -82,19 +82,6 @@ TEST(ThreadsBackendTest, AWaitWithATimeOutSaysWhoDidNotCome) {
                         "for rank 2.\n"));
 }
 
-TEST(ThreadsBackendTest, ACoalescedBatchIsOneWork) {
-  run_ranks(3, [](RankContext& context) {
-    ThreadsBackend& world = context.world();
-    Tensors sent = full(static_cast<double>(context.rank()));
-    Tensors received = full(0);
-    world.startCoalescing();
-    world.recv(received, static_cast<int>((context.rank() + 2) % 3), 0);
-    world.send(sent, static_cast<int>((context.rank() + 1) % 3), 0);
-    world.endCoalescing()->wait();
-    EXPECT_EQ(received.front()[0].item<int>(), (context.rank() + 2) % 3);
-  });
-}
-
 TEST(ThreadsBackendTest, TensorsThatDoNotFitAreAnErrorThatNamesThem) {
   EXPECT_THAT(error_of([](RankContext& context) {
                 at::Tensor output = at::zeros({5});
@@ -102,24 +89,6 @@ TEST(ThreadsBackendTest, TensorsThatDoNotFitAreAnErrorThatNamesThem) {
                 context.world()._allgather_base(output, input, {})->wait();
               }),
               HasSubstr("gives rank 0 float32[6], but the tensor to hold it is float32[5]"));
-}
-
-TEST(ThreadsBackendTest, RefusesWhatARealGroupRefuses) {
-  EXPECT_THAT(error_of([](RankContext& context) {
-                Tensors x = full(1);
-                c10d::BroadcastOptions options;
-                options.rootRank = 3;
-                context.world().broadcast(x, options)->wait();
-              }),
-              HasSubstr("group \"world\" has no group rank 3; valid: 0..2"));
-  EXPECT_THAT(error_of([](RankContext& context) {
-                Tensors x = full(1);
-                context.world().shutdown();
-                context.world().allreduce(x, {});
-              }),
-              HasSubstr("all_reduce after the group was shut down. Make a new group."));
-  EXPECT_THAT(error_of([](RankContext& context) { context.new_group("low", {0, 1}); }),
-              HasSubstr("rank 2 is not in group \"low\", so it can't make it"));
 }
 
 }  // namespace

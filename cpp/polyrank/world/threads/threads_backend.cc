@@ -1,8 +1,6 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
-#include <polyrank/exchange/launch_details.h>
-#include <polyrank/report/collective_record.h>
 #include <polyrank/world/threads/threads_backend.h>
 #include <polyrank/world/threads/threads_exchange.h>
 
@@ -12,40 +10,13 @@
 
 namespace polyrank {
 
-namespace {
-
-int place_of(std::int64_t rank, const std::string& name, const std::vector<std::int64_t>& members) {
-  const auto found = std::find(members.begin(), members.end(), rank);
-  if (found == members.end()) {
-    throw UsageError(
-        str_cat("rank ", rank, " is not in group \"", name, "\", so it can't make it"));
-  }
-  return static_cast<int>(found - members.begin());
-}
-
-}  // namespace
-
 ThreadsBackend::ThreadsBackend(std::shared_ptr<RankThread> rank, const std::string& name,
                                const std::vector<std::int64_t>& members)
-    : TableBackend(place_of(rank->rank(), name, members), static_cast<int>(members.size())),
+    : RankBackend(rank->rank(), name, members),
       rank_(std::move(rank)),
-      group_(rank_->turns().join_group(name, members)),
-      launch_group_(std::make_shared<const LaunchGroup>(
-          LaunchGroup{.name = name,
-                      .label = name,
-                      .size = static_cast<std::int64_t>(members.size()),
-                      .num_groups = 1,
-                      .ranks = RankRuns::of(members)})) {}
+      group_(rank_->turns().join_group(name, members)) {}
 
-std::int64_t ThreadsBackend::global_rank_of(std::int64_t group_rank) const {
-  if (group_rank < 0 || group_rank >= getSize()) {
-    throw CollectiveError(str_cat("group \"", group_->name, "\" has no group rank ", group_rank,
-                                  "; valid: 0..", getSize() - 1));
-  }
-  return group_->members[static_cast<std::size_t>(group_rank)];
-}
-
-void ThreadsBackend::check_open(const CollectiveCall& call) const {
+void ThreadsBackend::check_caller(const CollectiveCall& call) const {
   const RankThread* caller = RankThread::current();
   if (caller == nullptr || !caller->is_of_rank(*rank_)) {
     const std::string who = caller == nullptr
@@ -57,34 +28,10 @@ void ThreadsBackend::check_open(const CollectiveCall& call) const {
         ". Each rank has group objects of its own: keep them in what the rank's program makes, not "
         "in a module's global or a default argument, which all ranks share."));
   }
-  if (is_shut_down_) {
-    throw CollectiveError(str_cat("group \"", group_->name, "\", rank ", rank_->rank(), ": ",
-                                  to_string(call.spec->kind),
-                                  " after the group was shut down. Make a new group."));
-  }
-  if (has_root(call.spec->kind)) {
-    global_rank_of(call.root);
-  }
-}
-
-CollectiveLaunch ThreadsBackend::describe(const CollectiveCall& call) {
-  CollectiveLaunch launch{
-      .kind = call.spec->kind, .group = launch_group_, .num_groups = 1, .num_computed = 1};
-  launch.sequence = num_launches_++;
-  for (const CollectiveUnit& unit : call.units) {
-    for (const at::Tensor& input : unit.inputs) {
-      launch.input_bytes += input.numel() * static_cast<std::int64_t>(input.element_size());
-    }
-  }
-  if (collective_record().is_tracing()) {
-    launch.cohorts = RankPartition::uniform(RankSet::range(rank_->rank(), rank_->rank() + 1));
-    add_details(call, {}, &launch);
-    launch.start_ns = trace_clock_ns();
-  }
-  return launch;
 }
 
 ThreadsBackend::AfterLaunch ThreadsBackend::begin_launch(const CollectiveCall& call) {
+  check_caller(call);
   check_open(call);
   AfterLaunch after;
   after.results = call.written();
@@ -112,14 +59,11 @@ TableBackend::Work ThreadsBackend::settle(Arrival arrival, AfterLaunch after,
   }
   auto work = c10::make_intrusive<ThreadsWork>(rank_, std::move(meetings), std::move(after.results),
                                                op_type);
-  const LaunchId id = collective_record().launch(std::move(after.record));
+  std::optional<LaunchesInFlight::Id> in_flight;
   if (after.in_flight) {
-    work->add_launch(id);
-    work->add_in_flight(rank_->in_flight().add(std::move(arrival.meeting), *after.in_flight));
+    in_flight = rank_->in_flight().add(std::move(arrival.meeting), *after.in_flight);
   }
-  if (coalesced_) {
-    coalesced_->emplace_back(work);
-  }
+  note_launched(work, std::move(after.record), in_flight);
   return work;
 }
 
@@ -159,8 +103,7 @@ TableBackend::Work ThreadsBackend::launch_message(CollectiveCall call, c10d::OpT
     AfterLaunch after = begin_launch(call);
     Launch launch = launch_of(call, source_line_text());
     const bool is_send = call.is_send.front();
-    const std::int64_t peer =
-        call.peers.empty() ? Meeting::kAnyRank : global_rank_of(call.peers.front().expect_int());
+    const std::int64_t peer = peer_of(call);
     const std::int64_t tag = call.tags.front();
     after.waits = !is_send;
     const auto payload = std::make_shared<RankCall>(RankCall{std::move(call)});
@@ -176,69 +119,30 @@ TableBackend::Work ThreadsBackend::launch_message(CollectiveCall call, c10d::OpT
   });
 }
 
-TableBackend::Work ThreadsBackend::endCoalescing() {
+c10::intrusive_ptr<RankWork> ThreadsBackend::joined(const std::vector<Work>& works) const {
   auto all = c10::make_intrusive<ThreadsWork>(rank_, std::vector<std::shared_ptr<Meeting>>{},
                                               std::vector<at::Tensor>{}, c10d::OpType::COALESCED);
-  for (const Work& work : coalesced_.value_or(std::vector<Work>{})) {
+  for (const Work& work : works) {
     all->take_over(&static_cast<ThreadsWork&>(*work));
   }
-  coalesced_.reset();
   return all;
 }
 
-c10::intrusive_ptr<c10d::Backend::Options> ThreadsBackend::getBackendOptions() {
-  return c10::make_intrusive<Options>("threads");
-}
-
-c10::intrusive_ptr<c10d::Backend> ThreadsBackend::split(
-    const c10::intrusive_ptr<c10d::Store>& /*store*/, const std::vector<int>& ranks,
-    const c10::intrusive_ptr<Options>& options) {
-  return translating_errors([&]() -> c10::intrusive_ptr<c10d::Backend> {
-    std::vector<std::int64_t> members;
-    members.reserve(ranks.size());
-    for (const int group_rank : ranks) {
-      members.push_back(global_rank_of(group_rank));
-    }
-    if (std::find(members.begin(), members.end(), rank_->rank()) == members.end()) {
-      return {};
-    }
-    return c10::make_intrusive<ThreadsBackend>(rank_, options->group_name, members);
-  });
-}
-
-c10::intrusive_ptr<c10d::Backend> ThreadsBackend::merge(
-    const c10::intrusive_ptr<c10d::Store>& store, const c10::intrusive_ptr<Options>& options,
-    const int& rank, const int& size) {
-  return translating_errors([&]() -> c10::intrusive_ptr<c10d::Backend> {
-    const MergedGroup merged =
-        meet_in_store(*store, options->group_name, rank_->rank(), rank, size);
-    return c10::make_intrusive<ThreadsBackend>(rank_, merged.name, merged.members);
-  });
+c10::intrusive_ptr<c10d::Backend> ThreadsBackend::make_group(
+    const std::string& name, const std::vector<std::int64_t>& members) const {
+  return c10::make_intrusive<ThreadsBackend>(rank_, name, members);
 }
 
 ThreadsWork::ThreadsWork(std::shared_ptr<RankThread> rank,
                          std::vector<std::shared_ptr<Meeting>> meetings,
                          std::vector<at::Tensor> results, c10d::OpType op_type)
-    : RecordedWork(static_cast<int>(rank->rank()), op_type),
+    : RankWork(rank->rank(), {rank, &rank->in_flight()}, std::move(results), op_type),
       rank_(std::move(rank)),
-      meetings_(std::move(meetings)),
-      results_(std::move(results)) {}
+      meetings_(std::move(meetings)) {}
 
 void ThreadsWork::take_over(ThreadsWork* part) {
+  RankWork::take_over(part);
   meetings_.insert(meetings_.end(), part->meetings_.begin(), part->meetings_.end());
-  results_.insert(results_.end(), part->results_.begin(), part->results_.end());
-  for (const LaunchId launch : part->launches()) {
-    add_launch(launch);
-  }
-  in_flight_.insert(in_flight_.end(), part->in_flight_.begin(), part->in_flight_.end());
-  part->in_flight_.clear();
-}
-
-void ThreadsWork::note_seen() {
-  for (const LaunchesInFlight::Id id : in_flight_) {
-    rank_->in_flight().waited(id);
-  }
-  in_flight_.clear();
 }
 
 // The thread of the rank that asks; where nobody has to wait, any will do.
@@ -300,14 +204,6 @@ int ThreadsWork::sourceRank() const {
     }
   }
   return -1;
-}
-
-c10::intrusive_ptr<c10::ivalue::Future> ThreadsWork::getFuture() {
-  wait(kNoTimeout);
-  auto future =
-      c10::make_intrusive<c10::ivalue::Future>(c10::ListType::create(c10::TensorType::get()));
-  future->markCompleted(c10::IValue(results_));
-  return future;
 }
 
 }  // namespace polyrank

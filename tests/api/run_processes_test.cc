@@ -1,0 +1,107 @@
+#include <ATen/Functions.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <polyrank/api/run_processes.h>
+#include <polyrank/api/run_ranks.h>
+#include <polyrank/core/errors.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace polyrank {
+namespace {
+
+using ::testing::HasSubstr;
+using Tensors = std::vector<at::Tensor>;
+
+// Sums whose last digits depend on the order of summation, over the world and over two groups.
+Tensors sums(RankContext& context) {
+  Tensors of_all{at::arange(1, 100, at::kFloat).mul(context.rank() + 1).sin()};
+  context.world().allreduce(of_all, {})->wait();
+  const bool is_low = context.rank() < 2;
+  const auto group =
+      is_low ? context.new_group("low", {1, 0}) : context.new_group("high", {2, 3, 4});
+  Tensors of_group{of_all.front() * static_cast<double>(context.rank())};
+  group->allreduce(of_group, {})->wait();
+  return {of_all.front(), of_group.front().view({9, 11}).t()};
+}
+
+TEST(RunProcessesTest, ResultsAreThoseOfRankThreads) {
+  std::vector<Tensors> expected(5);
+  run_ranks(5, [&](RankContext& context) {
+    expected[static_cast<std::size_t>(context.rank())] = sums(context);
+  });
+  const std::vector<Tensors> found = run_processes(5, sums);
+  ASSERT_EQ(found.size(), 5U);
+  for (std::size_t rank = 0; rank < found.size(); ++rank) {
+    ASSERT_EQ(found[rank].size(), 2U);
+    EXPECT_TRUE(found[rank][0].equal(expected[rank][0]));
+    EXPECT_TRUE(found[rank][1].equal(expected[rank][1]));
+  }
+}
+
+TEST(RunProcessesTest, WhatARankChangesItAloneSees) {
+  int changed = 0;
+  const auto found = run_processes(2, [&](RankContext& context) -> Tensors {
+    changed += 1 + static_cast<int>(context.rank());
+    return {at::full({}, changed)};
+  });
+  EXPECT_EQ(changed, 0);
+  EXPECT_EQ(found[1].front().item<int>(), 2);
+}
+
+TEST(RunProcessesTest, TheFirstErrorIsThrown) {
+  const auto fail = [](RankContext& context) -> Tensors {
+    if (context.rank() == 1) {
+      throw UsageError("no data");
+    }
+    context.world().barrier({})->wait();
+    return {};
+  };
+  try {
+    run_processes(3, fail);
+    FAIL() << "no error";
+  } catch (const UsageError& error) {
+    EXPECT_STREQ(error.what(), "no data");
+  }
+}
+
+TEST(RunProcessesTest, LaunchesThatDoNotBelongTogetherAreNamed) {
+  const auto disagree = [](RankContext& context) -> Tensors {
+    Tensors x{at::ones({2 + context.rank()})};
+    context.world().allreduce(x, {})->wait();
+    return x;
+  };
+  try {
+    run_processes(2, disagree);
+    FAIL() << "no error";
+  } catch (const CollectiveMismatchError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("rank 1: all_reduce(sum) float32[3]"));
+  }
+}
+
+TEST(RunProcessesTest, ADeathIsAnError) {
+  try {
+    run_processes(2, [](RankContext& context) -> Tensors {
+      if (context.rank() == 0) {
+        ::kill(::getpid(), SIGSEGV);
+      }
+      context.world().barrier({})->wait();
+      return {};
+    });
+    FAIL() << "no error";
+  } catch (const CollectiveError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("rank 0"));
+    EXPECT_THAT(error.what(), HasSubstr("signal 11"));
+  }
+}
+
+TEST(RunProcessesTest, ThereMustBeARank) {
+  EXPECT_THROW(run_processes(0, [](RankContext&) { return Tensors{}; }), UsageError);
+}
+
+}  // namespace
+}  // namespace polyrank
