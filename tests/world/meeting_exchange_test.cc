@@ -2,21 +2,13 @@
 #include <gtest/gtest.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/world/meeting_exchange.h>
+#include <world/meetings.h>
 
 #include <memory>
 #include <vector>
 
 namespace polyrank {
 namespace {
-
-using Tensors = std::vector<at::Tensor>;
-
-CollectiveCall call_of(const char* op_name, Tensors inputs, Tensors outputs) {
-  CollectiveCall call;
-  call.spec = find_collective(op_name);
-  call.units = {{std::move(inputs), std::move(outputs)}};
-  return call;
-}
 
 TEST(MeetingExchangeTest, LaunchesTellShapesRootAndReduceOp) {
   const at::Tensor x = at::ones({2, 3});
@@ -31,20 +23,10 @@ TEST(MeetingExchangeTest, LaunchesTellShapesRootAndReduceOp) {
   EXPECT_EQ(gather.outputs, (BoardList<TensorShape>{{"float32", {4, 3}}}));
 }
 
-Meeting meeting_of(const std::vector<CollectiveCall*>& calls) {
-  Meeting meeting;
-  meeting.group = std::make_shared<const MeetingGroup>(MeetingGroup{"world", {}});
-  for (std::size_t rank = 0; rank < calls.size(); ++rank) {
-    meeting.participants.push_back(static_cast<std::int64_t>(rank));
-    meeting.launches.emplace_back(launch_of(*calls[rank], "t.py:1"));
-  }
-  return meeting;
-}
-
 TEST(MeetingExchangeTest, NothingIsWritten) {
   const at::Tensor x = at::ones({2});
   CollectiveCall call = call_of("c10d::allreduce_", {x}, {x});
-  const auto results = results_of(meeting_of({&call, &call}), {&call, &call}, 0);
+  const auto results = results_of(*meeting_of({call, call}), {&call, &call}, 0);
   ASSERT_EQ(results.size(), 2U);
   EXPECT_EQ(results[1].participant, 1U);
   EXPECT_TRUE(results[0].tensor.is_same(results[1].tensor));  // all get the same
@@ -55,7 +37,7 @@ TEST(MeetingExchangeTest, NothingIsWritten) {
 TEST(MeetingExchangeTest, AnOutputThatDoesNotFitIsAnError) {
   const at::Tensor x = at::ones({2});
   CollectiveCall call = call_of("c10d::_allgather_base_", {x}, {at::ones({3})});
-  EXPECT_THROW(results_of(meeting_of({&call, &call}), {&call, &call}, 0), CollectiveError);
+  EXPECT_THROW(results_of(*meeting_of({call, call}), {&call, &call}, 0), CollectiveError);
 }
 
 }  // namespace

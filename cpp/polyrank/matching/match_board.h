@@ -42,22 +42,24 @@ struct MeetingGroup {
 // Whether a meeting was carried out; a word that processes can sleep on.
 class DoneWord {
  public:
-  enum Value : std::uint32_t {
-    kOpen,
-    kShared,  // being carried out, in which who waits can take a part
-    kDone,
-    kStopped,  // the run has failed
-  };
+  static constexpr std::uint32_t kOpen = 0;
+  // Being carried out, in which who waits can take a part.
+  static constexpr std::uint32_t kShared = 1;
+  static constexpr std::uint32_t kDone = 2;
+  static constexpr std::uint32_t kStopped = 3;  // the run has failed
 
   DoneWord() = default;
-  DoneWord(const DoneWord& other) noexcept : word_(other.word_.load()) {}
+  ~DoneWord() = default;
+  DoneWord(const DoneWord&) = delete;
   DoneWord& operator=(const DoneWord&) = delete;
+  DoneWord(DoneWord&&) = delete;
+  DoneWord& operator=(DoneWord&&) = delete;
 
   explicit operator bool() const noexcept { return value() == kDone; }
   std::uint32_t value() const noexcept { return word_.load(std::memory_order_acquire); }
   const std::atomic<std::uint32_t>& word() const noexcept { return word_; }
 
-  void set(Value value) noexcept { word_.store(value); }
+  void set(std::uint32_t value) noexcept { word_.store(value); }
   // Unless it is done.
   void stop() noexcept {
     std::uint32_t value = word_.load();

@@ -14,8 +14,11 @@ namespace polyrank {
 class POLYRANK_API RobustMutex {
  public:
   RobustMutex();
+  ~RobustMutex() = default;  // its memory may be gone by then, and its users with it
   RobustMutex(const RobustMutex&) = delete;
   RobustMutex& operator=(const RobustMutex&) = delete;
+  RobustMutex(RobustMutex&&) = delete;
+  RobustMutex& operator=(RobustMutex&&) = delete;
 
   // False if the last holder died inside: what the lock guards may be half changed.
   [[nodiscard]] bool lock() noexcept;

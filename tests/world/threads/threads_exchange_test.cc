@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/world/threads/threads_exchange.h>
+#include <world/meetings.h>
 
 #include <memory>
 #include <vector>
@@ -11,22 +12,10 @@ namespace {
 
 using Tensors = std::vector<at::Tensor>;
 
-CollectiveCall call_of(const char* op_name, Tensors inputs, Tensors outputs) {
-  CollectiveCall call;
-  call.spec = find_collective(op_name);
-  call.units = {{std::move(inputs), std::move(outputs)}};
-  return call;
-}
-
-Meeting meeting_of(const std::vector<CollectiveCall>& calls) {
-  Meeting meeting;
-  meeting.group = std::make_shared<const MeetingGroup>(MeetingGroup{"world", {}});
-  for (std::size_t rank = 0; rank < calls.size(); ++rank) {
-    meeting.participants.push_back(static_cast<std::int64_t>(rank));
-    meeting.launches.emplace_back(launch_of(calls[rank], "t.py:1"));
-    meeting.payloads.push_back(std::make_shared<RankCall>(RankCall{calls[rank]}));
-  }
-  return meeting;
+void carry_out_calls(const std::vector<CollectiveCall>& calls) {
+  carry_out(*meeting_of(calls, [](const CollectiveCall& call, std::int64_t) {
+    return std::make_shared<RankCall>(RankCall{call});
+  }));
 }
 
 TEST(ThreadsExchangeTest, OnlyTheRootOfAReduceIsWritten) {
@@ -35,7 +24,7 @@ TEST(ThreadsExchangeTest, OnlyTheRootOfAReduceIsWritten) {
   std::vector<CollectiveCall> calls = {call_of("c10d::reduce_", {x}, {x}),
                                        call_of("c10d::reduce_", {y}, {y})};
   calls[0].root = calls[1].root = 1;
-  carry_out(meeting_of(calls));
+  carry_out_calls(calls);
   EXPECT_EQ(x.item<double>(), 1);
   EXPECT_EQ(y.item<double>(), 3);
 }
@@ -43,8 +32,8 @@ TEST(ThreadsExchangeTest, OnlyTheRootOfAReduceIsWritten) {
 TEST(ThreadsExchangeTest, ScatterTakesTheRootsList) {
   const at::Tensor x = at::zeros({1});
   const at::Tensor y = at::zeros({1});
-  carry_out(meeting_of({call_of("c10d::scatter_", {at::full({1}, 5.0), at::full({1}, 6.0)}, {x}),
-                        call_of("c10d::scatter_", {}, {y})}));
+  carry_out_calls({call_of("c10d::scatter_", {at::full({1}, 5.0), at::full({1}, 6.0)}, {x}),
+                   call_of("c10d::scatter_", {}, {y})});
   EXPECT_EQ(x.item<double>(), 5);
   EXPECT_EQ(y.item<double>(), 6);
 }
@@ -56,8 +45,8 @@ TEST(ThreadsExchangeTest, ListsMayLieOnEachOther) {
   const auto halves = [](const at::Tensor& tensor) {
     return Tensors{tensor.narrow(0, 0, 2), tensor.narrow(0, 2, 2)};
   };
-  carry_out(meeting_of({call_of("c10d::alltoall_", halves(a), halves(a)),
-                        call_of("c10d::alltoall_", halves(b), halves(b))}));
+  carry_out_calls({call_of("c10d::alltoall_", halves(a), halves(a)),
+                   call_of("c10d::alltoall_", halves(b), halves(b))});
   EXPECT_TRUE(a.equal(at::tensor({0, 1, 4, 5}, at::kFloat)));
   EXPECT_TRUE(b.equal(at::tensor({2, 3, 6, 7}, at::kFloat)));
 }
@@ -71,15 +60,14 @@ TEST(ThreadsExchangeTest, AFactorScalesItsRanksValues) {
     calls[rank].reduce_op = ReduceOp::kPremulSum;
     calls[rank].premul_factor = at::full({1}, 0.5 + static_cast<double>(rank));
   }
-  carry_out(meeting_of(calls));
+  carry_out_calls(calls);
   EXPECT_EQ(x.item<double>(), 2);
 }
 
 TEST(ThreadsExchangeTest, TensorsThatNeedGradientsAreWritten) {
   const at::Tensor x = at::ones({1}).requires_grad_();
   const at::Tensor y = at::ones({1}).requires_grad_();
-  carry_out(
-      meeting_of({call_of("c10d::allreduce_", {x}, {x}), call_of("c10d::allreduce_", {y}, {y})}));
+  carry_out_calls({call_of("c10d::allreduce_", {x}, {x}), call_of("c10d::allreduce_", {y}, {y})});
   EXPECT_EQ(x.item<double>(), 2);
   EXPECT_TRUE(x.is_leaf());
 }

@@ -17,6 +17,7 @@
 #include <exception>
 #include <iostream>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -57,6 +58,8 @@ class File {
  private:
   int fd_;
 };
+
+std::string text_of_errno() { return std::generic_category().message(errno); }
 
 void write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
@@ -119,8 +122,7 @@ class Child {
   }
 
   std::string how() const {
-    return WIFSIGNALED(status_) ? str_cat("signal ", WTERMSIG(status_), " (",
-                                          std::string_view(strsignal(WTERMSIG(status_))), ")")
+    return WIFSIGNALED(status_) ? str_cat("signal ", WTERMSIG(status_))
                                 : str_cat("exit code ", WEXITSTATUS(status_));
   }
 
@@ -134,8 +136,8 @@ class Child {
 // The process of a rank, from its first to its last instruction.
 [[noreturn]] void be_rank(RankProcess& process, std::int64_t rank, pid_t launcher, int sink,
                           const std::function<std::string(std::int64_t rank)>& program) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != launcher) {  // it ended before the call
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // NOLINT(*-vararg): as the system has it
+  if (getppid() != launcher) {       // it ended before the call
     _exit(1);
   }
   at::set_num_threads(1);
@@ -145,11 +147,12 @@ class Child {
     process.end();
     tell(sink, {.has_failed = false, .kind = FaultKind::kError, .when = Clock::now()}, result);
   } catch (...) {
-    const Fault fault = fault_of(std::current_exception());
+    Fault fault = fault_of(std::current_exception());
     const Clock::time_point when = Clock::now();
     try {
       process.run().end_failed(fault.text);
-    } catch (const Error&) {  // the board is broken
+    } catch (const Error& broken) {
+      fault.text += str_cat(" (", std::string_view(broken.what()), ")");
     }
     tell(sink, {.has_failed = true, .kind = fault.kind, .when = when}, fault.text);
   }
@@ -162,15 +165,14 @@ Child fork_rank(RankProcess& process, std::int64_t rank,
                 const std::function<std::string(std::int64_t rank)>& program) {
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) {
-    throw Error(str_cat("no pipe for rank ", rank, ": ", std::string_view(std::strerror(errno))));
+    throw Error(str_cat("no pipe for rank ", rank, ": ", text_of_errno()));
   }
   File source(ends[0]);
   const File sink(ends[1]);
   const pid_t launcher = getpid();
   const pid_t child = fork();
   if (child < 0) {
-    throw Error(
-        str_cat("no process for rank ", rank, ": ", std::string_view(std::strerror(errno))));
+    throw Error(str_cat("no process for rank ", rank, ": ", text_of_errno()));
   }
   if (child == 0) {
     be_rank(process, rank, launcher, sink.get(), program);
@@ -223,6 +225,7 @@ class Children {
   // Ranks that have told something or ended; none after a while.
   std::vector<std::size_t> readable() const {
     std::vector<pollfd> files;
+    files.reserve(children_.size());
     for (const Child& child : children_) {  // poll() passes over what is closed: -1
       files.push_back({.fd = child.source(), .events = POLLIN, .revents = 0});
     }
