@@ -1,81 +1,52 @@
-"""polyrank runs an N-rank distributed PyTorch program in one process, every rank's values exact."""
+"""polyrank runs an N-rank distributed PyTorch program in one process, every rank's values exact.
 
-from polyrank._C import Cohort, RankSet, num_cohort_threads, set_num_cohort_threads
-from polyrank.errors import (
-    CollectiveError,
-    CollectiveMismatchError,
-    DeadlockError,
-    DivergenceError,
-    DivisionByZeroError,
-    Error,
-    InternalError,
-    UnknownOptionError,
-    UnsupportedOpError,
-    UsageError,
-)
-from polyrank.fake import fake_world
-from polyrank.install import install, uninstall
-from polyrank.local_int_node import LocalIntNode
-from polyrank.local_runner_mode import LocalRunnerMode
-from polyrank.local_tensor import LocalTensor
-from polyrank.local_tensor_mode import (
-    LocalTensorMode,
-    enabled_local_tensor_mode,
-    local_tensor_mode,
-    maybe_disable_local_tensor_mode,
-)
-from polyrank.lockstep import lockstep, reduction_order
-from polyrank.per_rank import PerRank
-from polyrank.rank_functions import (
-    maybe_run_for_local_tensor,
-    rank_map,
-    reconcile,
-    reconcile_args,
-    tensor_map,
-)
-from polyrank.rank_threads import RanksFailedError, run_ranks
-from polyrank.trace import Trace, trace
-from polyrank.virtual_gpu import virtual_gpu
-from polyrank.world import RunningWorld, current_world
+What the package exports is loaded when it is first asked for, so that the command line answers at once
+(PyTorch takes more than a second). `__init__.pyi` says what there is, and where.
+"""
 
-__all__ = [
-    "Cohort",
-    "CollectiveError",
-    "CollectiveMismatchError",
-    "DeadlockError",
-    "DivergenceError",
-    "DivisionByZeroError",
-    "Error",
-    "InternalError",
-    "LocalIntNode",
-    "LocalRunnerMode",
-    "LocalTensor",
-    "LocalTensorMode",
-    "PerRank",
-    "RankSet",
-    "RanksFailedError",
-    "RunningWorld",
-    "Trace",
-    "UnknownOptionError",
-    "UnsupportedOpError",
-    "UsageError",
-    "current_world",
-    "enabled_local_tensor_mode",
-    "fake_world",
-    "install",
-    "local_tensor_mode",
-    "lockstep",
-    "maybe_disable_local_tensor_mode",
-    "maybe_run_for_local_tensor",
-    "num_cohort_threads",
-    "rank_map",
-    "reconcile",
-    "reconcile_args",
-    "reduction_order",
-    "run_ranks",
-    "set_num_cohort_threads",
-    "tensor_map",
-    "trace",
-    "uninstall",
-    "virtual_gpu",
-]
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_STUB = ast.parse(Path(__file__).with_suffix(".pyi").read_text())
+# The module of each name.
+_HOME = {
+    alias.name: node.module
+    for node in _STUB.body
+    if isinstance(node, ast.ImportFrom) and node.module is not None
+    for alias in node.names
+}
+
+__all__ = list(_HOME)
+
+
+class _Package(ModuleType):
+    """The package: its names, and its modules."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _HOME:
+            value = vars(self)[name] = getattr(importlib.import_module(_HOME[name]), name)
+            return value
+        module = f"{__name__}.{name}"
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import of a module binds it to its name here, which some functions have, too: they stay.
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*vars(self), *_HOME})
+
+
+sys.modules[__name__].__class__ = _Package

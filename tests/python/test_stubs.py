@@ -2,11 +2,14 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polyrank
+import pytest
 from polyrank import _C, errors
 
 # Names of the stub that are types for the reader alone.
@@ -72,6 +75,79 @@ def test_stub_names_the_arguments_as_the_module_does() -> None:
             wrong.append((function.name, in_stub, names))
     assert wrong == []
     assert num_compared > 100
+
+
+def test_the_package_exports_what_its_stub_says() -> None:
+    stub = ast.parse((Path(polyrank.__file__).parent / "__init__.pyi").read_text())
+    (listed,) = (node.value for node in stub.body if isinstance(node, ast.Assign))
+    assert sorted(polyrank.__all__) == ast.literal_eval(listed)
+    for name in polyrank.__all__:
+        assert getattr(polyrank, name) is vars(polyrank)[name]
+        assert name in dir(polyrank)
+
+
+NAMES_THAT_MODULES_HAVE_TOO = """
+import sys
+import polyrank
+assert "torch" not in sys.modules
+import polyrank.lockstep
+import polyrank.install.names
+import polyrank.fake
+from polyrank import install, lockstep, trace, virtual_gpu
+from polyrank.lockstep import reduction_order
+assert callable(lockstep) and callable(trace) and callable(install) and callable(virtual_gpu)
+assert polyrank.lockstep is lockstep and polyrank.reduction_order is reduction_order
+assert polyrank.dist2 is sys.modules["polyrank.dist2"]
+try:
+    polyrank.nothing
+except AttributeError as error:
+    assert "module 'polyrank' has no attribute 'nothing'" in str(error)
+else:
+    raise SystemExit("there is something")
+"""
+
+
+def test_functions_keep_the_names_that_modules_have_too() -> None:
+    subprocess.run([sys.executable, "-c", NAMES_THAT_MODULES_HAVE_TOO], check=True, timeout=60)
+
+
+WITHOUT_TORCH = """
+import sys
+from polyrank.cli.app import main
+sys.argv[1:] = {arguments}
+try:
+    main()
+except SystemExit as request:
+    print("code", request.code)
+assert "torch" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "code"),
+    [
+        (["--version"], "polyrank 0", 0),
+        (["run", "--help"], "--ranks", 0),
+        (["run", "--rnaks", "4", "x.py"], "--rnaks", 2),
+        (["run", "--ranks", "4", "there_is_no_such.py"], "there is no script", 2),
+        (["run", "--ranks", "4", "--world", "thread", __file__], "did you mean", 2),
+        (
+            ["run", "--ranks", "4", "--world", "fake", "--schedule", "random", __file__],
+            "threads",
+            2,
+        ),
+    ],
+)
+def test_the_command_line_answers_before_torch_is_imported(
+    arguments: list[str], said: str, code: int
+) -> None:
+    program = WITHOUT_TORCH.format(arguments=arguments)
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert run.returncode == 0, run.stderr
+    assert said in run.stdout + run.stderr
+    assert f"code {code}" in run.stdout
 
 
 def test_errors_are_in_the_package() -> None:
