@@ -186,6 +186,15 @@ def run(
             "time and the memory. May be repeated.",
         ),
     ] = None,
+    debug_rank: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="R",
+            help="Processes world: rank R has the terminal, so that breakpoint() works there; the "
+            "others wait for it as long as it takes.",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write what ran there too, as JSON."),
@@ -244,14 +253,16 @@ def run(
         "log_dir": log_dir,
         "timeout": timeout,
         "preload": preload or None,
+        "debug_rank": debug_rank,
     }
     chosen = _chosen_world(world, world_size, given)
     _check_world(chosen, world_size, nnodes)
     _refuse_what_it_does_not_take(chosen, given)
-    if rank is not None and rank >= world_size:
-        raise typer.BadParameter(
-            f"a world of {world_size} ranks has no rank {rank}", param_hint="--rank"
-        )
+    for option, number in (("--rank", rank), ("--debug-rank", debug_rank)):
+        if number is not None and number >= world_size:
+            raise typer.BadParameter(
+                f"a world of {world_size} ranks has no rank {number}", param_hint=option
+            )
     if schedule == Schedule.in_turn and schedules is not None:
         raise typer.BadParameter("are random ones", param_hint="--schedules")
     is_random = schedule == Schedule.random or schedules is not None
@@ -279,6 +290,7 @@ def run(
         log_folder=None if log_dir is None else _writable_folder(log_dir),
         timeout_seconds=timeout,
         preloaded=tuple(preload or ()),
+        debug_rank=debug_rank,
     )
     from polyrank.cli.run import run_program
 

@@ -67,6 +67,7 @@ class Launch:
     random_seed: Callable[[int], int | None] = _no_seed  # by rank; None: from the system
     num_threads: int = 1  # of torch, in each
     timeout_seconds: float | None = None  # then all are ended
+    debug_rank: int | None = None  # has standard input; nobody is ended or told for waiting for it
     files: Sequence[int] = ()  # file descriptors that are not for ranks
     # Whether this process may have computed on several cores before.
     has_history: bool = False
@@ -127,7 +128,7 @@ class _Forks:
             channel=sink,
             stdout=stdout,
             stderr=stderr,
-            has_stdin=rank == 0,
+            has_stdin=rank == (launch.debug_rank or 0),
             variables=launch.variables(rank),
             num_threads=launch.num_threads,
             open_files=self._limits,

@@ -8,7 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-__all__ = ["ForwardedOutput", "OutputInFiles", "RankOutput", "drop_unread", "flush_output"]
+__all__ = [
+    "ForwardedOutput",
+    "OutputInFiles",
+    "RankAtTerminal",
+    "RankOutput",
+    "drop_unread",
+    "flush_output",
+]
 
 _STREAMS = ("stdout", "stderr")
 
@@ -117,6 +124,22 @@ class OutputInFiles:
 
     def finish(self) -> None:
         """Nothing is kept."""
+
+
+class RankAtTerminal:
+    """One rank writes where the launcher does, as it comes; the others as `others` has it."""
+
+    def __init__(self, rank: int, others: RankOutput) -> None:
+        self._rank = rank
+        self._others = others
+        self.sources = others.sources
+        self.feed = others.feed
+        self.flush = others.flush
+        self.finish = others.finish
+
+    def open_for(self, rank: int) -> tuple[int, int]:
+        """As RankOutput's."""
+        return (os.dup(1), os.dup(2)) if rank == self._rank else self._others.open_for(rank)
 
 
 def drop_unread() -> None:

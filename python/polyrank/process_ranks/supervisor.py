@@ -162,7 +162,7 @@ class Supervisor:
     # --- ending them ---
 
     def _on_failure(self, rank: int) -> None:
-        if self._end_at is None:
+        if self._end_at is None and self._launch.debug_rank not in self._running:
             self._end_at = time.monotonic() + _AFTER_FAILURE_SECONDS
             self._end_why = (
                 f"within {_AFTER_FAILURE_SECONDS:.0f} s after rank {rank} failed, and are ended"
@@ -207,7 +207,7 @@ class Supervisor:
                     process.send_group_signal(_STEPS[min(self._num_steps, len(_STEPS)) - 1])
                 self._num_steps += 1
                 self._end_at = now + _STEP_SECONDS
-        if self._num_steps == 0:
+        if self._num_steps == 0 and self._launch.debug_rank is None:
             text = self._standstill.check(self._running_standings(), self._run.activity)
             if text is not None:
                 sys.stderr.write(text)

@@ -32,3 +32,4 @@ class RunOptions:
     # Of the processes world:
     timeout_seconds: float | None = None
     preloaded: tuple[str, ...] = ()  # modules that are imported before ranks are forked
+    debug_rank: int | None = None  # which has the terminal

@@ -17,7 +17,13 @@ import torch
 from polyrank.process_ranks.endings import Ending, causes_first, text_of_status
 from polyrank.process_ranks.environment import ReservedPort, torchrun_variables
 from polyrank.process_ranks.launcher import Launch, run_processes
-from polyrank.process_ranks.output import ForwardedOutput, OutputInFiles, drop_unread
+from polyrank.process_ranks.output import (
+    ForwardedOutput,
+    OutputInFiles,
+    RankAtTerminal,
+    RankOutput,
+    drop_unread,
+)
 from polyrank.process_ranks.supervisor import Outcome as ProcessesOutcome
 from polyrank.process_ranks.warm import warm
 from polyrank.rank_names import rank_names
@@ -52,9 +58,8 @@ def run_in_processes(options: RunOptions) -> Outcome:
             Launch(
                 world_size=options.world_size,
                 body=partial(run_on_rank, options, script),
-                output=ForwardedOutput(prefix=True)
-                if options.log_folder is None
-                else OutputInFiles(options.log_folder),
+                output=_output(options),
+                debug_rank=options.debug_rank,
                 variables=lambda rank: torchrun_variables(
                     rank, options.world_size, options.local_world_size, port.number, Path(folder)
                 ),
@@ -74,6 +79,15 @@ def run_in_processes(options: RunOptions) -> Outcome:
         error=error,
         trace=None if options.trace_file is None else merged_trace(records),
     )
+
+
+def _output(options: RunOptions) -> RankOutput:
+    output: RankOutput = (
+        ForwardedOutput(prefix=True)
+        if options.log_folder is None
+        else OutputInFiles(options.log_folder)
+    )
+    return output if options.debug_rank is None else RankAtTerminal(options.debug_rank, output)
 
 
 def _warm(options: RunOptions) -> None:
