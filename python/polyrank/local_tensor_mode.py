@@ -13,6 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from polyrank import _C
+from polyrank.bare_errors import explained
 from polyrank.errors import UsageError
 from polyrank.local_tensor import LocalTensor, is_foreign_subclass
 from polyrank.rank_dependent_text import watch_names
@@ -130,6 +131,8 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._state.store_generators()
             self._state.enabled = False
             _C.unregister_python_mode(self)
+        if (error := explained(exc_val, exc_tb)) is not None:
+            raise error from exc_val
 
     def __torch_dispatch__(
         self,

@@ -29,9 +29,12 @@ __all__ = [
     "watch_names",
 ]
 
-_IN_TEXT = re.compile(r"Local(?:Int|Float|Bool)Node\(\{[^}]*\}[^)]*\)|PerRank\(ranks? .*\)")
+# In any case: `f"step_{rank}".upper()` is such a text.
+_IN_TEXT = re.compile(
+    r"Local(?:Int|Float|Bool)Node\(\{[^}]*\}[^)]*\)|PerRank\(ranks? .*\)", re.IGNORECASE
+)
 _ENTRY = re.compile(r"([\d,-]+): ([^,}]*)")
-_IN_BYTES = re.compile(_IN_TEXT.pattern.encode())
+_IN_BYTES = re.compile(_IN_TEXT.pattern.encode(), re.IGNORECASE)
 _MOST_COHORTS = 16  # in a text; as local_number_text.cc
 _FIRST_COHORTS = 6
 
@@ -82,7 +85,8 @@ class RankDependentText(str):
 # What would take it for one text or number; what lays text out goes on.
 _REFUSED = (
     *("__hash__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"),
-    *("isdigit", "isdecimal", "isnumeric", "encode"),
+    *("isdigit", "isdecimal", "isnumeric", "isalnum", "isalpha", "encode"),
+    *("startswith", "endswith", "replace", "translate", "zfill"),
 )
 for _name in _REFUSED:
     setattr(RankDependentText, _name, RankDependentText._refuse)
@@ -123,6 +127,17 @@ def _hash(original: Callable[[Any], int], number: Any) -> int:
         "tensor (`table[rank]` of a tensor of one row a rank, or polyrank.rank_map), or run the program "
         "in the threads world (`polyrank run --world threads`)."
     )
+
+
+_NUMBER_SPEC = re.compile(r"%[-+ #0]*[\d*]*(?:\.[\d*]+)?[diouxXeEfFgG]")
+
+
+def _log_message(original: Callable[[Any], str], record: Any) -> str:
+    """A message of `logging` whose text has %d for a number that differs."""
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    if not any(is_rank_dependent_number(value) for value in arguments):
+        return original(record)
+    return _NUMBER_SPEC.sub("%s", str(record.msg)) % arguments
 
 
 def _to_json(original: Callable[..., Any], encoder: json.JSONEncoder, value: Any) -> Any:
@@ -244,6 +259,7 @@ ROWS = (
         Row(owner, "__hash__", with_original(_hash), "takes one rank's number as the key")
         for owner in _NUMBERS
     ),
+    Row("logging:LogRecord", "getMessage", with_original(_log_message), "takes one rank's number"),
     Row("json:JSONEncoder", "default", with_original(_to_json), "does not say what differs"),
     # What takes a name and tells no audit hook; `os.path` and Path ask `os`.
     *(

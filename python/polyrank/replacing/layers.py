@@ -52,6 +52,7 @@ LOCKSTEP_MODE = _layer(
     "random_functions:STATES",
     "tensors_and_numbers",
     "rank_dependent_text",
+    "rank_dependent_functions",
     "python_random:SEEDS",
     "lockstep_stores",
     "spawned_ranks",

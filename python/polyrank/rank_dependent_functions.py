@@ -1,0 +1,84 @@
+"""Python's functions of numbers, given ones that differ between ranks: each rank gets its own result.
+
+They are written in C and take Python's own numbers alone. Those of `math` give a number for each rank;
+`time.sleep` sleeps as long as the rank that sleeps longest, as nobody goes on before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from polyrank._C import LocalFloatNode
+from polyrank.errors import DivergenceError
+from polyrank.rank_dependent_numbers import (
+    is_rank_dependent_number,
+    number_on_rank,
+    rank_dependent_int,
+)
+from polyrank.replacing.row import Row, with_original
+
+__all__ = ["ROWS"]
+
+_FUNCTIONS = (
+    *(
+        "acos",
+        "acosh",
+        "asin",
+        "asinh",
+        "atan",
+        "atan2",
+        "atanh",
+        "cbrt",
+        "copysign",
+        "cos",
+        "cosh",
+    ),
+    *("degrees", "erf", "erfc", "exp", "exp2", "expm1", "fabs", "fmod", "gamma", "hypot", "lgamma"),
+    *("log", "log10", "log1p", "log2", "pow", "radians", "sin", "sinh", "sqrt", "tan", "tanh"),
+    *("comb", "factorial", "gcd", "isqrt", "lcm", "perm"),
+)
+
+
+def _of_each_rank(original: Callable[..., Any], *numbers: Any) -> Any:
+    """What a function gives on each rank; its error names the ranks."""
+    differing = [number for number in numbers if is_rank_dependent_number(number)]
+    if not differing:
+        return original(*numbers)
+    results = {}
+    for rank in differing[0].node._local_ints:
+        try:
+            results[rank] = original(*(number_on_rank(number, rank) for number in numbers))
+        except (ValueError, OverflowError, ZeroDivisionError) as error:
+            raise DivergenceError(
+                f"math.{original.__name__} of {', '.join(map(str, numbers))} raises on rank {rank}: "
+                f"{error}. Give all ranks a value that it takes, or run the program in the threads "
+                "world (`polyrank run --world threads`)"
+            ) from error
+    if all(isinstance(result, int) for result in results.values()):
+        return rank_dependent_int(results)
+    values = set(map(repr, results.values()))  # which know NaN and the sign of 0
+    if len(values) == 1:
+        return next(iter(results.values()))
+    return torch.SymFloat(LocalFloatNode(results))  # type: ignore[no-untyped-call]
+
+
+def _sleep(original: Callable[[float], None], seconds: Any) -> None:
+    if is_rank_dependent_number(seconds):
+        seconds = max(seconds.node._local_ints.values())
+    original(seconds)
+
+
+_WHY = "takes one number for all ranks"
+
+ROWS = (
+    *(
+        Row("math", name, with_original(_of_each_rank), _WHY)
+        for name in _FUNCTIONS
+        if hasattr(math, name)
+    ),
+    Row("time", "sleep", with_original(_sleep), _WHY),
+)
