@@ -26,6 +26,7 @@ from polyrank.process_ranks.output import RankOutput, flush_output
 from polyrank.process_ranks.spawning import be_what_is_spawned
 from polyrank.process_ranks.supervisor import Outcome, Supervisor
 from polyrank.process_ranks.this_process import be_rank
+from polyrank.replacing.layers import PROCESSES
 
 __all__ = ["Launch", "Rank", "run_processes"]
 
@@ -104,6 +105,7 @@ class _Forks:
         self._launch = launch
         self._private_files = (*signals, *launch.files)
         self._holders = holders_of_replaced()
+        PROCESSES.prepare()
         self._limits = room_for_files(launch.world_size * _FILES_PER_RANK)
 
     def fork_all(self) -> None:

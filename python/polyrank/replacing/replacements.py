@@ -51,6 +51,12 @@ class Replacements:
         """Whether ours are in place."""
         return self._num_entered > 0 and self._num_suspended == 0
 
+    def prepare(self) -> None:
+        """Do now what the first to enter would do once, so that forks of this process share it."""
+        with _lock:
+            if self._places is None:
+                self._places = self._place()
+
     def enter(self) -> None:
         """Put ours in place, if this is the first to enter."""
         with _lock:
@@ -100,8 +106,8 @@ class Replacements:
 
     def _switch(self) -> None:
         on = self.is_on
-        if self._places is None:
-            self._places = self._place()
+        self.prepare()
+        assert self._places is not None  # noqa: S101
         objects = [p.target for p in self._places if isinstance(p.target, HeldObject)]
         if on and objects:
             find_holders(objects)

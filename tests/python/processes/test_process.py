@@ -200,3 +200,16 @@ def test_what_a_run_has_on_disk_outlives_its_first_rank(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.stdout == "[rank1]: True\n"
+
+
+def test_what_a_rank_replaces_is_looked_for_before_the_fork() -> None:
+    program = (
+        "from polyrank import run_ranks\n"
+        "from polyrank.replacing.layers import PROCESSES\n"
+        "def body():\n"
+        "    return PROCESSES.is_on, id(PROCESSES._places)\n"
+        "told = run_ranks(body, 2, world='processes')\n"
+        "assert told == 2 * [(True, id(PROCESSES._places))], told\n"
+        "assert not PROCESSES.is_on\n"
+    )
+    subprocess.run((sys.executable, "-c", program), check=True, timeout=120)
