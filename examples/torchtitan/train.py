@@ -1,6 +1,6 @@
 """torchtitan's own trainer, on all ranks in lockstep. docs/torchtitan.md tells how to run it.
 
-    polyrank run --world lockstep --ranks 4 --device cpu examples/torchtitan/train.py \
+    polyrank run --world lockstep --ranks 4 examples/torchtitan/train.py \
         --module llama3 --config llama3_debugmodel …
 
 What stands here is what torchtitan 0.3.0 takes for granted of processes: a rank and data that

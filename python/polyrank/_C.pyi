@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import torch
-from torch._C._distributed_c10d import ProcessGroup, Store, Work
+from torch._C._distributed_c10d import Backend, ProcessGroup, Store, Work
 
 class RankSet:
     def __init__(self, ranks: list[int]) -> None: ...
@@ -288,6 +288,12 @@ class SharedRun:
 
 class SharedStore(Store):
     def __init__(self, run: SharedRun) -> None: ...
+
+class HostBackend:
+    def __init__(self, inner: Backend, options: Backend.Options) -> None: ...
+    @property
+    def options(self) -> Backend.Options: ...
+    def _set_default_timeout(self, timeout: timedelta) -> None: ...
 
 class ProcessesBackend:
     def __init__(

@@ -1,9 +1,11 @@
 #include <polyrank/bindings/bindings.h>
+#include <polyrank/exchange/host_backend.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/generator.h>
 #include <polyrank/virtual_gpu/rank_gpus.h>
 #include <polyrank/virtual_gpu/storage.h>
 #include <polyrank/virtual_gpu/streams.h>
+#include <pybind11/chrono.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include <cstdint>
@@ -62,6 +64,13 @@ void init_virtual_gpu(py::module_& module) {
       .def_readonly("reserved_bytes", &GpuMemory::reserved_bytes)
       .def_readonly("blocks", &GpuMemory::blocks);
 
+  py::class_<HostBackend, c10::intrusive_ptr<HostBackend>, c10d::Backend>(
+      module, "HostBackend", "Hands tensors whose memory is the host's to a backend of the CPU.")
+      .def(
+          py::init<c10::intrusive_ptr<c10d::Backend>, c10::intrusive_ptr<c10d::Backend::Options>>(),
+          py::arg("inner"), py::arg("options"))
+      .def_property_readonly("options", &HostBackend::getBackendOptions)
+      .def("_set_default_timeout", &HostBackend::setTimeout, py::arg("timeout"));
   module.def("switch_on_virtual_gpus", &switch_on_virtual_gpus, py::arg("gpus"));
   module.def("switch_off_virtual_gpus", &switch_off_virtual_gpus);
   module.def("virtual_gpus", &virtual_gpus);

@@ -8,6 +8,7 @@
 #include <polyrank/dist2/gloo_backend.h>
 #include <polyrank/dist2/watched_group.h>
 #include <polyrank/dist2/world_backends.h>
+#include <polyrank/exchange/host_memory.h>
 
 #include <memory>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -50,7 +51,7 @@ ProcessGroup make_gloo_group(const GroupRequest& request) {
   group->setDefaultBackend(kType);
   group->setBackend(request.device.type(), kType, backend);
   group->setBackend(c10::kCPU, kType, backend);
-  if (at::hasCUDA()) {
+  if (at::hasCUDA() && !cuda_is_in_host_memory()) {
     group->setBackend(c10::kCUDA, kType, backend);
   }
   group->setGroupName(name);

@@ -19,6 +19,7 @@ namespace polyrank {
 // answered here:
 //   its hooks, its device guard with streams and events   runtime.h
 //   generators                                            generator.h
+//   the clock of DistributedDataParallel                  backward_timer.h
 //   storages, their memory statistics                     storage.h, memory.h
 //   what each rank has for itself                         rank_gpus.h
 // Everything is placed when virtual GPUs are first switched on, and answers like a PyTorch without

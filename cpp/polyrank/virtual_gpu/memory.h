@@ -10,7 +10,7 @@
 
 namespace polyrank {
 
-constexpr c10::DeviceIndex kMaxGpus = 64;
+constexpr c10::DeviceIndex kMaxGpus = 120;  // as C10_COMPILE_TIME_MAX_GPUS
 
 // One figure over time, as `torch.cuda.memory_stats` gives it.
 struct MemoryFigure {

@@ -2,6 +2,8 @@
 #include <c10/core/Allocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <polyrank/core/errors.h>
+#include <polyrank/exchange/host_memory.h>
+#include <polyrank/virtual_gpu/backward_timer.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/generator.h>
 #include <polyrank/virtual_gpu/memory.h>
@@ -101,6 +103,8 @@ void place_gpu_runtime() {
   }
   place_hooks();
   c10::SetAllocator(c10::kCUDA, gpu_allocator());
+  set_host_memory_of_cuda(&host_tensor);
+  place_gpu_timer();
   is_placed = true;
 }
 

@@ -121,8 +121,8 @@ def run(
     device: Annotated[
         Device | None,
         typer.Option(
-            help="**cpu**: tensors that the script puts on cuda live on the CPU, and torch.cuda "
-            "answers as on a cluster. Default: cpu where there is no GPU."
+            help="**cuda**: the machine's GPUs, or where it has none virtual ones, one for each rank of a "
+            "node. **cpu**: no GPU. Default: cuda."
         ),
     ] = None,
     rank_env: Annotated[

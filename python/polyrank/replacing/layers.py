@@ -8,7 +8,6 @@ from polyrank.replacing.replacements import Replacements
 
 __all__ = [
     "ALL",
-    "CUDA_ON_CPU",
     "FAKE",
     "FAKE_RUN",
     "INSTALL",
@@ -20,6 +19,7 @@ __all__ = [
     "LOCKSTEP_SEEDS",
     "PROCESSES",
     "THREADS",
+    "VIRTUAL_GPU",
 ]
 
 _layers = itertools.count()
@@ -40,6 +40,12 @@ INSTALL = _layer(
     "install.checkpoint",
     "install.dtensor_equal",
     "install.threaded_tests",
+)
+VIRTUAL_GPU = _layer(
+    "virtual GPUs",
+    "virtual_gpu.dtensor_random",
+    "virtual_gpu.fake_tensors",
+    "virtual_gpu.uncompiled",
 )
 FAKE = _layer("fake world", "fake.functions", "fake.objects", "fake.mesh", "mesh_scatter:FAKE")
 # A world that is within another lies above it: a lockstep run may happen in a process that has
@@ -73,12 +79,12 @@ THREADS = _layer(
     "rank_threads.outside_waits",
     "rank_threads.profilers",
 )
-CUDA_ON_CPU = _layer("--device cpu", "worlds.device")
 LOCKSTEP_RUN = _layer("polyrank run --world lockstep", "worlds.process_group:LOCKSTEP")
 FAKE_RUN = _layer("polyrank run --world fake", "worlds.process_group:FAKE")
 
 ALL = (
     INSTALL,
+    VIRTUAL_GPU,
     FAKE,
     LOCKSTEP_GROUPS,
     LOCKSTEP_MESHES,
@@ -87,7 +93,6 @@ ALL = (
     LOCKSTEP_DRAWS,
     PROCESSES,
     THREADS,
-    CUDA_ON_CPU,
     LOCKSTEP_RUN,
     FAKE_RUN,
 )

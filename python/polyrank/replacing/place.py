@@ -91,6 +91,8 @@ def place_of(row: Row) -> Place | None:
     found = _found(owner, row.name)
     if found is _ABSENT and not row.is_added:
         return None
+    if row.is_attribute:
+        return _known_or_made((id(owner), row.name), lambda: Attribute(owner, row.name))
     function = _function_in(found)
     for types, kind in _EXCHANGED:
         if isinstance(function, types):

@@ -18,7 +18,7 @@ from polyrank.virtual_gpu.placing import placed
 
 __all__ = ["MOST_GPUS", "virtual_gpu"]
 
-MOST_GPUS = 64  # as kMaxGpus of memory.h
+MOST_GPUS = 120  # as kMaxGpus of memory.h
 
 
 @contextlib.contextmanager

@@ -19,8 +19,9 @@ import torch.version
 from torch.distributed import distributed_c10d
 
 from polyrank.errors import InternalError
-from polyrank.virtual_gpu.dtensor_random import tell_dtensor
+from polyrank.replacing.layers import VIRTUAL_GPU
 from polyrank.virtual_gpu.generators import manual_seed, manual_seed_all
+from polyrank.virtual_gpu.nccl import DEFAULT_TIMEOUT, ProcessGroupNCCL
 from polyrank.virtual_gpu.rank_devices import index_of_ranks_gpu
 from polyrank.virtual_gpu.runtime_functions import (
     RUNTIME_FUNCTIONS,
@@ -109,6 +110,11 @@ def _replacements() -> list[tuple[Any, str, Any]]:
         # Asks no GPU; without cuDNN it warns of a PyTorch that lacks it.
         (torch.backends.cudnn, "is_acceptable", lambda _tensor: False),
         (distributed_c10d, "_NCCL_AVAILABLE", True),
+        (distributed_c10d, "default_pg_nccl_timeout", DEFAULT_TIMEOUT),
+        *(
+            (owner, "ProcessGroupNCCL", ProcessGroupNCCL)
+            for owner in (torch._C._distributed_c10d, distributed_c10d, torch.distributed)
+        ),
     ]
 
 
@@ -141,7 +147,6 @@ def _set(replacements: list[tuple[Any, str, Any]]) -> Iterator[None]:
 @contextlib.contextmanager
 def placed() -> Iterator[None]:
     """Until the end of the block torch.cuda's own functions run on virtual GPUs."""
-    tell_dtensor()
-    with _set(_replacements()):
+    with _set(_replacements()), VIRTUAL_GPU.on():
         torch.cuda.init()  # type: ignore[no-untyped-call]
         yield

@@ -7,6 +7,7 @@ function of torch/csrc/cuda/Module.cpp that it stands for.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -115,6 +116,10 @@ def _exchange_device(gpu: int) -> int:
     return previous
 
 
+def _maybe_exchange_device(gpu: int) -> int:
+    return _exchange_device(gpu)  # a function of its own: dynamo tells the two apart
+
+
 def _get_device_properties(gpu: int) -> DeviceProperties:
     _C.check_gpu(gpu)
     return DeviceProperties(_C.virtual_gpus())
@@ -185,6 +190,15 @@ def _no_snapshot(*_: Any) -> Any:
     )
 
 
+def _record_no_history(enabled: str | None, *_: Any) -> None:
+    """Let programs ask for a history that they may never look at; who looks is told."""
+    if enabled is not None:
+        warnings.warn(
+            "a virtual GPU keeps no history of its memory; a snapshot of it will be refused",
+            stacklevel=4,
+        )
+
+
 def missing(what: str) -> Callable[..., Any]:
     """A function that refuses: there is no `what`."""
 
@@ -208,7 +222,7 @@ RUNTIME_FUNCTIONS: dict[str, Any] = {
     "_cuda_getDevice": _C.current_gpu,
     "_cuda_setDevice": _C.set_current_gpu,
     "_cuda_exchangeDevice": _exchange_device,
-    "_cuda_maybeExchangeDevice": _exchange_device,
+    "_cuda_maybeExchangeDevice": _maybe_exchange_device,
     "_cuda_canDeviceAccessPeer": _always(True),
     "_cuda_getArchFlags": lambda: f"sm_{_C.virtual_gpus().major}{_C.virtual_gpus().minor}",
     "_cuda_getCompiledVersion": _always(_CUDA_VERSION),
@@ -238,7 +252,7 @@ RUNTIME_FUNCTIONS: dict[str, Any] = {
     "_cuda_resetPeakHostMemoryStats": _always(None),
     "_cuda_resetAccumulatedHostMemoryStats": _always(None),
     "_cuda_memorySnapshot": _no_snapshot,
-    "_cuda_record_memory_history": _no_snapshot,
+    "_cuda_record_memory_history": _record_no_history,
     "_cuda_record_memory_history_legacy": _no_snapshot,
     "_cuda_cudaCachingAllocator_raw_alloc": missing("raw memory"),
     "_cuda_cudaCachingAllocator_raw_delete": missing("raw memory"),

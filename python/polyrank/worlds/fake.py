@@ -50,7 +50,7 @@ class FakeWorld(World):
 @contextlib.contextmanager
 def _entered(options: RunOptions, rank: int) -> Iterator[None]:
     from polyrank.install import install, uninstall
-    from polyrank.worlds.device import cuda_as_asked
+    from polyrank.worlds.device import device_as_asked
     from polyrank.worlds.environment import torchrun_environment
     from polyrank.worlds.process_group import fake_process_group
 
@@ -61,7 +61,7 @@ def _entered(options: RunOptions, rank: int) -> Iterator[None]:
             torchrun_environment(options.world_size, options.local_world_size, rank)
         )
         stack.enter_context(fake_process_group(options.world_size, rank))
-        stack.enter_context(cuda_as_asked(options))
+        stack.enter_context(device_as_asked(options))
         yield
 
 

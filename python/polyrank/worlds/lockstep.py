@@ -49,7 +49,8 @@ def _entered(options: RunOptions) -> Iterator[None]:
     from polyrank.install import install, uninstall
     from polyrank.local_tensor_mode import LocalTensorMode
     from polyrank.process_groups import known_process_groups
-    from polyrank.worlds.device import cuda_as_asked
+    from polyrank.virtual_gpu.rank_devices import EachRanksGpu
+    from polyrank.worlds.device import device_as_asked
     from polyrank.worlds.environment import torchrun_environment
     from polyrank.worlds.process_group import lockstep_process_group
 
@@ -63,7 +64,8 @@ def _entered(options: RunOptions) -> Iterator[None]:
         )
         stack.enter_context(known_process_groups())
         stack.enter_context(lockstep_process_group(options.world_size, options.local_world_size))
-        stack.enter_context(cuda_as_asked(options))
+        stack.enter_context(device_as_asked(options))
+        stack.enter_context(EachRanksGpu())
         stack.enter_context(LocalTensorMode(options.world_size))
         yield
 

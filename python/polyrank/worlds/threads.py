@@ -35,10 +35,9 @@ class ThreadsWorld(World):
         )
 
     def run(self, options: RunOptions) -> Outcome:
-        from polyrank.worlds.device import uses_cpu_for_cuda
         from polyrank.worlds.in_process import run_here
 
-        on_rank = partial(_on_rank, options, uses_cpu_for_cuda(options))
+        on_rank = partial(_on_rank, options)
         program = partial(_run_schedules, on_rank=on_rank)
         return run_here(options, _entered(options), program, counts_all_ranks=True)
 
@@ -50,12 +49,12 @@ class ThreadsWorld(World):
 
 @contextlib.contextmanager
 def _entered(options: RunOptions) -> Iterator[None]:
-    from polyrank.worlds.device import cuda_as_asked
+    from polyrank.worlds.device import device_as_asked
     from polyrank.worlds.environment import torchrun_environment
 
     with (
         torchrun_environment(options.world_size, options.local_world_size, by_thread=True),
-        cuda_as_asked(options),
+        device_as_asked(options),
     ):
         yield
 
@@ -93,15 +92,12 @@ def _run_schedules(
 
 
 @contextlib.contextmanager
-def _on_rank(options: RunOptions, maps_cuda: bool, rank: int) -> Iterator[None]:
+def _on_rank(options: RunOptions, rank: int) -> Iterator[None]:
     """What surrounds the script on the thread of one rank."""
-    from polyrank.worlds.device import CudaOnCpu
     from polyrank.worlds.environment import variables_of_rank
 
     os.environ.update(variables_of_rank(rank, options.local_world_size))
-    # A mode of torch's functions belongs to a thread, and so to a rank.
-    with CudaOnCpu() if maps_cuda else contextlib.nullcontext():
-        yield
+    yield
 
 
 WORLD = ThreadsWorld()

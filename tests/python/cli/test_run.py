@@ -217,52 +217,11 @@ def test_a_json_file_that_becomes_unwritable_has_an_exit_code_of_its_own(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "script.py"]
 
 
-def test_a_script_for_cuda_runs_on_the_cpu(tmp_path: Path) -> None:
-    result = run_script(
-        tmp_path,
-        "assert torch.cuda.is_available() and torch.cuda.device_count() == 4\n"
-        "x = torch.ones(2, device='cuda:1').to('cuda').cuda()\n"
-        "print(x.device)\n",
-    )
-    assert result.returncode == 0, result.stderr
-    assert "cpu" in result.stdout
-
-
-def test_a_mesh_for_cuda_is_one_of_the_cpu(tmp_path: Path) -> None:
-    done = run_script(
-        tmp_path,
-        "from torch.distributed.device_mesh import init_device_mesh\n"
-        "from torch.distributed.tensor import Shard, ones\n"
-        "dist.init_process_group('nccl')\n"
-        "mesh = init_device_mesh('cuda', (4,))\n"
-        "made = ones(8, device_mesh=mesh, placements=[Shard(0)])\n"
-        "print(mesh.device_type, made.full_tensor().shape)\n",
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "cpu torch.Size([8])\n"
-
-
 def test_a_rank_that_the_script_sets_itself_can_be_read(tmp_path: Path) -> None:
     text = "import os\nos.environ['RANK'] = '7'\nprint(os.environ['RANK'])"
     done = run_script(tmp_path, text)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "7"
-
-
-def test_a_device_of_the_rank_is_the_cpu(tmp_path: Path) -> None:
-    result = run_script(
-        tmp_path,
-        "from torch.distributed.device_mesh import init_device_mesh\n"
-        "mesh = init_device_mesh('cuda', (4,))\n"
-        "rank = dist.get_rank()\n"
-        "torch.cuda.set_device(rank)\n"
-        "model = torch.nn.Linear(2, 2).to(rank).cuda(rank)\n"
-        "x = torch.ones(1, 2, device=rank).to(rank).to(torch.device('cuda', rank))\n"
-        "devices = [model(x).device, torch.device(type='cuda', index=0), torch.device(rank)]\n"
-        "print(*devices, torch.device('meta', 0))\n",
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout == "cpu cpu cpu meta:0\n"
 
 
 def test_seeding_cuda_seeds_the_streams_that_its_tensors_draw_from(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from polyrank.replacing.held_object import HeldObject
 from polyrank.replacing.place import place_of
 from polyrank.replacing.replacements import Replacements
 from polyrank.replacing.row import Row
-from polyrank.worlds.device import cuda_on_cpu
 from polyrank.worlds.process_group import fake_process_group, lockstep_process_group
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ WORLDS: dict[Replacements, Callable[[], AbstractContextManager[Any]]] = {
     layers.LOCKSTEP_DRAWS: seeded_by_rank,
     layers.PROCESSES: layers.PROCESSES.on,
     layers.THREADS: globals_by_thread,
-    layers.CUDA_ON_CPU: lambda: cuda_on_cpu(4),
+    layers.VIRTUAL_GPU: lambda: polyrank.virtual_gpu(2),
     layers.LOCKSTEP_RUN: lambda: lockstep_process_group(4, 4),
     layers.FAKE_RUN: fake_run,
 }
@@ -95,7 +94,9 @@ def spied(row: Row) -> Row:
 
         return spy
 
-    return Row(row.owner, row.name, make_spy, row.why, is_added=row.is_added)
+    return Row(
+        row.owner, row.name, make_spy, row.why, is_added=row.is_added, is_attribute=row.is_attribute
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -250,7 +251,9 @@ class Case:
         """What is wrong while the world is on."""
         if self.user is None:
             now = vars(self.row.loaded_owner())[self.row.name]
-            return [] if is_reached(self.row, now) else ["not put"]
+            is_function = callable(now) and not isinstance(now, type)
+            is_put = is_reached(self.row, now) if is_function else now is not self.before
+            return [] if is_put else ["not put"]
         holders = {**self.user.holds(), "a module loaded after": self.user.loads_now()}
         if not self.is_object:
             return self._faults_of_function({**holders, **self.user.holds_besides()})

@@ -1,6 +1,7 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
+#include <polyrank/exchange/host_memory.h>
 #include <polyrank/world/threads/threads_backend.h>
 #include <polyrank/world/threads/threads_exchange.h>
 
@@ -92,6 +93,7 @@ TableBackend::Work ThreadsBackend::launch(CollectiveCall call, c10d::OpType op_t
     ++sequence_number_;
     Launch launch = launch_of(call, source_line_text());
     launch.is_of_several_threads = note_thread(launch);
+    move_to_host_memory(&call);
     const auto payload = std::make_shared<RankCall>(RankCall{std::move(call)});
     return settle(rank_->turns().arrive(rank_->rank(), group_, std::move(launch), payload),
                   std::move(after), op_type);
@@ -106,6 +108,7 @@ TableBackend::Work ThreadsBackend::launch_message(CollectiveCall call, c10d::OpT
     const std::int64_t peer = peer_of(call);
     const std::int64_t tag = call.tags.front();
     after.waits = !is_send;
+    move_to_host_memory(&call);
     const auto payload = std::make_shared<RankCall>(RankCall{std::move(call)});
     Arrival arrival =
         is_send

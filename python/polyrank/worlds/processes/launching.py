@@ -29,6 +29,7 @@ from polyrank.process_ranks.warm import warm
 from polyrank.rank_names import rank_names
 from polyrank.rank_threads import Script
 from polyrank.rank_threads.ending import text_of_unfinished
+from polyrank.worlds.device import device_as_asked
 from polyrank.worlds.merged_records import merged_report, merged_trace
 from polyrank.worlds.outcome import Outcome
 from polyrank.worlds.processes.rank import put_in_front, run_on_rank
@@ -53,7 +54,11 @@ def run_in_processes(options: RunOptions) -> Outcome:
         report = merged_report([], options.world_size, seconds)
         return Outcome(_EXIT_USAGE, report, failure=f"--preload: {missing}\n")
     port = ReservedPort()
-    with tempfile.TemporaryDirectory(prefix="polyrank-") as folder, contextlib.closing(port):
+    with (
+        tempfile.TemporaryDirectory(prefix="polyrank-") as folder,
+        contextlib.closing(port),
+        device_as_asked(options),  # ranks have the launcher's virtual GPUs, whole
+    ):
         outcome = run_processes(
             Launch(
                 world_size=options.world_size,

@@ -18,7 +18,6 @@ from polyrank.process_ranks.endings import Failure
 from polyrank.process_ranks.launcher import Rank
 from polyrank.rank_threads import Script
 from polyrank.trace import Trace, trace
-from polyrank.worlds.device import cuda_as_asked
 from polyrank.worlds.ending import Ending, ending_of, ending_of_error
 from polyrank.worlds.outcome import RunMeter
 from polyrank.worlds.run_options import RunOptions
@@ -35,7 +34,6 @@ def run_on_rank(options: RunOptions, script: Script, rank: Rank) -> int:
         if options.trace_file is not None:
             record.trace = stack.enter_context(trace())
         stack.callback(record.end)
-        stack.enter_context(cuda_as_asked(options))
         sys.argv = [options.script, *options.arguments]
         put_in_front(options)
         record.is_sent_at_exit()

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from polyrank.trace import trace
-from polyrank.worlds.device import cuda_as_asked
+from polyrank.worlds.device import device_as_asked
 from polyrank.worlds.ending import ending_of
 from polyrank.worlds.in_process import run_main
 from polyrank.worlds.outcome import RunMeter
@@ -43,7 +43,7 @@ def main(folder: str, text: str) -> int:
     meter = RunMeter(options.world_size, rank)
     started = time.time()
     # gloo's and NCCL's collectives are counted by what watches them for a trace.
-    with trace(source=options.trace_file is not None) as recorded, cuda_as_asked(options):
+    with trace(source=options.trace_file is not None) as recorded, device_as_asked(options):
         ending = ending_of(lambda: run_main(options))
         sys.stderr.write(ending.told)
         ended = time.time()
