@@ -161,6 +161,18 @@ def run(
             "having its own; one that registers types with compiled ones, say. May be repeated.",
         ),
     ] = None,
+    own_module: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Threads world: an installed package of which each rank has its own, though it loads "
+            "a compiled part. May be repeated.",
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", help="Threads world: tell which packages ranks share, and why."),
+    ] = False,
     log_dir: Annotated[
         Path | None,
         typer.Option(
@@ -249,7 +261,9 @@ def run(
         "schedule": schedule,
         "seed": seed,
         "schedules": schedules,
+        "own_module": own_module or None,
         "shared_module": shared_module or None,
+        "verbose": verbose or None,
         "log_dir": log_dir,
         "timeout": timeout,
         "preload": preload or None,
@@ -286,7 +300,9 @@ def run(
         schedule="random" if is_random else "in_turn",
         seed=seed or 0,
         num_schedules=schedules or 1,
+        own_modules=tuple(own_module or ()),
         shared_modules=tuple(shared_module or ()),
+        is_verbose=verbose,
         log_folder=None if log_dir is None else _writable_folder(log_dir),
         timeout_seconds=timeout,
         preloaded=tuple(preload or ()),

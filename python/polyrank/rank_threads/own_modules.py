@@ -6,15 +6,16 @@ turn changes hands, the modules that are a rank's own are taken out of it and th
 put in, so that an `import` finds the rank's or loads it anew. Own are all modules but
   - those that were there before ranks started (the program's, whose `__main__` is own, are not);
   - the standard library's, torch's and polyrank's;
-  - installed packages with compiled parts, and what these import while they are loaded: their C code
-    holds on to objects that exist once; and packages known to register with such ones.
+  - installed packages that load a compiled part of theirs as they are imported themselves (numpy,
+    pandas), and what these import meanwhile: their C code holds on to objects that exist once; and
+    packages known to register with such ones.
 A compiled module inside of a package that is own is shared by the ranks: C code can be loaded once.
+`polyrank run --own-module`, `--shared-module` say otherwise, and `--verbose` tells what was shared.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
@@ -53,16 +54,9 @@ def _is_extension(module: Any) -> bool:
     return isinstance(file, str) and file.endswith(tuple(EXTENSION_SUFFIXES))
 
 
-def _is_compiled_installation(module: Any) -> bool:
-    """Whether it is an installed package that has extensions."""
-    folders = [Path(folder) for folder in getattr(module, "__path__", ())]
-    return any(
-        file.endswith(tuple(EXTENSION_SUFFIXES))
-        for folder in folders
-        if not _INSTALLED.isdisjoint(folder.parts)
-        for _, _, files in os.walk(folder)
-        for file in files
-    )
+def _is_installed(package: Any) -> bool:
+    folders = [Path(folder) for folder in getattr(package, "__path__", ())]
+    return any(not _INSTALLED.isdisjoint(folder.parts) for folder in folders)
 
 
 class _LoadedExtension:
@@ -94,6 +88,9 @@ class OwnModules:
         self._is_own_package.update(dict.fromkeys(shared, False))
         self._is_own_package.update(dict.fromkeys((*own, "__main__"), True))
         self._others = others
+        self._importer: dict[str, str] = {}  # of packages, the one that first imported them
+        self._with_package: set[str] = set()  # modules that were imported as their package was
+        self._reason: dict[str, str] = {}  # why packages are shared, of those that were found
         self._extensions: dict[str, ModuleType] = {}
         self._on_import: Callable[[], None] = lambda: None
 
@@ -116,10 +113,8 @@ class OwnModules:
     ) -> ModuleSpec | None:
         """Watches what is loaded; finds extensions that another rank has loaded."""
         self._on_import()
-        if "." not in name and name not in self._is_own_package:
-            importer = module_being_loaded(sys._getframe(1))
-            if importer is not None and not self._is_own_one(package_of(importer)):
-                self._is_own_package[name] = False
+        if package_of(name) not in self._is_own_package:
+            self._note_who_imports(name, sys._getframe(1))
         if (known := self._extensions.get(name)) is None:
             return None
         origin = known.__file__
@@ -141,15 +136,48 @@ class OwnModules:
             self._extensions.setdefault(name, module)
         return is_own
 
+    def _note_who_imports(self, name: str, frame: FrameType | None) -> None:
+        package = package_of(name)
+        if name == package:
+            if (importer := module_being_loaded(frame)) is not None:
+                self._importer.setdefault(name, package_of(importer))
+            return
+        while frame is not None:
+            if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == package:
+                self._with_package.add(name)
+                return
+            frame = frame.f_back
+
     def _is_own_one(self, package: str) -> bool:
         if package not in self._is_own_package:
-            module = sys.modules.get(package)
-            self._is_own_package[package] = self._others and not (
-                _is_extension(module)
-                or _is_compiled_installation(module)
-                or package.startswith(_CYTHON)
-            )
+            reason = self._why_shared(package)
+            self._is_own_package[package] = self._others and reason is None
+            if self._others and reason is not None:
+                self._reason[package] = reason
         return self._is_own_package[package]
+
+    def _why_shared(self, package: str) -> str | None:
+        module = sys.modules.get(package)
+        if _is_extension(module) or package.startswith(_CYTHON):
+            return "compiled"
+        parts = (name for name in self._with_package if package_of(name) == package)
+        if _is_installed(module) and any(_is_extension(sys.modules.get(name)) for name in parts):
+            return "loads a compiled part as it is imported"
+        importer = self._importer.get(package)
+        if importer not in (None, package) and not self._is_own_one(importer):
+            return f"imported by {importer}"
+        return None
+
+    def told(self) -> str:
+        """A line for each package that ranks share though others are their own, and why."""
+        return "".join(
+            f"ranks share {package}: {reason}\n"
+            for package, reason in sorted(self._reason.items())
+            if not package.startswith(_CYTHON)
+        ) + "".join(
+            f"ranks share {name}: a compiled module of a package that is own\n"
+            for name in sorted(self._extensions)
+        )
 
 
 def module_being_loaded(frame: FrameType | None) -> str | None:

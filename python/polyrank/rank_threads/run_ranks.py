@@ -229,14 +229,17 @@ def run_script(
     *,
     schedule: str = "in_turn",
     seed: int = 0,
+    own_modules: Sequence[str] = (),
     shared_modules: Sequence[str] = (),
+    tells_shared: bool = False,
     log_folder: Path | None = None,
 ) -> None:
     """Run a script on each rank, which makes its default group itself, as under torchrun.
 
     `on_rank`, given the rank, is entered on each rank's thread around it. Each rank has its own of
-    the modules that it imports, but for `shared_modules` and what OwnModules names. What ranks write
-    goes to the log folder if there is one.
+    the modules that it imports, but for `shared_modules` and what OwnModules names, less
+    `own_modules`; standard error is told which if `tells_shared`. What ranks write goes to the log
+    folder if there is one.
 
     Raises:
         RanksFailedError: as run_ranks().
@@ -252,11 +255,12 @@ def run_script(
                     traceback.print_exc()  # as a process does
                 raise
 
+    modules = OwnModules(own=own_modules, shared=shared_modules)
     options = _Options(
         world_size,
         schedule,
         seed,
-        modules=OwnModules(shared=shared_modules),
+        modules=modules,
         random_seed=0,  # not the schedule's: only the order is to differ
         makes_default_group=False,
     )
@@ -270,6 +274,9 @@ def run_script(
             if isinstance(first, SystemExit):
                 raise first from None
             raise
+        finally:
+            if tells_shared:
+                sys.stderr.write(modules.told())
 
 
 def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ...]) -> list[Result]:

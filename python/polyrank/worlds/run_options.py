@@ -28,6 +28,8 @@ class RunOptions:
     seed: int = 0  # of the first schedule
     num_schedules: int = 1  # how many to try, with seeds that follow each other
     shared_modules: tuple[str, ...] = ()  # packages of which there is one for all ranks
+    own_modules: tuple[str, ...] = ()  # packages of which each rank has one, though it would not
+    is_verbose: bool = False  # tells which packages ranks share
     log_folder: Path | None = None  # where ranks' output goes; absolute
     # Of the processes world:
     timeout_seconds: float | None = None

@@ -23,7 +23,9 @@ class ThreadsWorld(World):
 
     name = "threads"
     summary = "each rank a thread, which may branch on its rank; runs anything"
-    takes = frozenset({"schedule", "seed", "schedules", "shared_module", "log_dir"})
+    takes = frozenset(
+        {"schedule", "seed", "schedules", "own_module", "shared_module", "verbose", "log_dir"}
+    )
     options = frozenset({"schedule", "seed", "own_modules"})
 
     def running(self) -> RunningWorld | None:
@@ -79,7 +81,9 @@ def _run_schedules(
                     on_rank,
                     schedule=options.schedule,
                     seed=seed,
+                    own_modules=options.own_modules,
                     shared_modules=options.shared_modules,
+                    tells_shared=options.is_verbose,
                     log_folder=log_folder,
                 )
             except BaseException:

@@ -190,6 +190,66 @@ def test_an_installed_package_with_compiled_parts_is_shared_with_what_it_imports
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "num_states", "told"),
+    [
+        ((), 3, "ranks share half._heapq: a compiled module of a package that is own"),
+        (("--shared-module", "half"), 1, ""),
+    ],
+)
+def test_pure_modules_of_an_installed_package_are_own_whatever_else_is_in_it(
+    tmp_path: Path, options: tuple[str, ...], num_states: int, told: str
+) -> None:
+    compiled = importlib.util.find_spec("_heapq")
+    if compiled is None or not (compiled.origin or "").endswith(".so"):
+        pytest.skip("this Python has _heapq built in; another file would be needed")
+    package = tmp_path / "site-packages" / "half"
+    package.mkdir(parents=True)
+    shutil.copy(compiled.origin or "", package)
+    (package / "__init__.py").write_text("")
+    (package / "state.py").write_text("SEEN = []\n")
+    (package / "sorting.py").write_text("from ._heapq import heapify\n")
+    (tmp_path / "program.py").write_text(
+        HEAD + f"sys.path.append({str(tmp_path / 'site-packages')!r})\n"
+        "import half.state, half.sorting\n"
+        "dist.barrier()\n"
+        "half.state.SEEN.append(dist.get_rank())\n"
+        "dist.barrier()\n"
+        "boxes = [None] * 3\n"
+        "dist.all_gather_object(boxes, (id(half.state), id(half._heapq), len(half.state.SEEN)))\n"
+        "states, compiled, seen = zip(*boxes)\n"
+        f"assert len(set(states)) == {num_states} and len(set(compiled)) == 1, boxes\n"
+        f"assert set(seen) == {{{3 // num_states}}}, boxes\n"
+    )
+    done = run(tmp_path, *options, "--verbose", "program.py", ranks=3)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stderr
+
+
+def test_an_installed_package_may_be_own_if_it_is_named(tmp_path: Path) -> None:
+    compiled = importlib.util.find_spec("_heapq")
+    if compiled is None or not (compiled.origin or "").endswith(".so"):
+        pytest.skip("this Python has _heapq built in; another file would be needed")
+    package = tmp_path / "site-packages" / "fast"
+    package.mkdir(parents=True)
+    shutil.copy(compiled.origin or "", package)
+    (package / "__init__.py").write_text("import base\nfrom ._heapq import heapify\n")
+    (package.parent / "base.py").write_text("")
+    (tmp_path / "program.py").write_text(
+        HEAD + f"sys.path.append({str(package.parent)!r})\n"
+        "import fast, base\n"
+        "boxes = [None] * 2\n"
+        "dist.all_gather_object(boxes, [id(fast), id(base)])\n"
+        "print('different', [len(set(ids)) for ids in zip(*boxes)])\n"
+    )
+    shared = run(tmp_path, "--verbose", "program.py", ranks=2)
+    assert "different [1, 1]" in shared.stdout
+    assert "ranks share base: imported by fast\n" in shared.stderr
+    assert "ranks share fast: loads a compiled part as it is imported\n" in shared.stderr
+    own = run(tmp_path, "--own-module", "fast", "program.py", ranks=2)
+    assert "different [2, 2]" in own.stdout, own.stderr
+
+
 @pytest.mark.parametrize("options", [(), ("--shared-module", "ops")])
 def test_a_package_that_registers_operators_is_own_or_shared(
     tmp_path: Path, options: tuple[str, ...]
