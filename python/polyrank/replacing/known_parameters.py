@@ -105,6 +105,7 @@ KNOWN_PARAMETERS: dict[str, str] = {
     "torch.distributed.device_mesh.DeviceMesh._get_all_submeshes": "self, mesh_dim_name",
     "torch.distributed.device_mesh.DeviceMesh._init_one_process_group": "sub_layout, rank_map, dim_name, backend_override",
     "torch.distributed.device_mesh.DeviceMesh._is_current_rank_part_of_mesh": "self",
+    "torch.distributed.device_mesh.DeviceMesh._setup_world_group_and_device": "self",
     "torch.distributed.device_mesh.DeviceMesh._sym_get_coordinate": "self, index",
     "torch.distributed.device_mesh.DeviceMesh._unflatten": "self, dim, mesh_sizes, mesh_dim_names, backend_override",
     "torch.distributed.device_mesh.DeviceMesh.from_group": "group, device_type, mesh, *, mesh_dim_names",

@@ -16,6 +16,7 @@ import torch
 from polyrank import _C
 from polyrank.errors import UnsupportedOpError
 from polyrank.virtual_gpu.generators import DefaultGenerators
+from polyrank.virtual_gpu.mesh_device import set_device
 
 __all__ = ["RUNTIME_FUNCTIONS", "CudaRuntime", "DeviceProperties", "Ranges", "missing"]
 
@@ -220,7 +221,7 @@ RUNTIME_FUNCTIONS: dict[str, Any] = {
     "_cuda_isInBadFork": _always(False),
     "_cuda_getDeviceCount": lambda: _C.virtual_gpus().count,
     "_cuda_getDevice": _C.current_gpu,
-    "_cuda_setDevice": _C.set_current_gpu,
+    "_cuda_setDevice": set_device,
     "_cuda_exchangeDevice": _exchange_device,
     "_cuda_maybeExchangeDevice": _maybe_exchange_device,
     "_cuda_canDeviceAccessPeer": _always(True),

@@ -122,6 +122,20 @@ def test_a_script_has_a_gpu_a_rank(world: str, script: Path) -> None:
     assert printed == (["cuda:0"] if shared else [f"cuda:{rank}" for rank in range(RANKS)])
 
 
+@pytest.mark.parametrize("world", ["processes", "threads"])
+def test_a_mesh_chooses_for_who_has_not_chosen(world: str, script: Path) -> None:
+    script.write_text(
+        HEAD + "from torch.distributed.device_mesh import init_device_mesh\n"
+        "rank = int(os.environ['LOCAL_RANK'])\n"
+        "if rank == 2:\n    torch.cuda.set_device(0)\n"
+        "if rank == 3:\n    kept = torch.ones(1, device='cuda')\n"
+        "init_device_mesh('cuda', (4,))\n"
+        "print(torch.ones(1, device='cuda').device, flush=True)\n"
+    )
+    printed = re.findall(r"rank(\d)]: cuda:(\d)", run(script, world))
+    assert sorted(printed) == [("0", "0"), ("1", "1"), ("2", "0"), ("3", "0")]
+
+
 @pytest.mark.parametrize("world", WORLDS)
 def test_without_gpus_there_are_none(world: str, script: Path) -> None:
     script.write_text(
