@@ -45,6 +45,7 @@ VIRTUAL_GPU = _layer(
     "virtual GPUs",
     "virtual_gpu.dtensor_random",
     "virtual_gpu.fake_tensors",
+    "virtual_gpu.placing",
     "virtual_gpu.mesh_device",
     "virtual_gpu.uncompiled",
 )

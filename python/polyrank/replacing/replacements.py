@@ -12,7 +12,7 @@ from types import ModuleType
 from polyrank.replacing.held_object import HeldObject, find_holders, take_back
 from polyrank.replacing.place import Place, place_of
 from polyrank.replacing.row import Row
-from polyrank.replacing.surface import differences, warn_of
+from polyrank.replacing.surface import NOT_THERE, differences, warn_of
 from polyrank.replacing.when_imported import WhenImported
 
 __all__ = ["Replacements"]
@@ -137,5 +137,6 @@ class Replacements:
         for row, place in found:
             if place is not None:
                 place.add(self._bit, row)
-        warn_of(differences([(row, place and place.target.original) for row, place in found]))
+        theirs = [(row, NOT_THERE if p is None else p.target.original) for row, p in found]
+        warn_of(differences(theirs))
         return [place for _, place in found if place is not None]

@@ -14,7 +14,9 @@ from polyrank.replacing.known_parameters import KNOWN_PARAMETERS, KNOWN_TORCH
 from polyrank.replacing.python_function import parameters_and_arguments
 from polyrank.replacing.row import Row
 
-__all__ = ["differences", "parameters_of", "warn_of"]
+__all__ = ["NOT_THERE", "differences", "parameters_of", "warn_of"]
+
+NOT_THERE = object()  # in the place of a name that torch lacks
 
 
 def parameters_of(theirs: Any) -> str:
@@ -36,12 +38,12 @@ def parameters_of(theirs: Any) -> str:
 
 
 def differences(rows: Iterable[tuple[Row, Any]]) -> list[str]:
-    """What the installed torch has otherwise: rows with theirs, which is None where it lacks the name."""
+    """What the installed torch has otherwise: rows with theirs, which is NOT_THERE where it lacks the name."""
     found = []
     for row, theirs in rows:
         if row.is_added or not row.is_of_torch:
             continue
-        if theirs is None:
+        if theirs is NOT_THERE:
             found.append(f"{row} is not there")
             continue
         known, present = KNOWN_PARAMETERS.get(str(row)), parameters_of(theirs)

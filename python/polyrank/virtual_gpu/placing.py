@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -16,10 +15,10 @@ import torch.cuda.nvtx
 import torch.cuda.streams
 import torch.utils.dlpack
 import torch.version
-from torch.distributed import distributed_c10d
 
 from polyrank.errors import InternalError
 from polyrank.replacing.layers import VIRTUAL_GPU
+from polyrank.replacing.row import Row
 from polyrank.virtual_gpu.generators import manual_seed, manual_seed_all
 from polyrank.virtual_gpu.nccl import DEFAULT_TIMEOUT, ProcessGroupNCCL
 from polyrank.virtual_gpu.rank_devices import index_of_ranks_gpu
@@ -38,11 +37,13 @@ from polyrank.virtual_gpu.storages import (
 from polyrank.virtual_gpu.streams import CudaEventBase, CudaStreamBase
 from polyrank.virtual_gpu.tensor_types import TENSOR_TYPES
 
-__all__ = ["placed"]
+__all__ = ["ROWS", "placed"]
 
 _CUDA_VERSION = "12.8"
-_ABSENT = object()
-_cuda_array = vars(torch.Tensor)["__cuda_array_interface__"].fget
+_C10D = "torch.distributed.distributed_c10d"
+_LACKING = "is lacking, or says that there is none, in a PyTorch without CUDA"
+_FOREIGN = "would give a virtual GPU's memory, which is the host's, to another library's kernels"
+_BASES = {"_CudaStreamBase": CudaStreamBase, "_CudaEventBase": CudaEventBase}
 
 
 @functools.cache
@@ -56,97 +57,92 @@ def _stream_module() -> ModuleType:
     if spec is None or spec.loader is None:
         raise InternalError(f"no module can be loaded from {source}")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    theirs = {name: vars(torch._C)[name] for name in _BASES}
+    vars(torch._C).update(_BASES)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        vars(torch._C).update(theirs)
     return module
 
 
-def _replacements() -> list[tuple[Any, str, Any]]:
-    """Owner, name, and what stands there while virtual GPUs are on; the bases come first."""
-    bases = [
-        (torch._C, "_CudaStreamBase", CudaStreamBase),
-        (torch._C, "_CudaEventBase", CudaEventBase),
-    ]
-    with _set(bases):
-        streams = _stream_module()
-    functions = RUNTIME_FUNCTIONS
-    return [
-        *bases,
-        *((torch._C, name, value) for name, value in functions.items()),
-        *(
-            (owner, name, getattr(streams, name))
-            for owner in (torch.cuda, torch.cuda.streams)
-            for name in ("Stream", "Event", "ExternalStream")
-        ),
-        *((torch.cuda, name, tensor_type) for name, tensor_type in TENSOR_TYPES.items()),
-        *(
-            (holder, name, index_of_ranks_gpu(original))
-            for original in (torch._utils._get_device_index, torch.cuda._utils._get_device_index)
-            for holder, name in _holders(original)
-        ),
-        *(
-            (owner, function.__name__, function)
-            for owner in (torch.cuda, torch.cuda.random)
-            for function in (manual_seed, manual_seed_all)
-        ),
-        (torch.cuda, "_CudaDeviceProperties", DeviceProperties),
-        (torch.cuda, "_get_device_properties", functions["_get_device_properties"]),
-        (torch.cuda, "_exchange_device", functions["_cuda_exchangeDevice"]),
-        (torch.cuda, "_maybe_exchange_device", functions["_cuda_maybeExchangeDevice"]),
-        (torch.cuda, "_cudart", CudaRuntime()),
-        (torch.cuda, "_initialized", False),
-        (torch.cuda, "_cached_device_count", None),
-        (torch.cuda, "default_generators", ()),
-        (torch.cuda.nvtx, "_nvtx", Ranges()),
-        (vars(torch.cuda.graphs)["_CUDAGraph"], "__new__", missing("graphs of kernels")),
-        (torch.version, "cuda", _CUDA_VERSION),
-        (torch.UntypedStorage, "__new__", storage_on_gpu(torch.UntypedStorage.__new__)),
-        (torch.UntypedStorage, "resize_", storage_resized_on_gpu(torch.UntypedStorage.resize_)),
-        (torch.Tensor, "__dlpack__", no_foreign_kernels(torch.Tensor.__dlpack__)),
-        (torch.Tensor, "__cuda_array_interface__", property(no_foreign_kernels(_cuda_array))),
-        *(
-            (owner, name, no_foreign_kernels(getattr(owner, name)))
-            for owner, name in ((torch._C, "_to_dlpack"), (torch.utils.dlpack, "to_dlpack"))
-        ),
-        # Asks no GPU; without cuDNN it warns of a PyTorch that lacks it.
-        (torch.backends.cudnn, "is_acceptable", lambda _tensor: False),
-        (distributed_c10d, "_NCCL_AVAILABLE", True),
-        (distributed_c10d, "default_pg_nccl_timeout", DEFAULT_TIMEOUT),
-        *(
-            (owner, "ProcessGroupNCCL", ProcessGroupNCCL)
-            for owner in (torch._C._distributed_c10d, distributed_c10d, torch.distributed)
-        ),
-    ]
+def _value(owner: str, name: str, value: Any, *, is_added: bool = False) -> Row:
+    """A row for what PyTorch looks up in its owner each time."""
+    return Row(owner, name, lambda _: value, _LACKING, is_added=is_added, is_attribute=True)
 
 
-def _holders(function: Any) -> list[tuple[ModuleType, str]]:
-    """Modules that hold a function of torch, each with the name that it has there."""
-    return [
-        (module, name)
-        for module in list(sys.modules.values())
-        if isinstance(module, ModuleType)
-        for name, value in list(vars(module).items())
-        if value is function
-    ]
+def _of_stream_module(owner: str, name: str) -> Row:
+    return Row(owner, name, lambda _: getattr(_stream_module(), name), _LACKING, is_attribute=True)
 
 
-@contextlib.contextmanager
-def _set(replacements: list[tuple[Any, str, Any]]) -> Iterator[None]:
-    held = [(owner, name, vars(owner).get(name, _ABSENT)) for owner, name, _ in replacements]
-    for owner, name, value in replacements:
-        setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        for owner, name, value in held:
-            if value is _ABSENT:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, value)
+def _instead(owner: str, own: Callable[..., Any], name: str = "") -> Row:
+    """A row for a function of PyTorch's, which ours takes the place of."""
+    return Row(owner, name or own.__name__, lambda _: own, _LACKING)
+
+
+def _no_cudnn(_tensor: Any) -> bool:
+    return False
+
+
+ROWS = (
+    # What torch._C lacks.
+    *(_value("torch._C", name, base) for name, base in _BASES.items()),
+    *(
+        _value("torch._C", name, value, is_added=not hasattr(torch._C, name))
+        for name, value in RUNTIME_FUNCTIONS.items()
+    ),
+    _value("torch._C._distributed_c10d", "ProcessGroupNCCL", ProcessGroupNCCL, is_added=True),
+    # What torch.cuda made of that when it was loaded.
+    *(
+        _of_stream_module(owner, name)
+        for owner in ("torch.cuda", "torch.cuda.streams")
+        for name in ("Stream", "Event", "ExternalStream")
+    ),
+    *(_value("torch.cuda", name, tensor_type) for name, tensor_type in TENSOR_TYPES.items()),
+    _value("torch.cuda", "_CudaDeviceProperties", DeviceProperties),
+    _value(
+        "torch.cuda",
+        "_get_device_properties",
+        RUNTIME_FUNCTIONS["_get_device_properties"],
+        is_added=True,
+    ),
+    _instead("torch.cuda", RUNTIME_FUNCTIONS["_cuda_exchangeDevice"], "_exchange_device"),
+    _instead(
+        "torch.cuda", RUNTIME_FUNCTIONS["_cuda_maybeExchangeDevice"], "_maybe_exchange_device"
+    ),
+    _value("torch.cuda", "_cudart", CudaRuntime()),
+    _value("torch.cuda", "_initialized", False),
+    _value("torch.cuda", "_cached_device_count", None),
+    _value("torch.cuda", "default_generators", ()),
+    _value("torch.cuda.nvtx", "_nvtx", Ranges()),
+    _value("torch.cuda.graphs:_CUDAGraph", "__new__", missing("graphs of kernels")),
+    _value("torch.version", "cuda", _CUDA_VERSION),
+    # Without cuDNN it warns of a PyTorch that lacks it.
+    _instead("torch.backends.cudnn:m", _no_cudnn, "is_acceptable"),
+    # What takes a rank's own number for a GPU.
+    Row("torch._utils", "_get_device_index", index_of_ranks_gpu, "takes no number of each rank"),
+    Row(
+        "torch.cuda._utils", "_get_device_index", index_of_ranks_gpu, "takes no number of each rank"
+    ),
+    _instead("torch.cuda.random", manual_seed),
+    _instead("torch.cuda.random", manual_seed_all),
+    # Storages on GPUs, and what nobody may do with their memory.
+    Row("torch:UntypedStorage", "__new__", storage_on_gpu, _LACKING, is_attribute=True),
+    Row("torch:UntypedStorage", "resize_", storage_resized_on_gpu, _LACKING, is_attribute=True),
+    Row("torch:Tensor", "__dlpack__", no_foreign_kernels, _FOREIGN),
+    Row("torch:Tensor", "__cuda_array_interface__", no_foreign_kernels, _FOREIGN),
+    Row("torch._C", "_to_dlpack", no_foreign_kernels, _FOREIGN),
+    # NCCL's name.
+    _value(_C10D, "_NCCL_AVAILABLE", True),
+    _value(_C10D, "default_pg_nccl_timeout", DEFAULT_TIMEOUT),
+    _value(_C10D, "ProcessGroupNCCL", ProcessGroupNCCL, is_added=True),
+    _value("torch.distributed", "ProcessGroupNCCL", ProcessGroupNCCL, is_added=True),
+)
 
 
 @contextlib.contextmanager
 def placed() -> Iterator[None]:
     """Until the end of the block torch.cuda's own functions run on virtual GPUs."""
-    with _set(_replacements()), VIRTUAL_GPU.on():
+    with VIRTUAL_GPU.on():
         torch.cuda.init()  # type: ignore[no-untyped-call]
         yield

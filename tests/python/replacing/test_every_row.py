@@ -252,7 +252,8 @@ class Case:
         if self.user is None:
             now = vars(self.row.loaded_owner())[self.row.name]
             is_function = callable(now) and not isinstance(now, type)
-            is_put = is_reached(self.row, now) if is_function else now is not self.before
+            is_same = self.row.make(self.before) is self.before  # ours is what theirs happens to be
+            is_put = is_reached(self.row, now) if is_function else is_same or now is not self.before
             return [] if is_put else ["not put"]
         holders = {**self.user.holds(), "a module loaded after": self.user.loads_now()}
         if not self.is_object:
