@@ -1,4 +1,5 @@
-// All that a C++ program needs to run ranks: in lockstep (see examples/cpp), as threads, as processes.
+// All that a C++ program needs to run ranks: in lockstep (see examples/cpp), as threads, as
+// processes.
 #pragma once
 
 #include <polyrank/api/collectives.h>
