@@ -143,7 +143,17 @@ TEST(MatchBoardTest, RefusesWhatARealGroupWouldRefuse) {
             std::string::npos);
   EXPECT_NE(message_of<CollectiveMismatchError>([&] {
               board.join_group("low", {0, 2});
-            }).find("was made with ranks 0-1 and is now made with 0,2"),
+            }).find("is made with ranks 0-1 by some and with ranks 0,2 by others"),
+            std::string::npos);
+  EXPECT_NE(message_of<CollectiveMismatchError>([&] {
+              board.join_group("low", {1, 0});
+            }).find("is made with ranks 0-1 by some and with ranks 1,0 by others"),
+            std::string::npos);
+  MatchBoard another(3);  // whoever comes first
+  another.join_group("low", {0, 2});
+  EXPECT_NE(message_of<CollectiveMismatchError>([&] {
+              another.join_group("low", {0, 1});
+            }).find("is made with ranks 0-1 by some and with ranks 0,2 by others"),
             std::string::npos);
   EXPECT_NE(message_of<UsageError>([] { const MatchBoard none(0); }).find("at least one rank"),
             std::string::npos);

@@ -55,6 +55,30 @@ std::shared_ptr<Meeting> take_first(Queue* queue, Fits fits) {
   return taken;
 }
 
+// "0-2"; in the group's order where that is not ascending: "2,0,1".
+std::string text_of_members(const std::vector<std::int64_t>& members) {
+  if (std::ranges::is_sorted(members)) {
+    return RankSet::of(members).to_string();
+  }
+  std::string text;
+  for (const std::int64_t rank : members) {
+    text += str_cat(text.empty() ? "" : ",", rank);
+  }
+  return text;
+}
+
+// The same words whoever made the group first, which is chance where ranks run side by side.
+[[noreturn]] void throw_two_groups(const std::string& name, std::vector<std::int64_t> some,
+                                   std::vector<std::int64_t> others) {
+  if (others < some) {
+    std::swap(some, others);
+  }
+  throw CollectiveMismatchError(
+      str_cat("group \"", name, "\" is made with ranks ", text_of_members(some),
+              " by some and with ranks ", text_of_members(others),
+              " by others. All ranks must make the same groups in the same order."));
+}
+
 }  // namespace
 
 const Launch* Meeting::launch_of(std::int64_t rank) const {
@@ -107,11 +131,7 @@ std::shared_ptr<const MeetingGroup> MatchBoard::join_group(
         return other.group;
       }
       if (!are_apart(other.group->members, members)) {
-        throw CollectiveMismatchError(
-            str_cat("group \"", name, "\" was made with ranks ",
-                    RankSet::of(other.group->members).to_string(), " and is now made with ",
-                    RankSet::of(members).to_string(),
-                    ". All ranks must make the same groups in the same order."));
+        throw_two_groups(name, {other.group->members.begin(), other.group->members.end()}, members);
       }
     }
   }

@@ -85,7 +85,7 @@ SAYS: dict[str, tuple[type[Exception], list[str]]] = {
     ),
     "each_pair_makes_its_own_group": (
         MISMATCH,
-        ["was made with ranks 0,3 and is now made with 1-2"],
+        ["is made with ranks 0,3 by some and with ranks 1-2 by others"],
     ),
     "a_group_of_others": (DEADLOCK, ["rank 3 waits in all_reduce", "ranks 0-2 have returned"]),
     "a_collective_amid_messages": (
