@@ -121,6 +121,8 @@ class Child {
             .when_failed = header.when};
   }
 
+  bool was_killed() const noexcept { return WIFSIGNALED(status_) && WTERMSIG(status_) == SIGKILL; }
+
   std::string how() const {
     return WIFSIGNALED(status_) ? str_cat("signal ", WTERMSIG(status_))
                                 : str_cat("exit code ", WEXITSTATUS(status_));
@@ -244,7 +246,7 @@ class Children {
   void end(std::size_t rank, RankEnding* ending) {
     const auto number = static_cast<std::int64_t>(rank);
     *ending = children_[rank].ending(number);
-    if (is_killed_ && ending->fault) {
+    if (is_killed_ && children_[rank].was_killed()) {
       ending->fault->text = str_cat("rank ", rank, " did not end within ", is_killed_->count(),
                                     " ms after another rank had failed, and was killed");
     } else if (ending->fault) {
