@@ -23,6 +23,7 @@ def test_each_world_says_what_it_is() -> None:
     assert len(set(NAMES)) == len(NAMES) and "threads" in NAMES
     # Names of command-line options, most of which are fields of the run's options, too.
     renamed = {"schedules": "num_schedules", "shared_module": "shared_modules"}
+    renamed |= {"own_module": "own_modules", "verbose": "is_verbose"}
     renamed |= {"log_dir": "log_folder", "timeout": "timeout_seconds", "preload": "preloaded"}
     fields = {field.name for field in dataclasses.fields(RunOptions)}
     for world in worlds():

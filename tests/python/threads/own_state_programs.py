@@ -140,7 +140,7 @@ def settings() -> Tensors:
     torch.autograd.set_detect_anomaly(rank == 2)
     torch.set_num_threads(rank + 1)
     torch.set_warn_always(rank == 3)
-    torch.backends.cudnn.benchmark = rank == 1
+    torch._C._set_cudnn_benchmark(rank == 1)  # the attribute is closed in PyTorch's own tests
     torch.backends.opt_einsum.enabled = rank == 1
     torch.set_printoptions(precision=rank + 2)
     torch.__future__.set_swap_module_params_on_conversion(rank == 2)
