@@ -177,16 +177,6 @@ OWN_STATE = (
     # What a rank has made: under names that are the same on all ranks, or kept as long as it runs.
     Own("torch.distributed", ("_breakpoint_cache",)),
     Own("torch.distributed.rendezvous", ("_rendezvous_handlers",)),
-    Own(
-        "torch.distributed.distributed_c10d:Backend",
-        (
-            "_plugins",
-            "backend_list",
-            "default_device_backend_map",
-            "backend_capability",
-            "backend_type_map",
-        ),
-    ),
     Own("torch.distributed._shard.sharded_tensor.api", _SHARDED_TENSORS),
     Own(
         "torch.distributed._symmetric_memory",

@@ -23,6 +23,20 @@ WRITTEN_AT_IMPORT = "a table that is written when its module is imported"
 
 SHARED_STATE = (
     Shared(
+        "modules that ranks share register backends as they are imported, once; whatever a program "
+        "registers, its groups are of the threads world",
+        names=tuple(
+            f"torch.distributed.distributed_c10d.Backend.{name}"
+            for name in (
+                "_plugins",
+                "backend_list",
+                "default_device_backend_map",
+                "backend_capability",
+                "backend_type_map",
+            )
+        ),
+    ),
+    Shared(
         "the thread's: PyTorch keeps it for each thread, and a rank is one",
         names=tuple(
             f"torch._C.{name}"

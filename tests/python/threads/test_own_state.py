@@ -437,3 +437,24 @@ def test_a_group_answers_for_the_backend_that_the_program_names(world: str) -> N
             ("undefined", "gloo", 1, devices),
         ]
     ]
+
+
+def test_a_backend_that_a_shared_module_registers_in_a_rank_is_there_for_all() -> None:
+    def make(*_: Any) -> Any:
+        raise AssertionError("groups are of the threads world")
+
+    def program() -> bool:
+        if dist.get_rank() == 1:  # as a module that is imported there first
+            dist.Backend.register_backend("of_rank_1", make, devices=["cpu"])
+        dist.barrier()
+        return "of_rank_1" in dist.Backend.backend_list
+
+    try:
+        assert polyrank.run_ranks(program, 2) == [True, True]
+        assert "OF_RANK_1" in dist.Backend._plugins
+    finally:
+        dist.Backend.backend_list.remove("of_rank_1")
+        for table in (dist.Backend.backend_capability, dist.Backend.backend_type_map):
+            table.pop("of_rank_1", None)
+        dist.Backend._plugins.pop("OF_RANK_1", None)
+        del dist.Backend.OF_RANK_1
