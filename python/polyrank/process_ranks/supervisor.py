@@ -69,6 +69,7 @@ class Supervisor:
         self._started = time.monotonic()
         self._end_at: float | None = None  # when to take the next step to end the ranks
         self._end_why = ""
+        self._first_failed: int | None = None
         self._num_steps = 0
         self._signal: int | None = None
         self._is_timed_out = self._is_unread = False
@@ -158,10 +159,14 @@ class Supervisor:
             self._run.died(rank, text_of_status(ending.status))
             if ending.has_failed:
                 self._on_failure(rank)
+        if rank == self._launch.debug_rank and self._first_failed is not None:
+            self._on_failure(self._first_failed)  # nobody looks at the others any more
 
     # --- ending them ---
 
     def _on_failure(self, rank: int) -> None:
+        if self._first_failed is None:
+            self._first_failed = rank
         if self._end_at is None and self._launch.debug_rank not in self._running:
             self._end_at = time.monotonic() + _AFTER_FAILURE_SECONDS
             self._end_why = (

@@ -112,3 +112,23 @@ def test_a_rank_that_is_not_there_is_refused(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "a world of 3 ranks has no rank 3" in " ".join(done.stderr.split())
+
+
+def test_others_end_when_the_rank_at_the_terminal_has_failed(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import os, time\n"
+        "if os.environ['RANK'] == '1':\n"
+        "    raise ValueError('seen enough')\n"
+        "time.sleep(1000)\n"
+    )
+    done = subprocess.run(
+        (*RUN, "--debug-rank", "1", "program.py"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert "ranks 0,2 did not end within 10 s after rank 1 failed" in done.stderr
+    assert "ValueError: seen enough" in done.stderr
