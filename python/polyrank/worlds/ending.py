@@ -11,7 +11,7 @@ from pathlib import Path
 from polyrank.errors import CollectiveError, DivergenceError, UnsupportedOpError
 from polyrank.rank_names import rank_names
 from polyrank.rank_threads import RanksFailedError
-from polyrank.worlds.interrupts import number_of
+from polyrank.worlds.interrupts import interrupt_behind, number_of
 
 __all__ = ["EXIT_RAISED", "Ending", "ending_of", "ending_of_error", "ending_of_exit"]
 
@@ -47,10 +47,9 @@ def ending_of(run: Callable[[], None]) -> Ending:
         run()
     except SystemExit as request:
         return ending_of_exit(request)
-    except KeyboardInterrupt as interrupt:
-        return Ending(128 + number_of(interrupt))
     except BaseException as raised:  # noqa: BLE001  whatever it was, the report is still worth having
-        return ending_of_error(raised)
+        interrupt = interrupt_behind(raised)
+        return Ending(128 + number_of(interrupt)) if interrupt else ending_of_error(raised)
     return Ending()
 
 

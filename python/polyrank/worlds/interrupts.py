@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["Terminated", "number_of", "terminated_as_interrupted"]
+__all__ = ["Terminated", "interrupt_behind", "number_of", "terminated_as_interrupted"]
 
 
 class Terminated(KeyboardInterrupt):
@@ -18,6 +18,19 @@ class Terminated(KeyboardInterrupt):
 def number_of(interrupt: KeyboardInterrupt) -> int:
     """The signal that it stands for."""
     return signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+
+
+def interrupt_behind(raised: BaseException) -> KeyboardInterrupt | None:
+    """The interrupt that it is, or that some block's end was overtaken by and could not cope with.
+
+    A signal comes between any two lines, so also in the middle of a context manager's entry or exit,
+    as those of torch's mode stacks: what then finds its state half made raises an error of its own.
+    An error that a program raises in the interrupt's place, `from` it or from None, is the program's.
+    """
+    error: BaseException | None = raised
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = None if error.__suppress_context__ else error.__context__
+    return error
 
 
 @contextlib.contextmanager

@@ -244,13 +244,30 @@ def test_a_script_that_exits_has_its_code(tmp_path: Path) -> None:
     assert done.stderr.endswith("no data\n")
 
 
-@pytest.mark.parametrize("world", ["threads", "lockstep"])
+# A signal may come within torch's own blocks, whose ends then find a state half made.
+_STEPS = {
+    "between blocks": "while True:\n    step()\n",
+    "in a block that fails at its end": (
+        "@contextlib.contextmanager\n"
+        "def block():\n"
+        "    try:\n        yield\n"
+        "    finally:\n        raise RuntimeError('the state is half made')\n"
+        "with block():\n    while True:\n        step()\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("steps", _STEPS)
+@pytest.mark.parametrize("world", ["processes", "threads", "lockstep"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_with_its_reports(world: str, number: int, tmp_path: Path) -> None:
+def test_a_signal_ends_the_run_with_its_reports(
+    world: str, number: int, steps: str, tmp_path: Path
+) -> None:
     script, report, trace = (tmp_path / name for name in ("program.py", "r.json", "t.json"))
     script.write_text(
-        HEAD + "dist.init_process_group()\n"
-        "while True:\n    dist.all_reduce(torch.ones(2))\n    print('step', flush=True)\n"
+        HEAD + "import contextlib\ndist.init_process_group()\n"
+        "def step():\n    dist.all_reduce(torch.ones(2))\n    print('step', flush=True)\n"
+        + _STEPS[steps]
     )
     command = [sys.executable, "-m", "polyrank", "run", "--world", world, "--ranks", "2"]
     files = ["--json", str(report), "--trace", str(trace)]
@@ -265,3 +282,19 @@ def test_a_signal_ends_the_run_with_its_reports(world: str, number: int, tmp_pat
     assert "all_reduce" in errors and "Traceback" not in errors
     assert json.loads(report.read_text())["exit_code"] == 128 + number
     assert json.loads(trace.read_text())["polyrank"]["launches"]
+
+
+@pytest.mark.parametrize("world", ["processes", "threads", "lockstep"])
+def test_an_error_raised_in_the_place_of_an_interrupt_is_the_programs(
+    world: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(
+        "try:\n    raise KeyboardInterrupt\n"
+        "except KeyboardInterrupt as interrupt:\n"
+        "    raise ValueError('no more time') from interrupt\n"
+    )
+    command = [sys.executable, "-m", "polyrank", "run", "--world", world, "--ranks", "2"]
+    done = subprocess.run([*command, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ValueError: no more time" in done.stderr
