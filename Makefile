@@ -1,6 +1,11 @@
 # The commands of this checkout; `make help` lists them. Everything is made in .venv and build/.
 # PYTHON chooses the interpreter that .venv is made of; pip's environment variables the index.
 PYTHON ?= python3
+# The torch to build for and to test with; which build of it, pip's environment variables choose.
+USUAL_TORCH := 2.13.0
+TORCH ?= $(USUAL_TORCH)
+# `make check` tests with these, too.
+OTHER_TORCHES ?= 2.14.1 2.15.0
 # Arguments for pytest, e.g. `make test PYTEST_FLAGS="-x -k all_reduce"`.
 PYTEST_FLAGS ?= -n auto
 # Arguments for benchmarks/run.py, e.g. `make bench BENCH_FLAGS="--only operators --json new.json"`.
@@ -11,7 +16,13 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-VENV := .venv
+# Another torch or interpreter than the usual has folders of its own, so that all stand side by side:
+# .venv-2.14.1 and build/dev-2.14.1. The presets, CMakeLists.txt and tests read POLYRANK_VARIANT.
+export POLYRANK_VARIANT := $(patsubst %,-%,$(filter-out $(USUAL_TORCH),$(TORCH)))$(patsubst \
+  %,-%,$(filter-out python3,$(notdir $(PYTHON))))
+VENV := .venv$(POLYRANK_VARIANT)
+DEV := build/dev$(POLYRANK_VARIANT)
+RELEASE := build/release$(POLYRANK_VARIANT)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # As torchrun sets it for its ranks. Test processes run side by side, and the tensors are small:
 # more threads in each only get in the way.
@@ -24,7 +35,7 @@ help: ## List the commands
 
 setup: $(VENV)/.setup ## Make .venv with torch and all tools
 $(VENV)/.setup: pyproject.toml scripts/setup.sh scripts/print_requirements.py
-	PYTHON="$(PYTHON)" scripts/setup.sh
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" VENV="$(VENV)" scripts/setup.sh
 	touch $@
 
 # The checkout as an installed package: its Python files are used where they are, and its extension
@@ -37,13 +48,13 @@ $(VENV)/.editable: $(VENV)/.setup pyproject.toml
 # --- build --------------------------------------------------------------------------------------
 
 # Ninja configures again by itself when a CMake file changes, but does not know of the presets.
-build/%/.configured: CMakePresets.json | $(VENV)/.setup
+build/%$(POLYRANK_VARIANT)/.configured: CMakePresets.json | $(VENV)/.setup
 	cmake --preset $*
 	touch $@
 
-package: $(VENV)/.editable build/dev/.configured # what Python needs, without the C++ tests
+package: $(VENV)/.editable $(DEV)/.configured # what Python needs, without the C++ tests
 	cmake --build --preset dev --target polyrank_python
-	CMAKE_INSTALL_MODE=COPY cmake --install build/dev --component python --prefix python >build/dev/install.log
+	CMAKE_INSTALL_MODE=COPY cmake --install $(DEV) --component python --prefix python >$(DEV)/install.log
 
 build: package ## Build all, C++ tests included (preset dev)
 	cmake --build --preset dev
@@ -55,15 +66,18 @@ demo: package ## Train two models in one process: on 64 ranks, and with DTensor 
 # --- tests --------------------------------------------------------------------------------------
 
 test: build ## Run the C++ and the Python tests
-	@[[ -x build/dev/tests/polyrank_core_tests ]] || { echo "The C++ tests are not built: install" \
+	@[[ -x $(DEV)/tests/polyrank_core_tests ]] || { echo "The C++ tests are not built: install" \
 	  "GoogleTest (Debian: libgtest-dev libgmock-dev), then make clean test." >&2; exit 1; }
 	ctest --preset dev
 	$(ONE_THREAD) python -m pytest $(PYTEST_FLAGS)
 
-check: test lint check-asan check-tsan tidy ## Everything: all sweeps, sanitizers, clang-tidy
+check: test lint check-asan check-tsan tidy check-torches ## Everything: all sweeps, sanitizers, clang-tidy
 	$(ONE_THREAD) POLYRANK_SWEEP=1 python -m pytest $(PYTEST_FLAGS)
 
-check-asan check-tsan: check-%: build/%/.configured
+check-torches: # one after the other: each is a whole build and all tests
+	for torch in $(OTHER_TORCHES); do $(MAKE) test TORCH=$$torch; done
+
+check-asan check-tsan: check-%: build/%$(POLYRANK_VARIANT)/.configured
 	cmake --build --preset $*
 	ctest --preset $*
 
@@ -71,7 +85,7 @@ check-asan check-tsan: check-%: build/%/.configured
 
 CXX_FILES = $$(find cpp tests benchmarks examples \( -name '*.h' -o -name '*.cc' \) 2>/dev/null)
 
-lint: build/dev/.configured ## Check format, style, types and layers; clang-tidy on changed files
+lint: $(DEV)/.configured ## Check format, style, types and layers; clang-tidy on changed files
 	clang-format --dry-run -Werror $(CXX_FILES)
 	ruff format --check
 	ruff check
@@ -79,10 +93,10 @@ lint: build/dev/.configured ## Check format, style, types and layers; clang-tidy
 	python scripts/check_layers.py
 	python scripts/check_test_twins.py
 	python scripts/check_file_sizes.py
-	python scripts/run_clang_tidy.py --build build/dev --changed
+	python scripts/run_clang_tidy.py --build $(DEV) --changed
 
-tidy: build/dev/.configured ## Run clang-tidy on all C++ files
-	python scripts/run_clang_tidy.py --build build/dev
+tidy: $(DEV)/.configured ## Run clang-tidy on all C++ files
+	python scripts/run_clang_tidy.py --build $(DEV)
 
 format: $(VENV)/.setup ## Format all C++ and Python files
 	clang-format -i $(CXX_FILES)
@@ -92,11 +106,11 @@ format: $(VENV)/.setup ## Format all C++ and Python files
 # --- benchmarks ---------------------------------------------------------------------------------
 
 # Puts the release build into the package for the time being; the next `make build` puts dev back.
-bench: $(VENV)/.editable build/release/.configured ## Measure, beside PyTorch's own simulator
+bench: $(VENV)/.editable $(RELEASE)/.configured ## Measure, beside PyTorch's own simulator
 	cmake --build --preset release --target polyrank_python polyrank_boxed_calls polyrank_work_loops \
 	  polyrank_collective_loops polyrank_thread_soak polyrank_core_benchmark
-	CMAKE_INSTALL_MODE=COPY cmake --install build/release --component python --prefix python >build/release/install.log
-	build/release/benchmarks/polyrank_core_benchmark
+	CMAKE_INSTALL_MODE=COPY cmake --install $(RELEASE) --component python --prefix python >$(RELEASE)/install.log
+	$(RELEASE)/benchmarks/polyrank_core_benchmark
 	python benchmarks/run.py $(BENCH_FLAGS)
 
 # --- documents ----------------------------------------------------------------------------------
@@ -108,6 +122,6 @@ docs: ## Render the C++ interface into build/docs/html
 	doxygen docs/Doxyfile
 
 clean: ## Remove what was built; .venv stays
-	rm -rf build python/polyrank/*.so $(VENV)/.editable
+	rm -rf build python/polyrank/compiled .venv*/.editable
 
-.PHONY: help setup package build demo test check check-asan check-tsan lint tidy format bench docs clean
+.PHONY: help setup package build demo test check check-torches check-asan check-tsan lint tidy format bench docs clean

@@ -1,19 +1,22 @@
 # What `cmake --install` puts where.
 #
-# Component `python`: `_C` and libpolyrank.so into polyrank/, for a Python package folder.
+# Component `python`: `_C` and libpolyrank.so into a folder of polyrank/ for this minor version of torch, where
+#                     python/polyrank/compiled_for.py finds them: those for several stand side by side.
 # Component `cpp`:    libpolyrank.so, the headers and CMake's package files, for C++ programs.
 include(CMakePackageConfigHelpers)
 
 # In site-packages the library stands beside `_C`, and torch's folder beside polyrank's. Anywhere else,
 # as in a checkout or a C++ prefix, torch is where this build found it.
-set(rpath "$ORIGIN" "$ORIGIN/../torch/lib")
+set(rpath "$ORIGIN" "$ORIGIN/../../../torch/lib")
 if(NOT DEFINED SKBUILD)
   list(APPEND rpath "${Libtorch_LIBRARY_DIR}")
 endif()
 set_target_properties(polyrank PROPERTIES INSTALL_RPATH "${rpath}")
 if(TARGET polyrank_python)
   set_target_properties(polyrank_python PROPERTIES INSTALL_RPATH "${rpath}")
-  install(TARGETS polyrank polyrank_python LIBRARY DESTINATION polyrank COMPONENT python)
+  string(REGEX MATCH "^[0-9]+\\.[0-9]+" torch_minor "${Libtorch_VERSION}")
+  install(TARGETS polyrank polyrank_python LIBRARY DESTINATION polyrank/compiled/torch-${torch_minor}
+                                                   COMPONENT python)
 endif()
 
 install(

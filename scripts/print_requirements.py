@@ -1,7 +1,6 @@
 """Prints, one a line, what a checkout needs from Python's package index, as pyproject.toml names it.
 
-Takes the names of the extras; without one, all of them. torch comes out as the exact release that
-polyrank is developed against.
+Takes the release of torch to develop against, then the names of the extras; without one, all of them.
 """
 
 import re
@@ -9,12 +8,10 @@ import sys
 import tomllib
 from pathlib import Path
 
-TORCH = "torch==2.13.0"
 
-
-def requirements(project: dict, extras: list[str]) -> list[str]:
+def requirements(project: dict, torch: str, extras: list[str]) -> list[str]:
     """Returns `project`'s dependencies and those of `extras`, each once, in order."""
-    found = [TORCH]
+    found = [f"torch=={torch}"]
     queue = [*project["dependencies"]]
     for extra in extras or project["optional-dependencies"]:
         queue += project["optional-dependencies"][extra]
@@ -27,4 +24,4 @@ def requirements(project: dict, extras: list[str]) -> list[str]:
 
 if __name__ == "__main__":
     pyproject = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
-    print("\n".join(requirements(pyproject["project"], sys.argv[1:])))
+    print("\n".join(requirements(pyproject["project"], sys.argv[1], sys.argv[2:])))

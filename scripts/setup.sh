@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv with everything that building, testing and checking this checkout needs.
+# Makes a virtual environment with everything that building, testing and checking this checkout needs:
+# the folder VENV, with the release TORCH of torch. The Makefile calls it and says which.
 #
 # Python packages come from whatever index pip is set up for; its environment variables choose
 # another one, or another build of torch. Debian packages are installed where apt-get is there and we
@@ -8,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
-venv=.venv
+venv=${VENV:?say make setup}
 
 say() { echo "setup: $*"; }
 die() {
@@ -52,6 +53,6 @@ if [[ ! -x $venv/bin/python ]]; then
 fi
 
 say "installing torch and the tools into $venv (the first time takes minutes)"
-"$venv/bin/python" scripts/print_requirements.py >"$venv/requirements.txt"
+"$venv/bin/python" scripts/print_requirements.py "${TORCH:?}" >"$venv/requirements.txt"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$venv/requirements.txt"
 say "done"

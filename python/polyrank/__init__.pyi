@@ -33,6 +33,7 @@ from polyrank.rank_functions import (
 )
 from polyrank.rank_threads import RanksFailedError, run_ranks
 from polyrank.trace import Trace, trace
+from polyrank.version import __version__
 from polyrank.virtual_gpu import virtual_gpu
 from polyrank.world import RunningWorld, current_world
 
@@ -57,6 +58,7 @@ __all__ = [
     "UnknownOptionError",
     "UnsupportedOpError",
     "UsageError",
+    "__version__",
     "current_world",
     "enabled_local_tensor_mode",
     "fake_world",

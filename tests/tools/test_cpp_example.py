@@ -11,7 +11,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build" / "dev"
+BUILD = ROOT / "build" / f"dev{os.environ.get('POLYRANK_VARIANT', '')}"
 EXAMPLES = ROOT / "examples"
 SWEEP = os.environ.get("POLYRANK_SWEEP") == "1"
 

@@ -47,9 +47,9 @@ class RankEnvironment(StrEnum):
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        from importlib.metadata import version
+        from polyrank.version import __version__
 
-        typer.echo(f"polyrank {version('polyrank')}")
+        typer.echo(f"polyrank {__version__}")
         raise typer.Exit
 
 

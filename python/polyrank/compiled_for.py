@@ -1,0 +1,56 @@
+"""Which of the package's compiled parts goes with the torch that is installed.
+
+libtorch's C++ interface changes from one minor version to the next, so that a compiled part is for one
+of them. `compiled/torch-2.13` and its like hold one each. torch itself is not imported here: the command
+line has to answer at once.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def installed_torch() -> str | None:
+    """The version of the torch that an import finds; None where there is none."""
+    if (loaded := sys.modules.get("torch")) is not None:
+        return str(loaded.__version__)
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    text = Path(spec.origin).with_name("version.py").read_text()
+    found = re.search(r"^__version__ = '(.+)'$", text, re.MULTILINE)
+    return found[1] if found is not None else None
+
+
+def supported(package: Path) -> dict[str, Path]:
+    """The minor versions of torch that `package` has an extension for, which this Python can load."""
+    folders = {
+        folder.name.removeprefix("torch-"): folder
+        for folder in package.glob("compiled/torch-*")
+        if any((folder / f"_C{suffix}").exists() for suffix in EXTENSION_SUFFIXES)
+    }
+    return dict(
+        sorted(folders.items(), key=lambda item: [int(part) for part in item[0].split(".")])
+    )
+
+
+def folder(package: Path, torch: str | None) -> Path:
+    """The folder of the extension for the version `torch`.
+
+    Throws: ImportError, if there is none, with one sentence that says for which there is one.
+    """
+    folders = supported(package)
+    minor = ".".join((torch or "").split(".")[:2])
+    if minor in folders:
+        return folders[minor]
+    python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    raise ImportError(
+        f"this copy of polyrank is compiled for torch {' and '.join(folders) or '(none)'} with {python}, "
+        f"but {f'torch {torch}' if torch else 'no torch'} is installed: install one of these, or build "
+        "polyrank for the torch that is there with `pip install --no-build-isolation` of its sources "
+        "(in a checkout: `make build`)"
+    )
