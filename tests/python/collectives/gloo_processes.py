@@ -9,6 +9,7 @@ import datetime
 import importlib
 import subprocess
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,26 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 600
 
-Results = dict[str, list[torch.Tensor]]
+
+class Results(dict[str, list[torch.Tensor]]):
+    """What a rank got, by program. To ask for one that failed is an error that says why."""
+
+    def __init__(
+        self, rank: int, results: dict[str, list[torch.Tensor]], errors: dict[str, str]
+    ) -> None:
+        super().__init__(results)
+        self.rank = rank
+        self.errors = errors
+
+    def __missing__(self, name: str) -> list[torch.Tensor]:
+        raise AssertionError(f"rank {self.rank} of gloo, {name}: {self.errors.get(name)}")
+
+
+def is_refused(name: str, results: list[Results]) -> bool:
+    """Whether all ranks of gloo refused a program that some versions of torch refuse."""
+    from collectives.programs import REFUSED_BY_SOME
+
+    return name in REFUSED_BY_SOME and all(name in of_rank.errors for of_rank in results)
 
 
 def suite_of(name: str, world_size: int) -> Suite:
@@ -48,7 +68,7 @@ def run_all_ranks(folder: Path, suite: str, world_size: int) -> list[Results]:
         for rank in ranks:
             rank.kill()
     assert codes == [0] * world_size, f"exit codes of the gloo ranks: {codes}"
-    return [torch.load(folder / f"rank{r}.pt") for r in range(world_size)]
+    return [Results(r, *torch.load(folder / f"rank{r}.pt")) for r in range(world_size)]
 
 
 def _run_rank(rank: int, world_size: int, folder: Path, suite_name: str) -> None:
@@ -63,13 +83,13 @@ def _run_rank(rank: int, world_size: int, folder: Path, suite_name: str) -> None
     )
     suite = suite_of(suite_name, world_size)
     groups = suite.make_groups()
-    results = {}
+    results, errors = {}, {}
     for name, run in suite.programs.items():
         try:
             results[name] = run(lambda f: f(rank), groups)
-        except Exception as error:
-            raise RuntimeError(f"rank {rank}: {name}") from error
-    torch.save(results, folder / f"rank{rank}.pt")
+        except Exception:  # noqa: BLE001  the other programs have results all the same
+            errors[name] = traceback.format_exc()
+    torch.save((results, errors), folder / f"rank{rank}.pt")
     dist.destroy_process_group()
 
 
