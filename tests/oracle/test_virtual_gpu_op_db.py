@@ -22,11 +22,14 @@ from torch import Tensor
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch_builds import needs_cpu_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch.testing._internal.opinfo.core import OpInfo
+
+pytestmark = needs_cpu_build
 
 SWEEP = os.environ.get("POLYRANK_SWEEP") == "1"
 SWEEP_DTYPES = (torch.float32, torch.complex64, torch.int64, torch.bool, torch.bfloat16)

@@ -10,6 +10,9 @@ import torch
 import torch.distributed as dist
 from polyrank.errors import UsageError
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch_builds import needs_cpu_build
+
+pytestmark = needs_cpu_build
 
 
 def test_they_are_there_within_their_block() -> None:

@@ -20,11 +20,12 @@ def device_as_asked(options: RunOptions) -> contextlib.AbstractContextManager[No
     """A block in which `cuda` is what the options say.
 
     Where they say nothing that is the machine's GPUs, and if it has none as many virtual ones as a node
-    has ranks.
+    has ranks. A PyTorch that was built for GPUs can't have these: then there is none, unless they say cuda.
     """
+    is_built_for_gpus: bool = torch.backends.cuda.is_built()  # type: ignore[no-untyped-call]
     if options.device == "cpu":
-        return _no_gpu() if torch.version.cuda is not None else contextlib.nullcontext()
-    if torch.cuda.is_available():
+        return _no_gpu() if is_built_for_gpus else contextlib.nullcontext()
+    if torch.cuda.is_available() or (options.device is None and is_built_for_gpus):
         return contextlib.nullcontext()
     return virtual_gpu(min(options.local_world_size, MOST_GPUS))
 
