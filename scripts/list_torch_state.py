@@ -31,7 +31,7 @@ from typing import Any
 
 import torch
 from polyrank.rank_threads.own_state import FORGOTTEN_CACHES, OWN_STATE
-from polyrank.rank_threads.shared_state import SHARED_STATE, Shared
+from polyrank.rank_threads.shared_state import NOT_IN_EVERY_TORCH, SHARED_STATE, Shared
 from polyrank.rank_threads.torch_globals import ROWS
 
 # What is no part of a program's torch: tests, and what starts or measures something when imported.
@@ -268,9 +268,9 @@ def stale_rows(matched: set[str]) -> list[str]:
     """What the tables name and the installed torch lacks."""
     patterns = [part for row in SHARED_STATE for part in (*row.names, *row.types)]
     own = [(row.owner, name) for row in OWN_STATE for name in row.names]
-    return [part for part in patterns if part not in matched] + [
-        f"{owner}.{name}" for owner, name in own if not is_there(owner, name)
-    ]
+    stale = [part for part in patterns if part not in matched]
+    stale += [f"{owner}.{name}" for owner, name in own if not is_there(owner, name)]
+    return [part for part in stale if part not in NOT_IN_EVERY_TORCH]
 
 
 def is_there(owner: str, name: str) -> bool:

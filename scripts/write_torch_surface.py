@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes docs/torch_surface.md and replacing/known_parameters.py from the rows and the installed torch.
 
-With --check: says whether they are up to date.
+The page is of the oldest torch that is supported. The parameters are those that a name has in any of
+them: run the script with each. With --check: says whether they are up to date.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import torch
-from polyrank.replacing.layers import ALL
+from polyrank.replacing.known_parameters import KNOWN_PARAMETERS, KNOWN_TORCHES
+from polyrank.replacing.layers import ALL, VIRTUAL_GPU
 from polyrank.replacing.place import place_of
 from polyrank.replacing.row import Row
-from polyrank.replacing.surface import parameters_of
+from polyrank.replacing.surface import known_parameters, parameters_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "python" / "polyrank"
@@ -89,17 +91,21 @@ def longest(names: dict[str, set[str]]) -> dict[str, set[str]]:
 
 def rows_page(rows: list[tuple[str, Row]]) -> tuple[str, str, set[str]]:
     """The page, the module of parameters, and the replaced names that are private."""
-    parameters: dict[str, str] = {}
+    parameters: dict[str, str | tuple[str, ...]] = {}
+    if torch.backends.cuda.is_built():  # which has no virtual GPUs: their rows are as they were
+        parameters.update(KNOWN_PARAMETERS)
     table = []
     for world, row in rows:
         place = place_of(row)
-        if place is None:
+        if place is None and not row.is_optional:
             raise SystemExit(f"the installed torch has no {row}")
         if not row.is_added:
-            parameters[str(row)] = parameters_of(place.target.original)
-        kind = "added" if row.is_added else type(place.target).__name__
+            present = (parameters_of(place.target.original),) if place is not None else ()
+            all_known = tuple(dict.fromkeys((*known_parameters(row), *present)))
+            parameters[str(row)] = all_known[0] if len(all_known) == 1 else all_known
+        kind = "added" if row.is_added else type(place.target).__name__ if place else "newer"
         table.append(f"| `{row}` | {world} | {KINDS[kind]} | {row.why} |")
-    lines = "".join(f"    {name!r}: {text!r},\n" for name, text in sorted(parameters.items()))
+    lines = "".join(f"    {name!r}: {texts!r},\n" for name, texts in sorted(parameters.items()))
     return "\n".join(table), lines, {str(row) for _, row in rows if is_private(str(row))}
 
 
@@ -108,7 +114,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    all_rows = [(world.name, row) for world in ALL for row in world.rows]
+    worlds = [w for w in ALL if w is not VIRTUAL_GPU or not torch.backends.cuda.is_built()]
+    all_rows = [(world.name, row) for world in worlds for row in world.rows]
     rows = [(world, row) for world, row in all_rows if row.is_of_torch]
     others = sorted({row.owner.replace(":", ".") for _, row in all_rows if not row.is_of_torch})
     for _, row in rows:
@@ -116,6 +123,7 @@ def main() -> int:
     table, parameters, private = rows_page(rows)
     used = {name: files for name, files in longest(names_used()).items() if name not in private}
     version = torch.__version__.partition("+")[0]
+    versions = sorted({*KNOWN_TORCHES, version}, key=lambda known: [*map(int, known.split("."))])
     page = PAGE_TEXT.format(
         version=version,
         num_rows=len(rows),
@@ -130,20 +138,17 @@ def main() -> int:
             for name, files in sorted(used.items())
         ),
     )
-    module = formatted(PARAMETERS_TEXT.format(version=version, lines=parameters))
-    stale = [
-        path
-        for path, text in ((PAGE, page), (PARAMETERS, module))
-        if not path.exists() or path.read_text() != text
-    ]
+    module = formatted(PARAMETERS_TEXT.format(versions=tuple(versions), lines=parameters))
+    texts = {PARAMETERS: module} | ({PAGE: page} if version == versions[0] else {})
+    stale = [path for path, text in texts.items() if path.read_text() != text]
     if check:
         for path in stale:
             sys.stderr.write(
                 f"{path.relative_to(ROOT)} is stale: run scripts/{Path(__file__).name}\n"
             )
         return 1 if stale else 0
-    PAGE.write_text(page)
-    PARAMETERS.write_text(module)
+    for path, text in texts.items():
+        path.write_text(text)
     return 0
 
 
@@ -167,13 +172,14 @@ KINDS = {
     "Attribute": "attribute",
     "HeldObject": "object, by its holders",
     "added": "added",
+    "newer": "where torch has it",
 }
 
 PARAMETERS_TEXT = '''"""The parameters of what is replaced; written by scripts/write_torch_surface.py."""
 
-KNOWN_TORCH = "{version}"
+KNOWN_TORCHES = {versions}
 
-KNOWN_PARAMETERS: dict[str, str] = {{
+KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {{
 {lines}}}
 '''
 

@@ -48,6 +48,28 @@ def _gather(
     return work if async_op else None
 
 
+def _gather_single(
+    tensor: torch.Tensor,
+    gather_tensor: torch.Tensor | None = None,
+    dst: int | torch.SymInt | None = None,
+    group: dist.ProcessGroup | None = None,
+    async_op: bool = False,
+    group_dst: int | None = None,
+) -> Work | None:
+    if gather_tensor is None:
+        raise UsageError(
+            "in lockstep all ranks run gather_single: give gather_tensor, which is filled on the "
+            "destination rank and stays as it is on the others"
+        )
+    group, root = group_and_root(group, dst, group_dst)
+    options = GatherOptions()
+    options.rootRank = root
+    options.asyncOp = async_op
+    into_one: Any = group  # not every torch's has the method
+    work = into_one.gather_single(gather_tensor, tensor, options)
+    return work if async_op else None
+
+
 def _scatter(
     tensor: torch.Tensor,
     scatter_list: list[torch.Tensor] | None = None,
@@ -151,6 +173,7 @@ _INTS = "takes ints, which can't differ between ranks"
 
 ROWS = (
     Row(_C10D, "gather", in_lockstep(_gather), _ROOT),
+    Row(_C10D, "gather_single", in_lockstep(_gather_single), _ROOT, is_optional=True),
     Row(_C10D, "scatter", in_lockstep(_scatter), _ROOT),
     Row(_C10D, "broadcast", _with_one_root, _ONE_ROOT),
     Row(_C10D, "reduce", _with_one_root, _ONE_ROOT),

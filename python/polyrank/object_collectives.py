@@ -90,13 +90,25 @@ def _unpickled(content: bytes) -> Any:
     return pickle.loads(content)  # noqa: S301  # what this process pickled
 
 
-def _merge_bytes(ranks_of_bytes: dict[bytes, list[int]]) -> Any:
+def _unpickled_of_weights(content: bytes) -> Any:
+    """What `torch.load(weights_only=True)` makes of what `torch.save` makes of it.
+
+    Raises:
+        pickle.UnpicklingError: there is more in it than that allows.
+    """
+    file = io.BytesIO()
+    torch.save(_unpickled(content), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def _merge_bytes(ranks_of_bytes: dict[bytes, list[int]], unpickle: Callable[[bytes], Any]) -> Any:
     """One object that is on each rank what its bytes say."""
     if len(ranks_of_bytes) == 1:
-        return _unpickled(next(iter(ranks_of_bytes)))
+        return unpickle(next(iter(ranks_of_bytes)))
     object_of_rank = {}
     for content, ranks in ranks_of_bytes.items():
-        object_of_rank.update(dict.fromkeys(ranks, _unpickled(content)))
+        object_of_rank.update(dict.fromkeys(ranks, unpickle(content)))
     return merged({rank: object_of_rank[rank] for rank in sorted(object_of_rank)})
 
 
@@ -107,6 +119,8 @@ def _run(
     receivers: Callable[[list[int]], list[tuple[list[int], int]]],
     source_of: Callable[[int, list[int], int], Source],
     bytes_of_rank: Callable[[list[int]], int] = sum,
+    *,
+    weights_only: bool,
 ) -> None:
     """Fill `target` with what each rank gets; ranks that get nothing keep what they have.
 
@@ -134,7 +148,8 @@ def _run(
             for rank in keeping:
                 ranks_of_bytes.setdefault(bytes_of((before, rank)), []).append(rank)
             received.append(ranks_of_bytes)
-        target[:] = [_merge_bytes(ranks_of_bytes) for ranks_of_bytes in received]
+        unpickle = _unpickled_of_weights if weights_only else _unpickled
+        target[:] = [_merge_bytes(ranks_of_bytes, unpickle) for ranks_of_bytes in received]
     num_bytes = bytes_of_rank([max(map(len, contents)) for contents in received])
     _C.record_launch(op_name, group.group_name, dist.get_world_size(), num_bytes)
 
@@ -152,8 +167,12 @@ def _check_length(name: str, values: list[Any], group: dist.ProcessGroup) -> Non
         raise UsageError(f"{name} has {len(values)} entries; the group has {group.size()} ranks")
 
 
+# Not every torch that we support has `weights_only`.
 def all_gather_object(
-    object_list: list[Any], obj: Any, group: dist.ProcessGroup | None = None
+    object_list: list[Any],
+    obj: Any,
+    group: dist.ProcessGroup | None = None,
+    weights_only: bool = False,
 ) -> None:
     """`torch.distributed.all_gather_object` for all ranks."""
     group, _ = group_and_root(group, None, 0)
@@ -165,6 +184,7 @@ def all_gather_object(
         _all_members,
         lambda i, members, _: (obj, members[i]),
         max,
+        weights_only=weights_only,
     )
 
 
@@ -174,6 +194,7 @@ def gather_object(
     dst: int | torch.SymInt | None = None,
     group: dist.ProcessGroup | None = None,
     group_dst: int | None = None,
+    weights_only: bool = False,
 ) -> None:
     """`torch.distributed.gather_object` for all ranks; on ranks besides `dst` the list stays."""
     group, root = group_and_root(group, dst, group_dst)
@@ -187,6 +208,7 @@ def gather_object(
         lambda members: [([members[root]], root)],
         lambda i, members, _: (obj, members[i]),
         max,
+        weights_only=weights_only,
     )
 
 
@@ -196,6 +218,7 @@ def broadcast_object_list(
     group: dist.ProcessGroup | None = None,
     device: torch.device | None = None,
     group_src: int | None = None,
+    weights_only: bool = False,
 ) -> None:
     """`torch.distributed.broadcast_object_list` for all ranks."""
     group, root = group_and_root(group, src, group_src)
@@ -205,6 +228,7 @@ def broadcast_object_list(
         object_list,
         _all_members,
         lambda i, members, _: (object_list[i], members[root]),
+        weights_only=weights_only,
     )
 
 
@@ -214,6 +238,7 @@ def scatter_object_list(
     src: int | torch.SymInt | None = None,
     group: dist.ProcessGroup | None = None,
     group_src: int | None = None,
+    weights_only: bool = False,
 ) -> None:
     """`torch.distributed.scatter_object_list` for all ranks: the input is the source's."""
     group, root = group_and_root(group, src, group_src)
@@ -231,6 +256,7 @@ def scatter_object_list(
         first,
         _each_member,
         lambda _, members, position: (given[position], members[root]),
+        weights_only=weights_only,
     )
     scatter_object_output_list[:1] = first
 

@@ -1,5 +1,6 @@
 #include <ATen/Functions.h>
 #include <gtest/gtest.h>
+#include <polyrank/core/errors.h>
 #include <polyrank/exchange/collective_work.h>
 #include <polyrank/exchange/host_backend.h>
 #include <polyrank/exchange/host_memory.h>
@@ -92,6 +93,16 @@ TEST_F(HostBackendTest, InputsOfAnAverageStayAsTheyAre) {
   backend_->_reduce_scatter_base(output, x_, options)->wait();
   EXPECT_TRUE(output.eq(2).all().item<bool>());
   EXPECT_TRUE(x_.eq(8).all().item<bool>());
+}
+
+TEST_F(HostBackendTest, TheRootGathersIntoTheRowsOfOneTensor) {
+  c10d::GatherOptions options;
+  at::Tensor output = at::zeros({2 * kSize});
+  backend_->gather_single(output, x_, options);
+  EXPECT_EQ(inner_->last.units.front().outputs.size(), std::size_t{kSize});
+  EXPECT_TRUE(output.narrow(0, 0, 2).eq(8).all().item<bool>());  // what AloneBackend writes
+  at::Tensor placeholder = at::zeros({0});
+  EXPECT_THROW(backend_->gather_single(placeholder, x_, options), CollectiveError);
 }
 
 TEST_F(HostBackendTest, FactorsMultiplyWhatAMemberPutsIn) {

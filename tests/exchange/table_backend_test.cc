@@ -69,6 +69,16 @@ TEST_F(TableBackendTest, RootsHaveListsAndTheOthersNone) {
   EXPECT_TRUE(last().units.front().outputs.empty());
 }
 
+TEST_F(TableBackendTest, GathersIntoOneTensor) {
+  at::Tensor output = at::ones({8});
+  c10d::GatherOptions options;
+  options.rootRank = 1;
+  backend_->gather_single(output, x_, options);
+  EXPECT_EQ(last().spec->op_name, "c10d::gather_into_tensor_");
+  EXPECT_EQ(last().root, 1);
+  EXPECT_TRUE(last().units.front().outputs.front().is_same(output));
+}
+
 TEST_F(TableBackendTest, SplitSizesAndMessages) {
   std::vector<std::int64_t> output_sizes{1, 3};
   std::vector<std::int64_t> input_sizes{2, 2};

@@ -72,7 +72,8 @@ struct CollectiveSpec {
 };
 
 // All operators of the namespaces c10d, _c10d_functional, _c10d_functional_autograd and _dtensor
-// that PyTorch 2.13 registers, and the collectives of symm_mem, ordered by namespace and kind.
+// that a supported PyTorch registers, and the collectives of symm_mem, ordered by namespace and
+// kind. The installed one may lack some.
 POLYRANK_API std::span<const CollectiveSpec> collective_table() noexcept;
 
 // The row of an operator ("c10d::allreduce_"), or null.

@@ -1,4 +1,8 @@
 #include <ATen/Functions.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/engine/interpreter_hooks.h>
+#include <polyrank/exchange/exchange.h>
 #include <polyrank/exchange/forwarded_work.h>
 #include <polyrank/exchange/host_backend.h>
 #include <polyrank/exchange/host_memory.h>
@@ -230,6 +234,25 @@ Work HostBackend::gather(std::vector<Tensors>& outputs, Tensors& inputs,
   Tensors host_inputs = on_host(inputs);
   return made(getRank(), inner_->gather(host_outputs, host_inputs, options),
               {.given = flat(outputs)});
+}
+
+Work HostBackend::gather_single(at::Tensor& output, at::Tensor& input,
+                                const c10d::GatherOptions& options) {
+  if (getRank() != options.rootRank) {
+    std::vector<Tensors> none;
+    Tensors inputs{input};
+    return gather(none, inputs, options);
+  }
+  if (output.numel() != input.numel() * getSize()) {
+    raise(CollectiveError(str_cat("gather: the root was given ", describe_tensor(output),
+                                  " to hold the ", describe_tensor(input), " of each of ",
+                                  getSize(), " ranks.")));
+  }
+  std::vector<std::int64_t> stacked = input.sizes().vec();
+  stacked.insert(stacked.begin(), getSize());
+  std::vector<Tensors> pieces{output.view(stacked).unbind()};
+  Tensors inputs{input};
+  return gather(pieces, inputs, options);
 }
 
 Work HostBackend::scatter(Tensors& outputs, std::vector<Tensors>& inputs,

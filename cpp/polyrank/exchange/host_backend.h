@@ -42,6 +42,9 @@ class POLYRANK_API HostBackend final : public c10d::Backend {
                                        const c10d::AllgatherOptions& options) override;
   Work gather(std::vector<Tensors>& outputs, Tensors& inputs,
               const c10d::GatherOptions& options) override;
+  // As TableBackend's; by the other's gather(), which each has.
+  virtual Work gather_single(at::Tensor& output, at::Tensor& input,
+                             const c10d::GatherOptions& options);
   Work scatter(Tensors& outputs, std::vector<Tensors>& inputs,
                const c10d::ScatterOptions& options) override;
   Work reduce_scatter(Tensors& outputs, std::vector<Tensors>& inputs,

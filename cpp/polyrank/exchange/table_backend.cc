@@ -175,6 +175,15 @@ TableBackend::Work TableBackend::gather(std::vector<Tensors>& outputs, Tensors& 
   return launch(std::move(call), OpType::GATHER);
 }
 
+TableBackend::Work TableBackend::gather_single(at::Tensor& output, at::Tensor& input,
+                                               const c10d::GatherOptions& options) {
+  CollectiveCall call = call_of("c10d::gather_into_tensor_");
+  call.root = options.rootRank;
+  call.units = {{{input}, {output}}};
+  call.is_async = options.asyncOp;
+  return launch(std::move(call), OpType::GATHER);
+}
+
 TableBackend::Work TableBackend::scatter(Tensors& outputs, std::vector<Tensors>& inputs,
                                          const c10d::ScatterOptions& options) {
   CollectiveCall call = call_of("c10d::scatter_");

@@ -45,6 +45,9 @@ class POLYRANK_API TableBackend : public c10d::Backend {
                                        const c10d::AllgatherOptions& options) override;
   Work gather(std::vector<Tensors>& outputs, Tensors& inputs,
               const c10d::GatherOptions& options) override;
+  // No `override`: c10d's interface has it from PyTorch 2.14 on, and before that nobody calls it.
+  virtual Work gather_single(at::Tensor& output, at::Tensor& input,
+                             const c10d::GatherOptions& options);
   Work scatter(Tensors& outputs, std::vector<Tensors>& inputs,
                const c10d::ScatterOptions& options) override;
   Work reduce_scatter(Tensors& outputs, std::vector<Tensors>& inputs,

@@ -147,7 +147,9 @@ class WatchingKernel final : public c10::OperatorKernel {
     const auto on_top = torch::jit::last(*stack, op.schema().arguments().size());
     const std::vector<c10::IValue> arguments(on_top.begin(), on_top.end());
     if (spec_.kind == CollectiveKind::kWait) {
-      note_tensor_wait(arguments.front().toTensor());
+      for (const at::Tensor& tensor : tensors_among(arguments)) {
+        note_tensor_wait(tensor);
+      }
     }
     const std::uint64_t recorded = CollectiveRecord::launches_of_thread();
     const std::int64_t start_ns = trace_clock_ns();

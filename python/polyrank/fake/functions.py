@@ -23,6 +23,7 @@ from polyrank.fake.group_ranks import GroupRanks
 from polyrank.fake.world import FakeWorld, current_fake_world
 from polyrank.replacing.layers import FAKE, LOCKSTEP_GROUPS
 from polyrank.replacing.row import Row
+from polyrank.torch_features import OF_NO_PART
 
 __all__ = ["ROWS", "is_on", "make_group"]
 
@@ -182,7 +183,7 @@ def _make_split_group(original: Callable[..., Any]) -> Callable[..., Any]:
         pg_options: Any = None,
         group_desc: str | None = None,
         backend: Any = None,
-    ) -> dist.ProcessGroup | None:
+    ) -> dist.ProcessGroup | int | None:
         world = current_fake_world()
         parent = parent_pg or c10d._get_default_group()
         members = c10d._world.pg_group_ranks.get(parent)
@@ -193,7 +194,7 @@ def _make_split_group(original: Callable[..., Any]) -> Callable[..., Any]:
         own = members.get(world.rank, -1)
         mine = next((sorted(ranks) for ranks in split_ranks if own in ranks), None)
         if mine is None:
-            return None
+            return OF_NO_PART
         return make_group(
             world.listed([c10d.get_global_rank(parent, rank) for rank in mine]),
             c10d._process_group_name(mine, use_hashed_name=True),

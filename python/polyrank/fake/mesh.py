@@ -22,6 +22,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from polyrank.fake.functions import is_on, make_group
 from polyrank.fake.world import FakeWorld, current_fake_world
 from polyrank.replacing.row import Row
+from polyrank.torch_features import MESH_ORDER
 
 __all__ = ["ROWS"]
 
@@ -67,13 +68,23 @@ def _takes(world: FakeWorld, backend: str | None) -> bool:
 def _make_init_one_group(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def init_one_process_group(
-        sub_layout: _FlatLayout, rank_map: torch.Tensor, dim_name: str, backend_override: Any
+        sub_layout: _FlatLayout,
+        rank_map: torch.Tensor,
+        dim_name: str,
+        backend_override: Any,
+        preserve_rank_order: bool = False,
     ) -> str | None:
         """`DeviceMesh._init_one_process_group`: makes the group that this rank is in."""
         world = _world()
         backend, options = backend_override
-        if world is None or not _takes(world, backend) or not is_identity(rank_map):
-            return original(sub_layout, rank_map, dim_name, backend_override)  # type: ignore[no-any-return]
+        if (
+            world is None
+            or preserve_rank_order
+            or not _takes(world, backend)
+            or not is_identity(rank_map)
+        ):
+            order = (preserve_rank_order,) if MESH_ORDER else ()
+            return original(sub_layout, rank_map, dim_name, backend_override, *order)  # type: ignore[no-any-return]
         if sub_layout.numel() == world.size and backend_override == (None, None):
             group = distributed_c10d._get_default_group()
             return group.group_name
@@ -118,6 +129,7 @@ def _make_init(original: Callable[..., None]) -> Callable[..., None]:
         *,
         mesh_dim_names: tuple[str, ...] | None = None,
         backend_override: Any = None,
+        preserve_rank_order: bool = False,
         _init_backend: bool = True,
         _rank: int | None = None,
         _layout: _MeshLayout | None = None,
@@ -129,6 +141,7 @@ def _make_init(original: Callable[..., None]) -> Callable[..., None]:
         if (
             world is None
             or _rank is not None
+            or preserve_rank_order
             or device_type == "xla"
             or layout is None
             or rank_map is None
@@ -140,6 +153,7 @@ def _make_init(original: Callable[..., None]) -> Callable[..., None]:
                 mesh,
                 mesh_dim_names=mesh_dim_names,
                 backend_override=backend_override,
+                **({"preserve_rank_order": True} if preserve_rank_order else {}),
                 _init_backend=_init_backend,
                 _rank=_rank,
                 _layout=_layout,
@@ -159,6 +173,8 @@ def _make_init(original: Callable[..., None]) -> Callable[..., None]:
             self._flatten_mapping = {}
             self._pg_registry = {}
             self._hash = None
+            for name, value in MESH_ORDER.items():
+                setattr(self, f"_{name}", value)
             self._rank = world.rank
             self._coordinate_on_dim = _coordinate(layout, world.rank)
             world.add_mesh(self, functools.partial(_coordinate, layout))
@@ -190,7 +206,9 @@ def _can_be_made(
 
 def _init_groups(mesh: DeviceMesh, backend_override: Any) -> None:
     override = ((None, None),) * len(mesh._layout) if backend_override is None else backend_override
-    names = mesh._init_process_groups(mesh._layout, mesh._rank_map, mesh._mesh_dim_names, override)
+    names = mesh._init_process_groups(
+        mesh._layout, mesh._rank_map, mesh._mesh_dim_names, override, *MESH_ORDER.values()
+    )
     mesh._dim_group_names = names
     registry = mesh._get_root_mesh()._pg_registry
     for name in names:

@@ -1,12 +1,14 @@
 """Collectives of Python objects in a fake world.
 
 torch.distributed sends sizes, then bytes. On a rank that is not the source it makes buffers for
-them that nothing fills here, so these functions do what the source does, on the same objects.
+them that nothing fills here, so these functions do what the source does, on the same objects. What they
+are given as `newer` (weights_only), not every torch that we support has.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -44,10 +46,11 @@ def _make_broadcast(original: Callable[..., None]) -> Callable[..., None]:
         group: dist.ProcessGroup | None = None,
         device: Any = None,
         group_src: int | None = None,
+        **newer: Any,
     ) -> None:
         if _world_for(group) is not None and (src is None or group_src is None):
             src, group_src = None, dist.get_rank(group)
-        original(object_list, src=src, group=group, device=device, group_src=group_src)
+        original(object_list, src=src, group=group, device=device, group_src=group_src, **newer)
 
     return broadcast_object_list
 
@@ -60,6 +63,7 @@ def _make_scatter(original: Callable[..., None]) -> Callable[..., None]:
         src: int | None = None,
         group: dist.ProcessGroup | None = None,
         group_src: int | None = None,
+        **newer: Any,
     ) -> None:
         objects = scatter_object_input_list
         if _world_for(group) is not None and (src is None or group_src is None):
@@ -71,18 +75,24 @@ def _make_scatter(original: Callable[..., None]) -> Callable[..., None]:
                 _refuse(group, f"what group rank {root} scatters")
                 objects = [None] * dist.get_world_size(group)
             src, group_src = None, own
-        original(scatter_object_output_list, objects, src=src, group=group, group_src=group_src)
+        original(
+            scatter_object_output_list, objects, src=src, group=group, group_src=group_src, **newer
+        )
 
     return scatter_object_list
 
 
 def _make_send(original: Callable[..., None]) -> Callable[..., None]:
+    signature = inspect.signature(original)
+
     @functools.wraps(original)
     def send_object_list(object_list: list[Any], *args: Any, **kwargs: Any) -> None:
         original(object_list, *args, **kwargs)
         world = current_fake_world()
         if world is not None:
-            world.objects_sent[len(object_list)] = pickled(object_list)
+            given = signature.bind(object_list, *args, **kwargs).arguments
+            newer = {name: given[name] for name in ("weights_only",) if name in given}
+            world.objects_sent[len(object_list)] = pickled(object_list, **newer)
 
     return send_object_list
 
@@ -96,17 +106,18 @@ def _make_receive(original: Callable[..., int]) -> Callable[..., int]:
         device: Any = None,
         group_src: int | None = None,
         use_batch: bool = False,
+        **newer: Any,
     ) -> int:
         world = _world_for(group)
         if world is not None and object_list:
             if len(object_list) not in world.objects_sent:
                 _refuse(group, f"a message of {len(object_list)} objects")
             sizes, data = world.objects_sent.get(len(object_list)) or pickled(
-                [None] * len(object_list)
+                [None] * len(object_list), **newer
             )
             backend_of(group).expect_message(sizes, 0)
             backend_of(group).expect_message(data, 0)
-        return original(object_list, src, group, device, group_src, use_batch)
+        return original(object_list, src, group, device, group_src, use_batch, **newer)
 
     return recv_object_list
 

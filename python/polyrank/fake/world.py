@@ -132,10 +132,10 @@ def backend_of(group: dist.ProcessGroup | None) -> _C.FakeProcessGroup:
     return backend
 
 
-def pickled(objects: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+def pickled(objects: list[Any], **how: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Objects as torch.distributed sends them: their sizes, and their bytes in a row."""
     to_tensor: Any = distributed_c10d._object_to_tensor
-    pairs = [to_tensor(one, torch.device("cpu"), None) for one in objects]
+    pairs = [to_tensor(one, torch.device("cpu"), None, **how) for one in objects]
     return torch.cat([size for _, size in pairs]), torch.cat([data for data, _ in pairs])
 
 

@@ -1,4 +1,4 @@
-"""Which names of PyTorch's simulator stand for what, in torch 2.13.0.
+"""Which names of PyTorch's simulator stand for what.
 
 Each name that its two modules define is in exactly one table: ours takes its place, or it stays
 because it works on our classes as it is. tests/python/install compares with the installed torch.
@@ -24,7 +24,6 @@ from polyrank.local_tensor_mode import (
 )
 from polyrank.replacing.row import Row
 
-KNOWN_TORCH = "2.13.0"
 MODULE = "torch.distributed._local_tensor"
 C10D_MODULE = "torch.distributed._local_tensor._c10d"
 FAKE_MODULE = "torch.testing._internal.distributed.fake_pg"
@@ -88,17 +87,20 @@ ROWS = (
 
 # --- PyTorch's, which work on our classes as they are -------------------------------------------
 
-# They look the classes up in their module when they are called, so that they meet ours there.
+# They look the classes up in their module when they are called, so that they meet ours there. Not every
+# torch that we support has all of them.
 KEPT: frozenset[str] = frozenset(
     {
         "_ExceptionRaisingThread",
         "_LOCAL_RUNNER_MODE",
         "_LOCAL_TENSOR_ATTR_PREFIX",
         "_LocalContiguous",
+        "_LocalDist",
         "_LocalOffsetBasedRNGTracker",
         "_LocalPhiloxState",
         "_P",
         "_PATCHED_DEVICE_MESH_METHODS",
+        "_PATCHED_DIST_FUNCTIONS",
         "_PATCHED_RANDOM_FUNCTIONS",
         "_PROCESS_MODE",
         "_R",

@@ -24,6 +24,7 @@ from polyrank import _C
 from polyrank._C import RankSet
 from polyrank.debug_level import unwrapped_groups
 from polyrank.rank_threads.group_functions import backend_config, show_backend_as, split_by_lists
+from polyrank.torch_features import is_of_program
 
 __all__ = ["Holders", "RankGroups", "holders_of_replaced"]
 
@@ -142,7 +143,7 @@ class RankGroups:
     ) -> Any:
         """`_new_process_group_helper` with our backend under the name that the program gives."""
         named = _backends_of(backend)
-        if any(name.upper() in dist.Backend._plugins for name in named):
+        if any(map(is_of_program, named)):
             return original(
                 group_size,
                 group_rank,

@@ -14,6 +14,7 @@ from torch._C._distributed_c10d import ProcessGroup
 from torch.distributed import distributed_c10d
 
 from polyrank.rank_threads.rank_globals import rank_globals
+from polyrank.torch_features import OF_NO_PART
 
 __all__ = [
     "backend_config",
@@ -104,7 +105,7 @@ def wrap_split_group(original: Callable[..., Any]) -> Callable[..., Any]:
 def split_by_lists(
     parent_pg: Any, split_ranks: list[list[int]] | None, group_desc: str | None
 ) -> Any:
-    """What `split_group` gives, made by `new_group`: the part that the rank is in, or None.
+    """What `split_group` gives, made by `new_group`: the part that the rank is in, or OF_NO_PART.
 
     Raises:
         ValueError: the lists are no split of the parent group.
@@ -115,7 +116,7 @@ def split_by_lists(
     place = dist.get_rank(parent)
     mine = next((sorted(split) for split in split_ranks or () if place in split), None)
     if mine is None:
-        return None
+        return OF_NO_PART
     return dist.new_group(
         [members[member] for member in mine],
         use_local_synchronization=True,

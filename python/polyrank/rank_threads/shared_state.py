@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["SHARED_STATE", "WRITTEN_AT_IMPORT", "Shared"]
+__all__ = ["NOT_IN_EVERY_TORCH", "SHARED_STATE", "WRITTEN_AT_IMPORT", "Shared"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,26 @@ _C10D = "torch.distributed"
 
 # A test runs programs, and sees that these stay as they are.
 WRITTEN_AT_IMPORT = "a table that is written when its module is imported"
+
+# What a supported torch, or a build of it, lacks, of the names below and in own_state.py.
+NOT_IN_EVERY_TORCH = frozenset(
+    (
+        "torch._C._set_cublaslt_*",
+        "torch._C._set_storage_*_msg",
+        "torch._custom_class_base*",
+        "torch._opaque_base*",
+        "torch._refs*",
+        "torch._utils._original_os_*",
+        "torch.backends.cudnn.__cudnn_version",
+        "torch.backends.cusparselt.*",
+        "torch.distributed._dist2._BACKENDS",
+        "torch.distributed._spmd_types_available",
+        "torch.distributed._token_switch._NCCL_EP_KEEPALIVE",
+        "torch.distributed.pipelining._IR.aten_pipe_split_alias",
+        "torch.distributed.pipelining.stage._PP_DIRECTION_GROUP_CACHE",
+        "torch.utils.flop_counter.suffixes",
+    )
+)
 
 SHARED_STATE = (
     Shared(
@@ -98,6 +118,7 @@ SHARED_STATE = (
                 "_set_conj",
                 "_set_graph_exec_group",
                 "_set_neg",
+                "_set_storage_*_msg",
                 "_set_tensor_metadata",
                 "_set_throw_on_mutable_data_ptr",
                 "_set_value_trace",
@@ -114,6 +135,7 @@ SHARED_STATE = (
                     "_set_blas_preferred_backend",
                     "_set_cublas_allow_bf16_reduced_precision_reduction",
                     "_set_cublas_allow_fp16_*",
+                    "_set_cublaslt_*",
                     "_set_cudnn_depthwise_kernel",
                     "_set_default_mobile_cpu_allocator",
                     "_set_linalg_preferred_backend",
@@ -126,6 +148,8 @@ SHARED_STATE = (
                 )
             ),
             "torch.accelerator.*",
+            "torch.backends.cudnn.__cudnn_version",
+            "torch.backends.cusparselt.*",
             "torch.backends.mps.*",
             "torch.cpu._current_stream",
             "torch.cpu.get_capabilities",
@@ -136,8 +160,8 @@ SHARED_STATE = (
             "torch.nn.attention._registry._FLASH_ATTENTION_*",
             "torch.nn.attention.varlen._should_use_cudnn",
             "torch.nn.parallel._functions._streams",
-            "torch.profiler._cupti_monitor*",
-            "torch.autograd.profiler._cupti_monitor_*",
+            "torch.profiler._cupti*",
+            "torch.autograd.profiler._*cupti_*",
             "torch.sparse._triton_ops*",
             "torch.sparse.semi_structured*",
             "torch.utils._helion.*",
@@ -149,6 +173,7 @@ SHARED_STATE = (
             "torch._native*",
             "torch._vendor*",
             f"{_C10D}._symmetric_memory._*shmem_*",
+            f"{_C10D}._token_switch._NCCL_EP_KEEPALIVE",
         ),
     ),
     Shared(
@@ -168,6 +193,7 @@ SHARED_STATE = (
             "torch.backends.quantized.engine",
             "torch._logging*",
             "torch._lobpcg.LOBPCG.call_tracker",
+            "torch._utils._original_os_*",
             "torch._lazy*",
             "torch._strobelight*",
             "torch.ScriptMethod.__call__",
@@ -177,6 +203,7 @@ SHARED_STATE = (
             "torch.utils.data._utils.*",
             "torch.utils.data.dataloader.*",
             "torch.utils._zip.strip_file_dir",
+            f"{_C10D}._spmd_types_available",
             f"{_C10D}.debug.*",
             f"{_C10D}.elastic.*",
             f"{_C10D}.flight_recorder.*",
@@ -214,6 +241,7 @@ SHARED_STATE = (
         "operators, decompositions, fake kernels and Python's types known to torch: PyTorch has them once",
         names=(
             "torch._TritonLibrary*",
+            "torch._custom_class_base*",
             "torch._custom_op*",
             "torch._decomp*",
             "torch._library*",
@@ -239,6 +267,7 @@ SHARED_STATE = (
             f"{_C10D}._shard.sharding_spec.api._CUSTOM_SHARDING_SPEC_OPS",
             f"{_C10D}._sharding_spec.api._CUSTOM_SHARDING_SPEC_OPS",
             f"{_C10D}.device_mesh._distributed_opaque_types_registered",
+            f"{_C10D}.pipelining._IR.aten_pipe_split_alias",
             f"{_C10D}.tensor.experimental._context_parallel._attention.custom_ops",
             f"{_C10D}.tensor.experimental._context_parallel._cp_custom_ops*",
         ),
@@ -273,7 +302,7 @@ SHARED_STATE = (
         ),
     ),
     Shared(
-        "by module, tensor, parameter, class or memory, each of which is one rank's",
+        "by module, tensor, parameter, class, group or memory, each of which is one rank's",
         names=(
             "torch._subclasses.fake_tensor.FakeTensor.*_memo",
             "torch.autograd.function.FunctionMeta._backward_cls",
@@ -285,6 +314,7 @@ SHARED_STATE = (
             "torch.utils.mkldnn.*",
             f"{_C10D}._composable_state._module_state_mapping",
             f"{_C10D}.fsdp._common_utils._MODULE_TO_INP_DTYPE",
+            f"{_C10D}.pipelining.stage._PP_DIRECTION_GROUP_CACHE",
             f"{_C10D}.optim.apply_optimizer_in_backward.*",
         ),
     ),
@@ -349,6 +379,7 @@ SHARED_STATE = (
             "torch.testing._*",
             "torch.utils.collect_env.*",
             "torch.utils.cpp_extension.*",
+            "torch.utils.flop_counter.suffixes",
             "torch.utils.hipify.*",
             "torch.utils.show_pickle.*",
             f"{_C10D}._shard.checkpoint._experimental.barriers.BARRIER_REGISTRY",

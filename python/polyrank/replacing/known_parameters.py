@@ -1,8 +1,8 @@
 """The parameters of what is replaced; written by scripts/write_torch_surface.py."""
 
-KNOWN_TORCH = "2.13.0"
+KNOWN_TORCHES = ("2.13.0", "2.14.1")
 
-KNOWN_PARAMETERS: dict[str, str] = {
+KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.Generator.manual_seed": "(built-in)",
     "torch.SymBool.__hash__": "self",
     "torch.SymBool.__repr__": "self",
@@ -157,29 +157,54 @@ KNOWN_PARAMETERS: dict[str, str] = {
     "torch.distributed.distributed_c10d._NCCL_AVAILABLE": "(bool)",
     "torch.distributed.distributed_c10d._create_process_group_wrapper": "wrapped_pg, store_prefix, store, rank, world_size, timeout",
     "torch.distributed.distributed_c10d._new_group_with_tag": "ranks, timeout, backend, backend_options, pg_tag, use_local_synchronization, group_desc, device_id, sort_ranks",
-    "torch.distributed.distributed_c10d._new_process_group_helper": "group_size, group_rank, global_ranks_in_group, backend, store, group_name, backend_options, timeout, pg_tag, device_id, group_desc",
+    "torch.distributed.distributed_c10d._new_process_group_helper": (
+        "group_size, group_rank, global_ranks_in_group, backend, store, group_name, backend_options, timeout, pg_tag, device_id, group_desc",
+        "group_size, group_rank, global_ranks_in_group, backend, store, group_name, backend_options, timeout, pg_tag, device_id, group_desc, enable_reconfigure",
+    ),
     "torch.distributed.distributed_c10d._register_process_group": "group_name: str, group: c10d::ProcessGroup) -> None",
     "torch.distributed.distributed_c10d._unregister_all_process_groups": "(built-in)",
     "torch.distributed.distributed_c10d._unregister_process_group": "group_name: str) -> None",
     "torch.distributed.distributed_c10d._world": "(_World)",
-    "torch.distributed.distributed_c10d.all_gather_object": "object_list, obj, group",
+    "torch.distributed.distributed_c10d.all_gather_object": (
+        "object_list, obj, group",
+        "object_list, obj, group, weights_only",
+    ),
     "torch.distributed.distributed_c10d.broadcast": "tensor, src, group, async_op, group_src",
-    "torch.distributed.distributed_c10d.broadcast_object_list": "object_list, src, group, device, group_src",
+    "torch.distributed.distributed_c10d.broadcast_object_list": (
+        "object_list, src, group, device, group_src",
+        "object_list, src, group, device, group_src, weights_only",
+    ),
     "torch.distributed.distributed_c10d.default_pg_nccl_timeout": "(NoneType)",
     "torch.distributed.distributed_c10d.gather": "tensor, gather_list, dst, group, async_op, group_dst",
-    "torch.distributed.distributed_c10d.gather_object": "obj, object_gather_list, dst, group, group_dst",
+    "torch.distributed.distributed_c10d.gather_object": (
+        "obj, object_gather_list, dst, group, group_dst",
+        "obj, object_gather_list, dst, group, group_dst, weights_only",
+    ),
+    "torch.distributed.distributed_c10d.gather_single": "tensor, gather_tensor, dst, group, async_op, group_dst",
     "torch.distributed.distributed_c10d.get_global_rank": "group, group_rank",
     "torch.distributed.distributed_c10d.get_group_rank": "group, global_rank",
     "torch.distributed.distributed_c10d.get_node_local_rank": "fallback_rank",
     "torch.distributed.distributed_c10d.get_rank": "group",
-    "torch.distributed.distributed_c10d.init_process_group": "backend, init_method, timeout, world_size, rank, store, group_name, pg_options, device_id, _ranks",
+    "torch.distributed.distributed_c10d.init_process_group": (
+        "backend, init_method, timeout, world_size, rank, store, group_name, pg_options, device_id, _ranks",
+        "backend, init_method, timeout, world_size, rank, store, group_name, pg_options, device_id, _ranks, enable_reconfigure",
+    ),
     "torch.distributed.distributed_c10d.monitored_barrier": "group, timeout, wait_all_ranks",
     "torch.distributed.distributed_c10d.new_subgroups_by_enumeration": "ranks_per_subgroup_list, timeout, backend, pg_options, group_desc",
-    "torch.distributed.distributed_c10d.recv_object_list": "object_list, src, group, device, group_src, use_batch",
+    "torch.distributed.distributed_c10d.recv_object_list": (
+        "object_list, src, group, device, group_src, use_batch",
+        "object_list, src, group, device, group_src, use_batch, weights_only",
+    ),
     "torch.distributed.distributed_c10d.reduce": "tensor, dst, op, group, async_op, group_dst",
     "torch.distributed.distributed_c10d.scatter": "tensor, scatter_list, src, group, async_op, group_src",
-    "torch.distributed.distributed_c10d.scatter_object_list": "scatter_object_output_list, scatter_object_input_list, src, group, group_src",
-    "torch.distributed.distributed_c10d.send_object_list": "object_list, dst, group, device, group_dst, use_batch",
+    "torch.distributed.distributed_c10d.scatter_object_list": (
+        "scatter_object_output_list, scatter_object_input_list, src, group, group_src",
+        "scatter_object_output_list, scatter_object_input_list, src, group, group_src, weights_only",
+    ),
+    "torch.distributed.distributed_c10d.send_object_list": (
+        "object_list, dst, group, device, group_dst, use_batch",
+        "object_list, dst, group, device, group_dst, use_batch, weights_only",
+    ),
     "torch.distributed.distributed_c10d.split_group": "parent_pg, split_ranks, timeout, pg_options, group_desc, backend",
     "torch.distributed.fsdp._fully_shard._fsdp_common.DDPMeshInfo.__post_init__": "self",
     "torch.distributed.fsdp._fully_shard._fsdp_common.FSDPMeshInfo.__post_init__": "self",

@@ -24,6 +24,7 @@ class Row:
         make: gives ours, told theirs; of a property its getter, of a method the plain function.
         why: what would be wrong without, in a few words: docs/torch_surface.md has them all.
         is_added: torch has no such name.
+        is_optional: not every torch that we support has it, and where it lacks, nothing is replaced.
         is_attribute: readers look it up in its owner each time, so that it is set there and nowhere else:
             a module's variable, or a class that nobody else holds.
     """
@@ -33,6 +34,7 @@ class Row:
     make: Callable[[Any], Any]
     why: str
     is_added: bool = False
+    is_optional: bool = False
     is_attribute: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""What of torch the rows stand on, compared with the torch that they were written for."""
+"""What of torch the rows stand on, compared with the torches that they were tried with."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from polyrank.replacing.known_parameters import KNOWN_PARAMETERS, KNOWN_TORCH
+from polyrank.replacing.known_parameters import KNOWN_PARAMETERS, KNOWN_TORCHES
 from polyrank.replacing.python_function import parameters_and_arguments
 from polyrank.replacing.row import Row
 
-__all__ = ["NOT_THERE", "differences", "parameters_of", "warn_of"]
+__all__ = ["NOT_THERE", "differences", "known_parameters", "parameters_of", "warn_of"]
 
 NOT_THERE = object()  # in the place of a name that torch lacks
 
@@ -37,6 +37,12 @@ def parameters_of(theirs: Any) -> str:
     return f"({type(function).__name__})"
 
 
+def known_parameters(row: Row) -> tuple[str, ...]:
+    """The parameters that the name has in any of the torches that were tried."""
+    known = KNOWN_PARAMETERS.get(str(row), ())
+    return (known,) if isinstance(known, str) else known
+
+
 def differences(rows: Iterable[tuple[Row, Any]]) -> list[str]:
     """What the installed torch has otherwise: rows with theirs, which is NOT_THERE where it lacks the name."""
     found = []
@@ -44,11 +50,13 @@ def differences(rows: Iterable[tuple[Row, Any]]) -> list[str]:
         if row.is_added or not row.is_of_torch:
             continue
         if theirs is NOT_THERE:
-            found.append(f"{row} is not there")
+            if not row.is_optional:
+                found.append(f"{row} is not there")
             continue
-        known, present = KNOWN_PARAMETERS.get(str(row)), parameters_of(theirs)
-        if known != present:
-            found.append(f"{row} has the parameters {present!r}, not {known!r}")
+        known, present = known_parameters(row), parameters_of(theirs)
+        if present not in known:
+            expected = " or ".join(map(repr, known))
+            found.append(f"{row} has the parameters {present!r}, not {expected}")
     return found
 
 
@@ -59,11 +67,11 @@ def warn_of(found: list[str]) -> None:
     """Tell each difference once a process; and that torch is another version, if that is all."""
     version = torch.__version__.partition("+")[0]
     news = [difference for difference in found if difference not in _said]
-    if not news and (version == KNOWN_TORCH or version in _said):
+    if not news and version in (*KNOWN_TORCHES, *_said):
         return
     _said.update((version, *news))
     text = "; ".join(news) or "all names that are replaced so far are there"
     warnings.warn(
-        f"polyrank replaces names of torch {KNOWN_TORCH}, and this is {version}: {text}",
+        f"polyrank replaces names of torch {', '.join(KNOWN_TORCHES)}, and this is {version}: {text}",
         stacklevel=5,
     )

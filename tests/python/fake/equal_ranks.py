@@ -42,8 +42,12 @@ def _rooted(group: dist.ProcessGroup) -> Tensors:
     dist.reduce(sum_at_root, group=group, group_dst=root)
     gathered = [torch.zeros(4) for _ in range(size)] if is_root else None
     dist.gather(ramp(4), gathered, group=group, group_dst=root)
+    at_root = [sum_at_root, *(gathered or [])]
+    if hasattr(dist, "gather_single"):  # not in every supported torch
+        at_root.append(torch.zeros(size, 4))
+        dist.gather_single(ramp(4), at_root[-1] if is_root else None, group=group, group_dst=root)
     # What reduce() leaves on the others is gloo's scratch.
-    return [same, *([sum_at_root, *(gathered or [])] if is_root else [])]
+    return [same, *(at_root if is_root else [])]
 
 
 def _all_gather(group: dist.ProcessGroup) -> Tensors:

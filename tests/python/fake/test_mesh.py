@@ -11,6 +11,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
+from polyrank.torch_features import OF_NO_PART
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
@@ -143,7 +144,7 @@ def test_split_group_and_merge() -> None:
         assert group_facts(group)[1:6] == ("half", 1, 3, 1, [5, 6, 7])
         inner = dist.split_group(group, [[1, 2]])
         assert dist.get_process_group_ranks(inner) == [6, 7]
-        assert dist.split_group(group, [[0, 2]]) is None
+        assert dist.split_group(group, [[0, 2]]) == OF_NO_PART
         with pytest.raises(ValueError, match="cannot be None or empty"):
             dist.split_group(split_ranks=[])
         world = dist.group.WORLD

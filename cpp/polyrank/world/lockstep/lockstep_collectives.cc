@@ -210,7 +210,9 @@ void run_lockstep_collective(const c10::OperatorHandle& op, torch::jit::Stack* s
   const CollectiveCall call = read_call(*spec, arguments);
   Launched launched;
   if (spec->kind == CollectiveKind::kWait) {  // all launches are complete when they return
-    note_tensor_wait(call.units.front().inputs.front());
+    for (const at::Tensor& tensor : call.tensors()) {
+      note_tensor_wait(tensor);
+    }
   } else {
     const std::int64_t num_ranks = ranks_of_launch(call.tensors()).size();
     const auto group = resolve_group(call.group_name, call.process_group_size, num_ranks);
