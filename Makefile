@@ -63,6 +63,22 @@ demo: package ## Train two models in one process: on 64 ranks, and with DTensor 
 	polyrank run --world lockstep --ranks 64 examples/train_digits.py
 	polyrank run --world lockstep --ranks 16 examples/llama/train.py
 
+# --- wheels -------------------------------------------------------------------------------------
+
+TORCHES := $(USUAL_TORCH) $(OTHER_TORCHES)
+PIP_WHEEL := python -m pip wheel --quiet --no-build-isolation --no-deps --no-index
+
+# One for each interpreter, with a compiled part for each torch: a name of its own for each would have to
+# be known to whoever installs, and a part is 2 MB.
+wheel: ## Make one wheel for all torches that are supported, and the sources' archive, in dist/
+	for torch in $(TORCHES); do $(MAKE) wheel-part TORCH=$$torch; done
+	python scripts/merge_wheels.py dist $(TORCHES:%=build/wheels/%/*.whl)
+	python -c "from scikit_build_core.build import build_sdist; build_sdist('dist')"
+
+wheel-part: $(VENV)/.setup # of one torch
+	rm -rf build/wheels/$(TORCH)
+	$(PIP_WHEEL) --wheel-dir build/wheels/$(TORCH) -C build-dir=build/wheel$(POLYRANK_VARIANT) .
+
 # --- tests --------------------------------------------------------------------------------------
 
 test: build ## Run the C++ and the Python tests
@@ -124,4 +140,4 @@ docs: ## Render the C++ interface into build/docs/html
 clean: ## Remove what was built; .venv stays
 	rm -rf build python/polyrank/compiled .venv*/.editable
 
-.PHONY: help setup package build demo test check check-torches check-asan check-tsan lint tidy format bench docs clean
+.PHONY: help setup package build demo wheel wheel-part test check check-torches check-asan check-tsan lint tidy format bench docs clean
