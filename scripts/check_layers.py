@@ -7,8 +7,10 @@ import re
 import sys
 from pathlib import Path
 
-WITHOUT_TORCH = {"core", "collective", "shared_memory", "matching", "report"}
-BELOW_WORLDS = WITHOUT_TORCH | {"engine", "exchange", "world"}
+# The layers that all of those with PyTorch may use.
+BELOW_ENGINE = {"core", "collective", "shared_memory", "matching", "report"}
+WITHOUT_TORCH = BELOW_ENGINE | {"allocator"}
+BELOW_WORLDS = BELOW_ENGINE | {"engine", "exchange", "world"}
 WORLDS = {"world/lockstep", "world/threads", "world/processes", "world/fake"}
 # Layer -> the layers whose headers it may include, besides its own.
 USES: dict[str, set[str]] = {
@@ -17,14 +19,15 @@ USES: dict[str, set[str]] = {
     "shared_memory": {"core"},
     "matching": {"core", "collective", "shared_memory"},
     "report": {"core", "collective", "matching"},
-    "engine": WITHOUT_TORCH,
-    "exchange": WITHOUT_TORCH | {"engine"},
-    "world": WITHOUT_TORCH | {"engine", "exchange"},
+    "allocator": {"core"},
+    "engine": BELOW_ENGINE,
+    "exchange": BELOW_ENGINE | {"engine"},
+    "world": BELOW_ENGINE | {"engine", "exchange"},
     **dict.fromkeys(WORLDS, BELOW_WORLDS),  # no world knows another one
     "api": BELOW_WORLDS | WORLDS,
     "dist2": BELOW_WORLDS | WORLDS | {"api"},
-    "virtual_gpu": BELOW_WORLDS,
-    "bindings": BELOW_WORLDS | WORLDS | {"api", "dist2", "virtual_gpu"},
+    "virtual_gpu": BELOW_WORLDS | {"allocator"},
+    "bindings": BELOW_WORLDS | WORLDS | {"api", "dist2", "virtual_gpu", "allocator"},
 }
 # Only the bindings know Python; everything below them works in a C++ program without one.
 WITH_PYTHON = {"bindings"}
