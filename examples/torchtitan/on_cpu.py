@@ -26,5 +26,6 @@ def dense_attention(
 attention.FlexAttention._compiled_flex_attn = staticmethod(dense_attention)
 attention._compiled_create_block_mask = create_block_mask
 
-# torch 2.13 has it not; nothing times out in one process.
-dist.set_timeout = lambda *args, **kwargs: None
+# Not every torch has it; nothing times out in one process.
+if not hasattr(dist, "set_timeout"):
+    dist.set_timeout = lambda *args, **kwargs: None

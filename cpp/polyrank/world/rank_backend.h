@@ -27,6 +27,8 @@ class POLYRANK_API RankBackend : public TableBackend {
   Work endCoalescing() override;
 
   void setSequenceNumberForGroup() override {}
+  // Nobody waits in vain: a rank that no other can wake is told at once.
+  void setTimeout(std::chrono::milliseconds /*timeout*/) override {}
   // Of collectives.
   std::uint64_t getSequenceNumberForGroup() override { return sequence_number_; }
   // Say nothing.
