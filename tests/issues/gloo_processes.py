@@ -10,6 +10,7 @@ import functools
 import os
 import runpy
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
+
+TIMEOUT_SECONDS = 60
 
 
 def main(rank: int, world_size: int, port: int, folder: Path, names: list[str]) -> int:
@@ -34,6 +37,7 @@ def main(rank: int, world_size: int, port: int, folder: Path, names: list[str]) 
         LOCAL_WORLD_SIZE=str(world_size),
     )
     make_group = dist.init_process_group
+    dist.gather_single = _gather_single
     store = TCPStore("127.0.0.1", port, world_size, is_master=rank == 0)
     num_failed = 0
     for name in names:
@@ -55,7 +59,30 @@ def main(rank: int, world_size: int, port: int, folder: Path, names: list[str]) 
         finally:
             if dist.is_initialized():
                 dist.destroy_process_group()
+        # The next program starts on all ranks at once, also after one that failed on some.
+        store.add(f"over/{name}", 1)
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while store.add(f"over/{name}", 0) < world_size and time.monotonic() < deadline:
+            time.sleep(0.01)
     return num_failed
+
+
+def _gather_single(
+    tensor: torch.Tensor,
+    gather_tensor: torch.Tensor | None = None,
+    dst: int | None = None,
+    group: dist.ProcessGroup | None = None,
+    async_op: bool = False,
+    group_dst: int | None = None,
+) -> Any:
+    """`gather_single`, which gloo has not, by `gather` into the rows of the tensor."""
+    own = group or dist.group.WORLD
+    if group_dst is None:
+        group_dst = dist.get_group_rank(own, dst or 0)
+    rows = None
+    if gather_tensor is not None and dist.get_rank(own) == group_dst:
+        rows = list(gather_tensor.view(dist.get_world_size(own), *tensor.shape).unbind())
+    return dist.gather(tensor, rows, group=own, async_op=async_op, group_dst=group_dst)
 
 
 def _init_gloo(
@@ -72,7 +99,7 @@ def _init_gloo(
         store=store,
         rank=rank,
         world_size=world_size,
-        timeout=datetime.timedelta(seconds=60),
+        timeout=datetime.timedelta(seconds=TIMEOUT_SECONDS),
     )
 
 

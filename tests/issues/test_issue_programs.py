@@ -55,11 +55,11 @@ def gloo_reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for rank in range(WORLD_SIZE)
     ]
     try:
-        codes = [rank.wait(timeout=300) for rank in ranks]
+        for rank in ranks:
+            rank.wait(timeout=300)
     finally:
         for rank in ranks:
             rank.kill()
-    assert codes == [0] * WORLD_SIZE, f"exit codes of the gloo ranks: {codes}"
     return folder
 
 
@@ -87,7 +87,9 @@ def reported(program: str, world: str, folder: Path) -> Any:
 def test_each_rank_gets_what_gloo_gives(
     program: str, world: str, gloo_reports: Path, tmp_path: Path
 ) -> None:
-    expected = json.loads((gloo_reports / f"{program}.json").read_text())
+    of_gloo = gloo_reports / f"{program}.json"
+    assert of_gloo.exists(), "gloo's processes failed; what they said is above"
+    expected = json.loads(of_gloo.read_text())
     found = reported(program, world, tmp_path)
     differing = [
         f"rank {rank}: {name} is {found[rank].get(name)}, on gloo {of_gloo}"

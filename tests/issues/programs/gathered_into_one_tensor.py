@@ -16,13 +16,8 @@ work = dist.gather_single(own, stacked, async_op=True)
 work.wait()
 of_pair = torch.full((4, 3), -1.0, dtype=torch.float64)
 dist.gather_single(own.double(), of_pair, group=pair, group_dst=1)
-by_method = torch.full((24,), -1)
-options = torch._C._distributed_c10d.GatherOptions()
-options.rootRank = 3
-dist.group.WORLD.gather_single(by_method, own.flatten(), options).wait()
 report(
     flat=flat,
     stacked=stacked,
     of_pair=of_pair,
-    by_method=by_method,
 )
