@@ -21,6 +21,10 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from gloo_gaps import gather_single
+
 TIMEOUT_SECONDS = 60
 
 
@@ -37,7 +41,8 @@ def main(rank: int, world_size: int, port: int, folder: Path, names: list[str]) 
         LOCAL_WORLD_SIZE=str(world_size),
     )
     make_group = dist.init_process_group
-    dist.gather_single = _gather_single
+    if hasattr(dist, "gather_single"):
+        dist.gather_single = gather_single
     store = TCPStore("127.0.0.1", port, world_size, is_master=rank == 0)
     num_failed = 0
     for name in names:
@@ -65,24 +70,6 @@ def main(rank: int, world_size: int, port: int, folder: Path, names: list[str]) 
         while store.add(f"over/{name}", 0) < world_size and time.monotonic() < deadline:
             time.sleep(0.01)
     return num_failed
-
-
-def _gather_single(
-    tensor: torch.Tensor,
-    gather_tensor: torch.Tensor | None = None,
-    dst: int | None = None,
-    group: dist.ProcessGroup | None = None,
-    async_op: bool = False,
-    group_dst: int | None = None,
-) -> Any:
-    """`gather_single`, which gloo has not, by `gather` into the rows of the tensor."""
-    own = group or dist.group.WORLD
-    if group_dst is None:
-        group_dst = dist.get_group_rank(own, dst or 0)
-    rows = None
-    if gather_tensor is not None and dist.get_rank(own) == group_dst:
-        rows = list(gather_tensor.view(dist.get_world_size(own), *tensor.shape).unbind())
-    return dist.gather(tensor, rows, group=own, async_op=async_op, group_dst=group_dst)
 
 
 def _init_gloo(

@@ -72,6 +72,8 @@ def run_all_ranks(folder: Path, suite: str, world_size: int) -> list[Results]:
 
 
 def _run_rank(rank: int, world_size: int, folder: Path, suite_name: str) -> None:
+    from gloo_gaps import gather_single
+
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     dist.init_process_group(
@@ -81,6 +83,8 @@ def _run_rank(rank: int, world_size: int, folder: Path, suite_name: str) -> None
         world_size=world_size,
         timeout=datetime.timedelta(seconds=TIMEOUT_SECONDS),
     )
+    if hasattr(dist, "gather_single"):
+        dist.gather_single = gather_single
     suite = suite_of(suite_name, world_size)
     groups = suite.make_groups()
     results, errors = {}, {}
