@@ -324,7 +324,8 @@ def _make_file_store(
 def _refuse_rpc(*_: Any, **__: Any) -> NoReturn:
     raise UnsupportedOpError(
         "torch.distributed.rpc calls functions of other processes, and here one process runs all ranks. "
-        "Exchange tensors and objects by collectives, or start processes: `polyrank run --world real`."
+        "Exchange tensors and objects by collectives, or make each rank a process: "
+        "`polyrank run --world processes`."
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _io
 import _multiprocessing  # type: ignore[import-not-found]
+import _posixsubprocess
 import _queue
 import _signal  # type: ignore[import-not-found]
 import _socket
@@ -26,6 +27,7 @@ import torch
 from torch._C._distributed_c10d import FileStore, PrefixStore, Store, TCPStore
 
 from polyrank import _C
+from polyrank.rank_threads.child_processes import run_in_shell, start_child
 from polyrank.rank_threads.rank_globals import rank_globals
 from polyrank.rank_threads.started_threads import join_as_rank, start_as_rank
 from polyrank.replacing.row import Row
@@ -201,7 +203,9 @@ def _rows() -> Iterator[_Row]:
     yield os, "write writev", _writing
     yield os, "waitpid", _wait_for_child
     yield os, "waitid", _wait_for_child
-    yield os, "wait wait3 wait4 system", _outside
+    yield os, "wait wait3 wait4", _outside
+    yield os, "system", run_in_shell
+    yield _posixsubprocess, "fork_exec", start_child
     yield _signal, "sigwait sigwaitinfo sigtimedwait pause", _outside
     yield _io, "open", "poll"
     yield _io.FileIO, "read readinto readall", _reading

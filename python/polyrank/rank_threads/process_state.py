@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from polyrank import _C
+from polyrank.rank_threads.child_processes import OF_MULTIPROCESSING
 from polyrank.rank_threads.own_modules import OwnModules, import_locks
 from polyrank.rank_threads.own_patches import own_patches
 from polyrank.rank_threads.own_state import own_state
@@ -50,6 +51,11 @@ _OF_LIBRARY: tuple[tuple[Any, str, _Make | None], ...] = (
     (logging.root, "filters", _copied),
     # Loggers of modules that ranks share are shared too, below each rank's own root.
     (logging.root.manager, "loggerDict", _copied),
+    (logging, "_loggerClass", None),
+    (logging, "_logRecordFactory", None),
+    (logging, "_levelToName", _copied),
+    (logging, "_nameToLevel", _copied),
+    *((owner, name, None) for owner, name in OF_MULTIPROCESSING),
     # Pools of threads, which a rank ends with its program.
     (pools, "_shutdown", None),
     (pools, "_threads_queues", lambda _value, _rank: weakref.WeakKeyDictionary()),

@@ -19,6 +19,7 @@ from polyrank import _C
 from polyrank.debug_level import unwrapped_groups
 from polyrank.errors import UsageError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
+from polyrank.rank_threads.child_processes import fork_server_ended
 from polyrank.rank_threads.compiled_regions import CompiledRegions
 from polyrank.rank_threads.ending import join_threads, text_of, text_of_unfinished
 from polyrank.rank_threads.failed import RanksFailedError
@@ -92,7 +93,7 @@ class _Run:
             with thread_globals(own), torch.autograd.set_multithreading_enabled(False):
                 if self.makes_default_group:
                     dist.init_process_group()
-                with started_threads_ended(own):
+                with fork_server_ended(), started_threads_ended(own):
                     self.results[rank] = function(*args)
         except SystemExit as request:
             if request.code:

@@ -14,7 +14,7 @@ from torch._C._distributed_c10d import PrefixStore, ProcessGroup
 from torch.distributed import distributed_c10d
 
 from polyrank import _C
-from polyrank.errors import UsageError
+from polyrank.errors import UnsupportedOpError, UsageError
 from polyrank.rank_threads.group_functions import (
     show_backend_as,
     wrap_monitored_barrier,
@@ -193,6 +193,24 @@ def _wrap_unregister_all(original: Callable[[], None]) -> Callable[[], None]:
 
 
 _C10D = "torch.distributed.distributed_c10d"
+
+
+def _refuse_rpc(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`init_rpc`, which waits for the agents of other processes."""
+
+    @functools.wraps(original)
+    def init_rpc(*args: Any, **options: Any) -> None:
+        if rank_globals() is not None:
+            raise UnsupportedOpError(
+                "torch.distributed.rpc has one agent a process, and ranks are threads of one here. Make "
+                "each rank a process: `polyrank run --world processes`, or "
+                'run_ranks(function, world_size, world="processes").'
+            )
+        original(*args, **options)
+
+    return init_rpc
+
+
 _REGISTRY = "knows the groups that one thread made, and a rank may have several"
 
 ROWS = (
@@ -211,6 +229,7 @@ ROWS = (
     ),
     Row(_C10D, "monitored_barrier", wrap_monitored_barrier, "there for gloo alone"),
     Row(_C10D, "split_group", wrap_split_group, "there for accelerators alone"),
+    Row("torch.distributed.rpc", "init_rpc", _refuse_rpc, "waits for other processes"),
     *start_rows(wrap_start_processes),
 )
 

@@ -146,5 +146,5 @@ def test_outside_of_a_mode_a_store_is_one_processs() -> None:
 
 
 def test_remote_calls_are_refused(world4: None) -> None:
-    with pytest.raises(UnsupportedOpError, match="--world real"):
+    with pytest.raises(UnsupportedOpError, match="--world processes"):
         torch.distributed.rpc.init_rpc("worker", rank=0, world_size=4)

@@ -244,3 +244,11 @@ def test_an_error_whose_text_raises_ends_its_rank() -> None:
     with pytest.raises(RanksFailedError, match="UnprintableError") as caught:
         polyrank.run_ranks(program, 2)
     assert isinstance(caught.value.exceptions[0], UnprintableError)
+
+
+def test_remote_calls_are_refused_where_ranks_are_threads_of_one_process() -> None:
+    with pytest.raises(RanksFailedError) as failed:
+        polyrank.run_ranks(
+            lambda: torch.distributed.rpc.init_rpc("worker", rank=0, world_size=2), 2
+        )
+    assert failed.group_contains(polyrank.UnsupportedOpError, match="--world processes")
