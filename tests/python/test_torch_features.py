@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch.distributed as dist
+from polyrank.rank_threads.rank_globals import new_groups
 from polyrank.torch_features import (
     MESH_ORDER,
     OF_NO_PART,
@@ -41,6 +42,12 @@ def registered() -> Iterator[str]:
     del dist.Backend._plugins[name.upper()]
     dist.Backend.backend_list.remove(name)
     delattr(dist.Backend, name.upper())
+
+
+def test_ranks_that_are_threads_have_all_that_torch_keeps_of_groups() -> None:
+    kept = {name for name, of in vars(distributed_c10d._World).items() if isinstance(of, property)}
+    assert "pg_map" in kept
+    assert kept <= set(new_groups())
 
 
 def test_backends_of_torch_are_not_the_programs(registered: str) -> None:

@@ -138,6 +138,7 @@ C10D_KEPT: frozenset[str] = frozenset(
         "_local_reduce",
         "_local_send",
         "_prepare_collective_groups",
+        "_reduce_op_and_factor",
         "_resolve_pg_or_name",
         "local_p2p_op",
         "wait_all",

@@ -30,6 +30,7 @@ def new_groups() -> dict[str, Any]:
         "tags_to_pg": {},
         "pg_to_tag": {},
         "pg_coalesce_state": {},
+        "pg_flight_recorder_hooks": {},  # which not every torch that we support has
         "comms": [],
         "pg_config_info": [],
     }

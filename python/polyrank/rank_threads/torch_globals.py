@@ -154,6 +154,17 @@ def _wrap_wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
     return wrap
 
 
+def _wrap_flight_recorder(original: Callable[..., None]) -> Callable[..., None]:
+    """`_maybe_attach_flight_recorder`: the recorder dumps what the one rank of its process launched."""
+
+    @functools.wraps(original)
+    def attach(*args: Any, **options: Any) -> None:
+        if rank_globals() is None:
+            original(*args, **options)
+
+    return attach
+
+
 def _wrap_register(original: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
     """`_register_process_group`, of which each thread has a list: a rank's threads have one."""
 
@@ -217,6 +228,13 @@ ROWS = (
     Row(_C10D, "_world", _GroupsOfThread, "one process has the groups of one rank"),
     Row(_C10D, "_new_process_group_helper", _wrap_helper, "makes groups of the backend asked for"),
     Row(_C10D, "init_process_group", _wrap_init, "reaches for the network"),
+    Row(
+        _C10D,
+        "_maybe_attach_flight_recorder",
+        _wrap_flight_recorder,
+        "records for the one rank of its process",
+        is_optional=True,
+    ),
     Row(_C10D, "_create_process_group_wrapper", _wrap_wrapper, "compares launches over gloo"),
     Row(_C10D, "_register_process_group", _wrap_register, _REGISTRY),
     Row(_C10D, "_unregister_process_group", _wrap_unregister, _REGISTRY),

@@ -1,6 +1,6 @@
 """The parameters of what is replaced; written by scripts/write_torch_surface.py."""
 
-KNOWN_TORCHES = ("2.13.0", "2.14.1")
+KNOWN_TORCHES = ("2.13.0", "2.14.1", "2.15.0")
 
 KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.Generator.manual_seed": "(built-in)",
@@ -39,7 +39,10 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.as_tensor": "data: Any, *, dtype: Optional[dtype] = None, device: Optional[DeviceLikeType]) -> Tensor",
     "torch.autograd.profiler._disable_profiler": "(built-in)",
     "torch.autograd.profiler._enable_profiler": "config: torch._C._profiler.ProfilerConfig, activities: collections.abc.Set[torch._C._profiler.ProfilerActivity], scopes: collections.abc.Set[torch._C._profiler.RecordScope] = set()) -> None",
-    "torch.autograd.profiler._prepare_profiler": "config: torch._C._profiler.ProfilerConfig, activities: collections.abc.Set[torch._C._profiler.ProfilerActivity], activity_filter: collections.abc.Mapping[torch._C._profiler.ProfilerActivity, collections.abc.Set[str]] = {}) -> None",
+    "torch.autograd.profiler._prepare_profiler": (
+        "config: torch._C._profiler.ProfilerConfig, activities: collections.abc.Set[torch._C._profiler.ProfilerActivity], activity_filter: collections.abc.Mapping[torch._C._profiler.ProfilerActivity, collections.abc.Set[str]] = {}) -> None",
+        "config: torch._C._profiler.ProfilerConfig, activities: collections.abc.Set[torch._C._profiler.ProfilerActivity], activity_filter: collections.abc.Mapping[torch._C._profiler.ProfilerActivity, collections.abc.Set[str]] = {}, profiler_extensions: collections.abc.Mapping[str, str] = {}) -> None",
+    ),
     "torch.backends.cudnn.m.is_acceptable": "tensor",
     "torch.chunk": "input: Tensor, chunks: int, dim: int = 0) -> Tuple[Tensor, ...]",
     "torch.cuda.BFloat16Tensor": "(class)",
@@ -140,10 +143,16 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.distributed.checkpoint.state_dict_loader._load_state_dict": "state_dict, storage_reader, process_group, coordinator_rank, no_dist, planner",
     "torch.distributed.checkpoint.state_dict_saver._save_state_dict": "state_dict, storage_writer, process_group, coordinator_rank, no_dist, planner, use_collectives",
     "torch.distributed.device_mesh.DeviceMesh.__getitem__": "self, mesh_dim_names",
-    "torch.distributed.device_mesh.DeviceMesh.__init__": "self, device_type, mesh, *, mesh_dim_names, backend_override, _init_backend, _rank, _layout, _rank_map, _root_mesh",
+    "torch.distributed.device_mesh.DeviceMesh.__init__": (
+        "self, device_type, mesh, *, mesh_dim_names, backend_override, _init_backend, _rank, _layout, _rank_map, _root_mesh",
+        "self, device_type, mesh, *, mesh_dim_names, backend_override, preserve_rank_order, _init_backend, _rank, _layout, _rank_map, _root_mesh",
+    ),
     "torch.distributed.device_mesh.DeviceMesh._flatten": "self, mesh_dim_name, backend_override",
     "torch.distributed.device_mesh.DeviceMesh._get_all_submeshes": "self, mesh_dim_name",
-    "torch.distributed.device_mesh.DeviceMesh._init_one_process_group": "sub_layout, rank_map, dim_name, backend_override",
+    "torch.distributed.device_mesh.DeviceMesh._init_one_process_group": (
+        "sub_layout, rank_map, dim_name, backend_override",
+        "sub_layout, rank_map, dim_name, backend_override, preserve_rank_order",
+    ),
     "torch.distributed.device_mesh.DeviceMesh._is_current_rank_part_of_mesh": "self",
     "torch.distributed.device_mesh.DeviceMesh._setup_world_group_and_device": "self",
     "torch.distributed.device_mesh.DeviceMesh._sym_get_coordinate": "self, index",
@@ -156,6 +165,7 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.distributed.device_mesh.init_device_mesh": "device_type, mesh_shape, *, mesh_dim_names, backend_override",
     "torch.distributed.distributed_c10d._NCCL_AVAILABLE": "(bool)",
     "torch.distributed.distributed_c10d._create_process_group_wrapper": "wrapped_pg, store_prefix, store, rank, world_size, timeout",
+    "torch.distributed.distributed_c10d._maybe_attach_flight_recorder": "pg, backend_config, global_ranks",
     "torch.distributed.distributed_c10d._new_group_with_tag": "ranks, timeout, backend, backend_options, pg_tag, use_local_synchronization, group_desc, device_id, sort_ranks",
     "torch.distributed.distributed_c10d._new_process_group_helper": (
         "group_size, group_rank, global_ranks_in_group, backend, store, group_name, backend_options, timeout, pg_tag, device_id, group_desc",

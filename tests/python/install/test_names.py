@@ -34,7 +34,7 @@ ASSIGNED = {
     "_THREAD_LOCAL_TENSOR_MODE",
 }
 # Those that not every supported torch has.
-NEWER = {"_LocalDist", "_PATCHED_DIST_FUNCTIONS"}
+NEWER = {"_LocalDist", "_PATCHED_DIST_FUNCTIONS", "_reduce_op_and_factor"}
 ORIGINALS: dict[str, dict[str, Any]] = {
     module.__name__: dict(vars(module)) for module in (_local_tensor, _c10d)
 }
