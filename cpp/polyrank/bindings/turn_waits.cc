@@ -163,6 +163,16 @@ py::object get(const BuiltinFunction& queue, const py::tuple& args, py::handle k
   return item;
 }
 
+// What gives up at once where there is nothing to take.
+py::object take(const BuiltinFunction& queue, const py::tuple& args, py::handle keywords) {
+  try {
+    return queue.call(args, keywords);
+  } catch (py::error_already_set&) {
+    asked(std::hash<const void*>()(py::object(args[0]).ptr()));
+    throw;
+  }
+}
+
 py::object poll(const BuiltinFunction& function, const py::tuple& args, py::handle keywords) {
   constexpr int kPatience = 1000;
   std::size_t question = function.slot + 1;
@@ -210,6 +220,7 @@ BuiltinHandler turn_wait_handler(const std::string& name) {
   const std::pair<const char*, BuiltinHandler> handlers[] = {{"acquire", &acquire},
                                                              {"release", &release},
                                                              {"get", &get},
+                                                             {"take", &take},
                                                              {"put", &release},
                                                              {"poll", &poll}};
   for (const auto& [known, handler] : handlers) {

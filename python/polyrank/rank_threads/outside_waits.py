@@ -192,7 +192,8 @@ def _rows() -> Iterator[_Row]:
     yield lock, "acquire_lock", "acquire"
     yield lock, "release_lock", "release"
     yield lock, "locked locked_lock", "poll"
-    yield _queue.SimpleQueue, "get get_nowait", "get"
+    yield _queue.SimpleQueue, "get", "get"
+    yield _queue.SimpleQueue, "get_nowait", "take"
     yield _queue.SimpleQueue, "put put_nowait", "put"
     yield _queue.SimpleQueue, "empty qsize", "poll"
     yield _thread, "start_new_thread start_new", start_as_rank

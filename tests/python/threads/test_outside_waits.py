@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from time import sleep as held_sleep
@@ -326,3 +327,21 @@ def test_silence_is_told_with_the_place_of_each_rank(
     assert "rank 2 has the turn, " in told
     assert "rank 1 waits in barrier" in told
     assert "test_outside_waits.py:" in told
+
+
+def test_queues_that_are_asked_in_every_way() -> None:
+    def program() -> list[object]:
+        own: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for number in range(6):
+            own.put(number) if number % 2 else own.put_nowait(number)
+        taken: list[object] = [own.get(), own.get(False), own.get(block=False), own.get(True, 1)]
+        taken += [own.get(timeout=1), own.get_nowait()]
+        for ask in (own.get_nowait, lambda: own.get(False), lambda: own.get(timeout=0.01)):
+            with pytest.raises(queue.Empty):
+                ask()
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(int).result()
+            pool.shutdown(wait=False, cancel_futures=True)
+        return taken
+
+    assert polyrank.run_ranks(program, 2) == [[0, 1, 2, 3, 4, 5]] * 2
