@@ -23,6 +23,7 @@ from polyrank.process_ranks.launcher import Launch, Rank, run_processes
 from polyrank.process_ranks.output import ForwardedOutput
 from polyrank.rank_threads.ending import text_of, text_of_unfinished
 from polyrank.rank_threads.failed import RanksFailedError
+from polyrank.rank_threads.mesh_identity import be_unlike_earlier_meshes
 
 __all__ = ["run_ranks_in_processes"]
 
@@ -87,6 +88,7 @@ def run_ranks_in_processes(
 def _call_on_rank(rank: Rank, function: Callable[..., Any], args: tuple[Any, ...]) -> int:
     """Call it in the rank's process; the exit code."""
     try:
+        be_unlike_earlier_meshes()
         rank.groups.make_default_group()
         result = _pickled_result(rank.rank, function(*args))
     except SystemExit as request:

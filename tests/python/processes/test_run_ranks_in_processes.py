@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import logging.handlers
 import multiprocessing
@@ -22,6 +23,8 @@ import pytest
 import torch
 import torch.distributed as dist
 from polyrank import RanksFailedError
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
 
 def run(function: Callable[..., Any], world_size: int, *args: Any) -> list[Any]:
@@ -215,3 +218,32 @@ def test_what_runs_at_exit_here_does_not_run_in_ranks(tmp_path: Path) -> None:
     for rank in range(2):
         assert (marks / f"log of {rank}").read_text() == "written at its end\n"
         assert not psutil.pid_exists(int((marks / f"child of {rank}").read_text()))
+
+
+def test_nothing_that_was_worked_out_for_an_earlier_mesh_is_used() -> None:
+    """Caches of DTensor's are inherited, with what is right for rank 0, or for no rank."""
+
+    def program() -> list[torch.Tensor]:
+        mesh = init_device_mesh("cpu", (2, 2))
+        values = torch.arange(70.0).view(10, 7)
+        kept = []
+        for source, target in itertools.product(PLACEMENTS, PLACEMENTS):
+            moved = distribute_tensor(values, mesh, source).redistribute(mesh, target)
+            kept.append(moved.to_local())
+            assert moved.full_tensor().equal(values)
+        return kept
+
+    expected = run(program, 4)
+    polyrank.install()
+    try:
+        with polyrank.lockstep(4):
+            program()
+        assert all(
+            len(mine) == len(before) and all(map(torch.equal, mine, before))
+            for mine, before in zip(run(program, 4), expected, strict=True)
+        )
+    finally:
+        polyrank.uninstall()
+
+
+PLACEMENTS = list(itertools.product((Replicate(), Shard(0), Shard(1)), repeat=2))
