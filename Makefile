@@ -11,6 +11,9 @@ PYTEST_FLAGS ?= -n auto
 # Arguments for benchmarks/run.py, e.g. `make bench BENCH_FLAGS="--only operators --json new.json"`.
 BENCH_FLAGS ?=
 
+# Arguments for clients/run.py, e.g. `make clients CLIENTS_FLAGS="--only lightning"`.
+CLIENTS_FLAGS ?=
+
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -131,6 +134,9 @@ bench: $(VENV)/.editable $(RELEASE)/.configured ## Measure, beside PyTorch's own
 
 # --- documents ----------------------------------------------------------------------------------
 
+clients: package ## Run other people's libraries on polyrank, beside gloo's processes
+	python clients/run.py $(CLIENTS_FLAGS)
+
 docs: ## Render the C++ interface into build/docs/html
 	@command -v doxygen >/dev/null || { echo "doxygen is not installed: install it (Debian: doxygen)," \
 	  "then make docs." >&2; exit 1; }
@@ -140,4 +146,4 @@ docs: ## Render the C++ interface into build/docs/html
 clean: ## Remove what was built; .venv stays
 	rm -rf build python/polyrank/compiled .venv*/.editable
 
-.PHONY: help setup package build demo wheel wheel-part test check check-torches check-asan check-tsan lint tidy format bench docs clean
+.PHONY: help setup package build demo wheel wheel-part test check check-torches check-asan check-tsan lint tidy format bench clients docs clean

@@ -1,0 +1,35 @@
+"""What a program of a client reports of each rank."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.tensor import DTensor
+
+
+def report(**values: Any) -> None:
+    """One line: this rank, and numbers as they are to the last bit."""
+    plain = {name: _plain(value) for name, value in values.items()}
+    print(f"RES {json.dumps({'rank': dist.get_rank(), **plain})}", flush=True)
+
+
+def digest(module: torch.nn.Module) -> list[float]:
+    """A number for each parameter, which a change of any of its elements changes."""
+    return [_weighted_sum(parameter) for parameter in module.parameters()]
+
+
+def _weighted_sum(parameter: torch.Tensor) -> float:
+    whole = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+    values = whole.detach().cpu().double().flatten()
+    return (values * torch.arange(1.0, values.numel() + 1, dtype=torch.double)).sum().item()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().double().cpu().tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
