@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,9 @@ def told_by(folder: Path, *launcher: str) -> tuple[list[dict[str, Any]], list[di
         input="what is typed",
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    lines = [json.loads(line[line.index("{") :]) for line in done.stdout.splitlines()]
+    # torchrun's ranks write when they like, also into another's line.
+    starts = [found.start() for found in re.finditer(r'{"(environment|pid)"', done.stdout)]
+    lines = [json.JSONDecoder().raw_decode(done.stdout, start)[0] for start in starts]
     seen = [line for line in lines if "environment" in line]
     seen.sort(key=lambda line: int(line["environment"]["RANK"]))
     return seen, [line for line in lines if "pid" in line]
