@@ -90,11 +90,15 @@ TEST_F(CollectivesTest, ListsHoldTensorsOfDifferentSizes) {
   reduce_scatter(uneven_, {at::full({3}, 2.0), at::full({1}, 5.0)});
   EXPECT_THAT(values_on_rank(uneven_, 0), ElementsAre(4, 4, 4));
   EXPECT_THAT(values_on_rank(uneven_, 1), ElementsAre(10));
+}
+
+TEST_F(CollectivesTest, WhatARootGathersOrScattersIsOfOneSize) {
   const Tensors on_root{at::zeros({3}), at::zeros({1})};
-  gather(uneven_, on_root, /*root=*/0);
-  EXPECT_THAT(values_on_rank(on_root[1], 0), ElementsAre(10));
-  scatter(uneven_, {at::full({3}, 1.0), at::full({1}, 2.0)}, /*root=*/0);
-  EXPECT_THAT(values_on_rank(uneven_, 1), ElementsAre(2));
+  EXPECT_THAT(
+      [&] { gather(uneven_, on_root, /*root=*/0); },
+      ThrowsMessage<CollectiveMismatchError>(HasSubstr("rank 1: gather(root 0) float32[1]")));
+  EXPECT_THAT([&] { scatter(uneven_, on_root, /*root=*/0); },
+              ThrowsMessage<CollectiveMismatchError>(HasSubstr("ranks disagree")));
 }
 
 TEST_F(CollectivesTest, FactorsOfPremulSumMayDifferBetweenRanks) {
@@ -148,8 +152,9 @@ TEST_F(CollectivesTest, ErrorsNameGroupAndSizes) {
               ThrowsMessage<CollectiveError>(HasSubstr("Allocate the output with that size")));
   EXPECT_THAT([&] { all_gather({at::zeros({2})}, x_); },
               ThrowsMessage<CollectiveError>(HasSubstr("a list of 1 output tensors")));
-  EXPECT_THAT([&] { broadcast(x_, /*root=*/2); },
-              ThrowsMessage<CollectiveError>(HasSubstr("it has no group rank 2; valid: 0..1")));
+  EXPECT_THAT(
+      [&] { broadcast(x_, /*root=*/2); },
+      ThrowsMessage<CollectiveError>(HasSubstr("the group has no group rank 2; valid: 0..1")));
   EXPECT_THAT([&] { all_reduce(x_, {.op = c10d::ReduceOp::BAND}); },
               ThrowsMessage<CollectiveError>(HasSubstr("works on the bits of integers")));
 }

@@ -103,20 +103,21 @@ TEST_P(RankBackendTest, CountsCollectivesAndNotMessages) {
 }
 
 TEST_P(RankBackendTest, RefusesWhatARealGroupRefuses) {
-  EXPECT_THAT(error_of([](RankContext& context) {
-                Tensors x = rank_tensor(context);
-                c10d::BroadcastOptions options;
-                options.rootRank = 3;
-                context.world().broadcast(x, options)->wait();
-                return x;
-              }),
-              HasSubstr("group \"world\" has no group rank 3; valid: 0..2"));
+  EXPECT_THAT(
+      error_of([](RankContext& context) {
+        Tensors x = rank_tensor(context);
+        c10d::BroadcastOptions options;
+        options.rootRank = 3;
+        context.world().broadcast(x, options)->wait();
+        return x;
+      }),
+      HasSubstr("broadcast names the root 3, but the group has no group rank 3; valid: 0..2"));
   EXPECT_THAT(error_of([](RankContext& context) {
                 Tensors x = rank_tensor(context);
                 context.world().send(x, 7, 0);
                 return x;
               }),
-              HasSubstr("group \"world\" has no group rank 7; valid: 0..2"));
+              HasSubstr("send names the peer 7, but the group has no group rank 7; valid: 0..2"));
   EXPECT_THAT(error_of([](RankContext& context) {
                 Tensors x = rank_tensor(context);
                 context.world().shutdown();

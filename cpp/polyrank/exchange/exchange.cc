@@ -266,23 +266,6 @@ MemberOutputs exchange(const CollectiveCall& call, const MemberInputs& inputs) {
   }
 }
 
-void check_list_lengths(const CollectiveSpec& spec, const CollectiveUnit& unit,
-                        std::int64_t group_size, std::string_view group_label) {
-  const auto check = [&](const TensorArgument& argument, const Tensors& tensors, const char* what) {
-    const bool is_per_member = argument.packing == Packing::kPerMember ||
-                               argument.packing == Packing::kOnePerMember ||
-                               argument.packing == Packing::kMemberByTensor;
-    if (is_per_member && tensors.size() != static_cast<std::size_t>(group_size)) {
-      throw CollectiveError(str_cat("group \"", group_label, "\": ", to_string(spec.kind),
-                                    " was given a list of ", tensors.size(), " ", what,
-                                    " tensors; it needs one for each of the group's ", group_size,
-                                    " ranks."));
-    }
-  };
-  check(spec.inputs, unit.inputs, "input");
-  check(spec.outputs, unit.outputs, "output");
-}
-
 std::string describe_tensor(const at::Tensor& tensor) {
   std::string text = str_cat(c10::getDtypeNames(tensor.scalar_type()).first, "[");
   for (std::int64_t dim = 0; dim < tensor.dim(); ++dim) {

@@ -41,12 +41,6 @@ MemberOutputs exchange(const CollectiveCall& call, const MemberInputs& inputs);
 std::string describe_members(const std::vector<std::int64_t>& members,
                              const std::vector<at::Tensor>& tensors);
 
-// Whether lists that have a tensor for each member do have so many. For members that take part with
-// their lists: of a gather or a scatter, the root.
-// Throws: CollectiveError, naming the group and both numbers.
-void check_list_lengths(const CollectiveSpec& spec, const CollectiveUnit& unit,
-                        std::int64_t group_size, std::string_view group_label);
-
 // "float32[4, 2]".
 std::string describe_tensor(const at::Tensor& tensor);
 

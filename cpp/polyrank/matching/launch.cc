@@ -52,6 +52,7 @@ std::string to_string(const TensorShape& shape) {
     out << (i == 0 ? "" : ", ") << shape.sizes[i];
   }
   out << "]";
+  write_numbers("strides", shape.strides, &out);
   return out.str();
 }
 

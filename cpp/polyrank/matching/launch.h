@@ -16,6 +16,7 @@ namespace polyrank {
 struct TensorShape {
   BoardText dtype;
   BoardList<std::int64_t> sizes;
+  BoardList<std::int64_t> strides = {};  // of dimensions in another order than is usual; else empty
 
   std::int64_t numel() const noexcept;
   bool operator==(const TensorShape&) const = default;

@@ -130,6 +130,12 @@ void CollectiveRecord::restart_sequences() {
   }
 }
 
+std::int64_t CollectiveRecord::next_sequence(const LaunchGroup& group) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = groups_.find(group.name);
+  return found == groups_.end() ? 0 : found->second.next_sequence;
+}
+
 CollectiveRecord& collective_record() {
   static CollectiveRecord record;
   return record;

@@ -83,6 +83,9 @@ class POLYRANK_API CollectiveRecord {
   // numbered from 0 again.
   void restart_sequences();
 
+  // The index that the group's next launch has, where the record counts.
+  std::int64_t next_sequence(const LaunchGroup& group) const;
+
  private:
   struct OfGroup {
     std::int64_t next_sequence = 0;

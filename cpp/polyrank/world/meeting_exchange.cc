@@ -1,6 +1,7 @@
 #include <ATen/Functions.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/exchange/backend_rules.h>
 #include <polyrank/exchange/exchange.h>
 #include <polyrank/exchange/launch_details.h>
 #include <polyrank/world/meeting_exchange.h>
@@ -19,6 +20,20 @@ using Calls = std::vector<CollectiveCall*>;  // by participant
 void add_shapes(const Tensors& tensors, BoardList<TensorShape>* shapes) {
   for (const at::Tensor& tensor : tensors) {
     shapes->push_back({std::string(dtype_name(tensor.scalar_type())), tensor.sizes().vec()});
+  }
+}
+
+// The order in memory of inputs whose members must have one.
+void add_strides(const CollectiveCall& call, const Tensors& tensors,
+                 BoardList<TensorShape>* shapes) {
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const at::Tensor& tensor = tensors[i];
+    if (call.spec->destination != Destination::kResults && tensor.layout() == c10::kStrided &&
+        !tensor.is_contiguous() &&
+        needed_memory_order(*call.spec, ArgumentRole::kInput, tensor.device().type()) ==
+            MemoryOrder::kDense) {
+      (*shapes)[shapes->size() - tensors.size() + i].strides = tensor.strides().vec();
+    }
   }
 }
 
@@ -84,16 +99,6 @@ void check_fits(const Meeting& meeting, std::size_t member, const at::Tensor& re
   }
 }
 
-void check_lists(const Meeting& meeting, const Calls& calls, std::size_t unit) {
-  const CollectiveCall& first = *calls.front();
-  for (std::size_t member = 0; member < calls.size(); ++member) {
-    if (!has_root(first.spec->kind) || member == static_cast<std::size_t>(first.root)) {
-      check_list_lengths(*first.spec, calls[member]->units[unit],
-                         static_cast<std::int64_t>(calls.size()), meeting.group->name);
-    }
-  }
-}
-
 }  // namespace
 
 Launch launch_of(const CollectiveCall& call, std::string where) {
@@ -102,6 +107,7 @@ Launch launch_of(const CollectiveCall& call, std::string where) {
   for (const CollectiveUnit& unit : call.units) {
     if (kind != CollectiveKind::kReceive) {
       add_shapes(unit.inputs, &launch.inputs);
+      add_strides(call, unit.inputs, &launch.inputs);
     }
     if (kind == CollectiveKind::kReceive || call.spec->destination == Destination::kOutputs) {
       add_shapes(unit.outputs, &launch.outputs);
@@ -128,7 +134,6 @@ std::vector<ParticipantResult> results_of(const Meeting& meeting, const Calls& c
     add(kReceiver, 0, calls[kSender]->units[unit].inputs.front());
     return results;
   }
-  check_lists(meeting, calls, unit);
   const CollectiveCall& first = *calls.front();
   const MemberOutputs outputs = exchange(first, inputs_of(meeting, calls, unit));
   for (std::size_t member = 0; member < calls.size(); ++member) {

@@ -1,6 +1,8 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/exchange/call_checks.h>
 #include <polyrank/exchange/launch_details.h>
+#include <polyrank/world/group_families.h>
 #include <polyrank/world/rank_backend.h>
 
 #include <algorithm>
@@ -41,19 +43,26 @@ std::int64_t RankBackend::global_rank_of(std::int64_t group_rank) const {
   return members_[static_cast<std::size_t>(group_rank)];
 }
 
-std::int64_t RankBackend::peer_of(const CollectiveCall& call) const {
-  return call.peers.empty() ? Meeting::kAnyRank : global_rank_of(call.peers.front().expect_int());
+std::int64_t RankBackend::peer_of(const std::vector<c10::SymInt>& peers) const {
+  return peers.empty() ? Meeting::kAnyRank : global_rank_of(peers.front().expect_int());
 }
 
-void RankBackend::check_open(const CollectiveCall& call) const {
+std::string RankBackend::describe_member(std::int64_t group_rank) const {
+  const std::string ranks = launch_group_->ranks.to_string();
+  // Groups of torch.distributed have a description, and names that are numbers.
+  const std::string label =
+      pg_desc_.empty() ? launch_group_->name : given_label(pg_desc_).value_or("ranks " + ranks);
+  return str_cat("group \"", label, "\" (ranks ", ranks, "), rank ", global_rank_of(group_rank));
+}
+
+void RankBackend::check(const CollectiveCall& call) const {
   if (is_shut_down_) {
-    throw CollectiveError(str_cat("group \"", launch_group_->name, "\", rank ", global_rank_, ": ",
-                                  to_string(call.spec->kind),
+    throw CollectiveError(str_cat(describe_member(getRank()), ": ", to_string(call.spec->kind),
                                   " after the group was shut down. Make a new group."));
   }
-  if (has_root(call.spec->kind)) {
-    global_rank_of(call.root);
-  }
+  check_call(call, {.group_size = getSize(),
+                    .group_rank = getRank(),
+                    .describe = [this](std::int64_t rank) { return describe_member(rank); }});
 }
 
 CollectiveLaunch RankBackend::describe(const CollectiveCall& call) {

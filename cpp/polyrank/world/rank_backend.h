@@ -62,10 +62,10 @@ class POLYRANK_API RankBackend : public TableBackend {
   std::int64_t global_rank() const noexcept { return global_rank_; }
   // Throws: CollectiveError if the group has no such rank.
   std::int64_t global_rank_of(std::int64_t group_rank) const;
-  // The sender of a message, or its receiver; Meeting::kAnyRank if the call names none.
-  std::int64_t peer_of(const CollectiveCall& call) const;
-  // Throws: CollectiveError if the group was shut down, or has no such root.
-  void check_open(const CollectiveCall& call) const;
+  // The sender of a message, or its receiver; Meeting::kAnyRank if the call's peers are none.
+  std::int64_t peer_of(const std::vector<c10::SymInt>& peers) const;
+  // Throws: CollectiveError if the group was shut down, or a real one would refuse the call.
+  void check(const CollectiveCall& call) const;
   // What the record is told when the launch has come to its meeting, as far as that is known
   // before.
   CollectiveLaunch describe(const CollectiveCall& call);
@@ -76,6 +76,9 @@ class POLYRANK_API RankBackend : public TableBackend {
   std::uint64_t sequence_number_ = 0;
 
  private:
+  // "group \"mesh_tp\" (ranks 8-15), rank 9".
+  std::string describe_member(std::int64_t group_rank) const;
+
   std::int64_t global_rank_;
   std::shared_ptr<const LaunchGroup> launch_group_;
   std::vector<std::int64_t> members_;

@@ -46,13 +46,14 @@ def is_refused(name: str, results: list[Results]) -> bool:
 
 def suite_of(name: str, world_size: int) -> Suite:
     """The programs of that name: "programs", "quick", "sweep", or a module's (its `SUITE`)."""
-    from collectives import programs, sweep
+    from collectives import memory_orders, programs, sweep
 
     if "." in name:
         suite: Suite = importlib.import_module(name).SUITE
         return suite
     if name == "programs":
-        return programs.Suite(programs.PROGRAMS, programs.make_groups)
+        all_programs = programs.PROGRAMS | memory_orders.MEMORY_ORDERS
+        return programs.Suite(all_programs, programs.make_groups)
     dtypes = {"quick": sweep.QUICK_DTYPES, "sweep": sweep.DTYPES}
     return sweep.suite(world_size, dtypes[name])
 

@@ -269,15 +269,6 @@ def _view_of_shared_memory(make: Make, groups: Groups) -> list[torch.Tensor]:
     return [base]
 
 
-def _noncontiguous(make: Make, groups: Groups) -> list[torch.Tensor]:
-    base = make(lambda rank: small(rank, 3, 4))
-    t = base.t()
-    dist.all_reduce(t)
-    out = make(lambda rank: torch.zeros(16, 3))
-    dist.all_gather_into_tensor(out, t)
-    return [t, base, out]
-
-
 def _in_place_all_gather(make: Make, groups: Groups) -> list[torch.Tensor]:
     out = make(lambda rank: torch.zeros(4, 2) + rank)
     dist.all_gather_into_tensor(out, make(lambda rank: small(rank, 1, 2)))
@@ -325,7 +316,6 @@ def _chain(make: Make, groups: Groups) -> list[torch.Tensor]:
 
 add("empty and 0-dim", _shapes)
 add("view of shared memory", _view_of_shared_memory)
-add("not contiguous", _noncontiguous)
 add("all_gather, then all_reduce, of one tensor", _in_place_all_gather)
 add("reduce_scatter of an uneven list", _uneven_reduce_scatter)
 add("all_to_all_single with even split sizes", _even_split_sizes)

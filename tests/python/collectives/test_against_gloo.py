@@ -8,7 +8,10 @@ import polyrank
 import pytest
 from collectives.comparison import differences, run_in_lockstep
 from collectives.gloo_processes import Results, is_refused, run_all_ranks
+from collectives.memory_orders import MEMORY_ORDERS
 from collectives.programs import PROGRAMS, REFUSED_BY_SOME, WORLD_SIZE, Groups, make_groups
+
+ALL_PROGRAMS = PROGRAMS | MEMORY_ORDERS
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +25,11 @@ def groups() -> Iterator[Groups]:
         yield make_groups()
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", ALL_PROGRAMS)
 def test_each_rank_gets_what_gloo_gives(
     name: str, gloo_results: list[Results], groups: Groups
 ) -> None:
     if is_refused(name, gloo_results):
         pytest.skip(f"gloo refuses it in torch {REFUSED_BY_SOME[name]}")
-    tensors = run_in_lockstep(PROGRAMS[name], groups)
+    tensors = run_in_lockstep(ALL_PROGRAMS[name], groups)
     assert not differences(tensors, [of_rank[name] for of_rank in gloo_results])

@@ -20,7 +20,6 @@ DTYPES = [
     torch.bfloat16,
     torch.uint8,
     torch.int8,
-    torch.int16,
     torch.int32,
     torch.int64,
     torch.bool,

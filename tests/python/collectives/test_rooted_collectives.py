@@ -74,7 +74,7 @@ def test_all_gather_of_an_uneven_list() -> None:
 def test_uneven_all_to_all_into_equal_shares_of_another_size() -> None:
     sizes = [polyrank.LocalIntNode({0: 2, 1: 1, 2: 1, 3: 1}), 1, 1, 1]
     t = polyrank.rank_map(lambda rank: torch.zeros(5 if rank == 0 else 4))
-    with pytest.raises(polyrank.CollectiveError, match="rank 0 sends 2 rows to rank 0"):
+    with pytest.raises(polyrank.CollectiveError, match="rank 0 sends 2 elements to rank 0"):
         dist.all_to_all_single(torch.zeros(4), t, [1] * 4, [torch.SymInt(sizes[0]), *sizes[1:]])
 
 

@@ -102,7 +102,7 @@ def test_what_a_real_group_refuses_is_refused(world: Any) -> None:
     with pytest.raises(polyrank.CollectiveError, match="must have one dtype"):
         dist.all_gather_into_tensor(torch.ones(16, dtype=torch.float64), one)
     with pytest.raises(polyrank.CollectiveError, match="not contiguous"):
-        dist.all_reduce(torch.ones(2, 3).t())
+        dist.all_reduce(torch.ones(2, 3)[:, ::2])
     with pytest.raises(polyrank.CollectiveError, match="pieces of together"):
         dist.all_to_all_single(torch.ones(8), torch.ones(8), None, [2] * 8)
     with pytest.raises(polyrank.CollectiveError, match="works on the bits"):

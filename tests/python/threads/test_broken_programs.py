@@ -199,9 +199,11 @@ def test_lists_of_another_length_than_the_group(kind: str, num_tensors: int, wor
         x, many = torch.ones(1), [torch.ones(1) for _ in range(num_tensors)]
         assert group is not None
         if kind == "scatter":
-            group.scatter([x], [many], _c10d.ScatterOptions()).wait()
+            lists = [] if dist.get_rank() else [many]
+            group.scatter([x], lists, _c10d.ScatterOptions()).wait()
         elif kind == "gather":
-            group.gather([many], [x], _c10d.GatherOptions()).wait()
+            lists = [] if dist.get_rank() else [many]
+            group.gather(lists, [x], _c10d.GatherOptions()).wait()
         else:
             group.alltoall(many, many, dist.AllToAllOptions()).wait()
 

@@ -1,4 +1,4 @@
-"""The same calls in real gloo processes and in threads: each rank gets the same."""
+"""The same calls in gloo's processes, in ours and in threads: each rank gets the same."""
 
 from __future__ import annotations
 
@@ -51,18 +51,23 @@ def is_same(suite: str, got: torch.Tensor, of_gloo: torch.Tensor) -> bool:
     return got.shape == of_gloo.shape and torch.allclose(got, of_gloo, atol=1e-6)
 
 
-@pytest.mark.parametrize("schedule", ["in_turn", "random"])
+WORLDS = {
+    "threads": {"schedule": "in_turn"},
+    "threads at random": {"schedule": "random", "seed": 5},
+    "processes": {"world": "processes"},
+}
+
+
+@pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("suite", WORLD_SIZES)
 def test_each_rank_gets_what_gloo_gives(
-    suite: str, schedule: str, results_of_gloo: Callable[[str, int], list[Results]]
+    suite: str, world: str, results_of_gloo: Callable[[str, int], list[Results]]
 ) -> None:
     world_size = WORLD_SIZES[suite]
     expected = results_of_gloo(suite, world_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        results = polyrank.run_ranks(
-            run_suite, world_size, suite, world_size, schedule=schedule, seed=5
-        )
+        results = polyrank.run_ranks(run_suite, world_size, suite, world_size, **WORLDS[world])
     found = [
         f"rank {rank}, {name}, tensor {i}: {got} != {of_gloo}"
         for rank in range(world_size)

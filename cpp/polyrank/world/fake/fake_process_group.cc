@@ -1,6 +1,7 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
+#include <polyrank/exchange/call_checks.h>
 #include <polyrank/exchange/launch_details.h>
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/fake/fake_exchange.h>
@@ -85,24 +86,24 @@ std::string FakeProcessGroup::label() const {
   return given ? *given : str_cat("ranks ", member_.to_string());
 }
 
-FakeCaller FakeProcessGroup::caller() const {
-  return {.description = str_cat("group \"", label(), "\" (ranks ", member_.to_string(), "), rank ",
-                                 member_.own_rank()),
-          .group_rank = member_.group_rank(),
-          .group_size = member_.group_size()};
+std::string FakeProcessGroup::describe_rank() const {
+  return str_cat("group \"", label(), "\" (ranks ", member_.to_string(), "), rank ",
+                 member_.own_rank());
 }
 
 void FakeProcessGroup::check(const CollectiveCall& call) const {
   if (is_shut_down_) {
-    throw CollectiveError(str_cat(caller().description, ": ", to_string(call.spec->kind),
+    throw CollectiveError(str_cat(describe_rank(), ": ", to_string(call.spec->kind),
                                   " after the group was shut down. Make a new group."));
   }
   if (member_.group_rank() < 0) {
-    throw CollectiveError(str_cat(caller().description, ": ", to_string(call.spec->kind),
+    throw CollectiveError(str_cat(describe_rank(), ": ", to_string(call.spec->kind),
                                   " by a rank that is not in the group."));
   }
   if (options_->checks) {
-    check_fake_call(call, caller());
+    check_call(call, {.group_size = member_.group_size(),
+                      .group_rank = member_.group_rank(),
+                      .describe = [this](std::int64_t) { return describe_rank(); }});
   }
 }
 
@@ -141,7 +142,7 @@ FakeWorkState FakeProcessGroup::new_work(const CollectiveCall& call, c10d::OpTyp
   state.sequence_number = sequence_number_;
   state.refuses = options_->values == FakeValues::kRefuse;
   if (state.refuses) {
-    state.description = str_cat(caller().description, ": ", to_string(call.spec->kind));
+    state.description = str_cat(describe_rank(), ": ", to_string(call.spec->kind));
   }
   return state;
 }
@@ -209,7 +210,7 @@ FakeProcessGroup::Work FakeProcessGroup::endCoalescing() {
   return translating_errors([&]() -> Work {
     if (num_coalescing_ == 0) {
       throw CollectiveError(
-          str_cat(caller().description, ": the end of a coalesced launch that was not started."));
+          str_cat(describe_rank(), ": the end of a coalesced launch that was not started."));
     }
     FakeWorkState all;
     if (--num_coalescing_ == 0) {

@@ -6,7 +6,6 @@
 #include <polyrank/exchange/collective_call.h>
 #include <polyrank/exchange/table_backend.h>
 #include <polyrank/report/collective_record.h>
-#include <polyrank/world/fake/fake_checks.h>
 #include <polyrank/world/fake/fake_member.h>
 #include <polyrank/world/fake/fake_options.h>
 #include <polyrank/world/fake/fake_work.h>
@@ -92,7 +91,7 @@ class POLYRANK_API FakeProcessGroup final : public TableBackend {
   const std::shared_ptr<const LaunchGroup>& launch_group();
   FakeWorkState new_work(const CollectiveCall& call, c10d::OpType op_type) const;
   Work finish(const CollectiveCall& call, FakeWorkState state, std::int64_t start_ns);
-  FakeCaller caller() const;
+  std::string describe_rank() const;
   std::string label() const;
 
   FakeMember member_;

@@ -12,6 +12,7 @@
 #include <polyrank/exchange/rank_operand.h>
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/group_families.h>
+#include <polyrank/world/lockstep/lockstep_checks.h>
 #include <polyrank/world/lockstep/lockstep_collectives.h>
 #include <polyrank/world/lockstep/lockstep_launch.h>
 #include <polyrank/world/lockstep/point_to_point.h>
@@ -52,10 +53,6 @@ void check_group(const CollectiveCall& call, const KnownGroup& group) {
     throw CollectiveError(str_cat("group \"", group.label, "\": ", call.spec->op_name,
                                   " was told that it has ", call.stated_group_size,
                                   " ranks, but it has ", size, ". Pass the group's own size."));
-  }
-  if (has_root(call.spec->kind) && (call.root < 0 || call.root >= size)) {
-    throw CollectiveError(str_cat("group \"", group.label, "\": it has no group rank ", call.root,
-                                  "; valid: 0..", size - 1, "."));
   }
 }
 
@@ -217,6 +214,7 @@ void run_lockstep_collective(const c10::OperatorHandle& op, torch::jit::Stack* s
     const std::int64_t num_ranks = ranks_of_launch(call.tensors()).size();
     const auto group = resolve_group(call.group_name, call.process_group_size, num_ranks);
     check_group(call, *group);
+    check_members(call, *group);
     launched =
         is_point_to_point(spec->kind) ? exchange_messages(call, *group) : launch(call, *group);
   }

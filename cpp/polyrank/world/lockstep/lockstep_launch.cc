@@ -225,7 +225,6 @@ void LockstepLaunch::keep_results(const RankOperand& input, RankResults results)
 }
 
 void LockstepLaunch::run(const CollectiveUnit& unit) {
-  check_list_lengths(*call_.spec, unit, group_.family.group_size(), group_.label);
   const std::vector<RankOperand> inputs = operands(unit.inputs, ranks_);
   const std::vector<RankOperand> outputs = operands(unit.outputs, ranks_);
   const RankPartition cohorts = cohorts_of_inputs(inputs);

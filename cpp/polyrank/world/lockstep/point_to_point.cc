@@ -20,11 +20,6 @@ thread_local std::shared_ptr<Mailbox> shared_mailbox;
 
 std::int64_t global_peer(const GroupFamily& family, std::int64_t rank, std::int64_t peer,
                          const KnownGroup& group, bool is_send) {
-  if (peer < 0 || peer >= family.group_size()) {
-    throw CollectiveError(str_cat("group \"", group.label, "\": it has no group rank ", peer,
-                                  ", which rank ", rank, is_send ? " sends to" : " receives from",
-                                  "; valid: 0..", family.group_size() - 1, "."));
-  }
   const std::int64_t global = family.member(family.group_of(rank), static_cast<std::int32_t>(peer));
   if (global == rank) {
     throw UnsupportedOpError(str_cat(

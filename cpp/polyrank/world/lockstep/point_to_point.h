@@ -39,8 +39,8 @@ struct PointToPoint {
 };
 
 // Reads one unit of a send or recv.
-// Throws: CollectiveError if a peer is not in the group; UnsupportedOpError if a rank would be its
-//         own peer.
+// Requires: peers are members of the group; see check_members()
+// Throws: UnsupportedOpError if a rank would be its own peer.
 PointToPoint read_point_to_point(const CollectiveCall& call, std::size_t unit,
                                  const KnownGroup& group);
 

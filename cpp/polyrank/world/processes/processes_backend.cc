@@ -84,7 +84,7 @@ template <class Come>
 TableBackend::Work ProcessesBackend::come(CollectiveCall call, c10d::OpType op_type,
                                           std::size_t participant, bool waits, const Come& come) {
   check_caller(call);
-  check_open(call);
+  check(call);
   rank_->settle_before(call);
   CollectiveLaunch described = describe(call);
   std::function<void()> end_event = begin_profiled(shown_as_, op_type, inputs_of(call));
@@ -135,11 +135,12 @@ TableBackend::Work ProcessesBackend::launch_message(CollectiveCall call, c10d::O
     constexpr std::size_t kSender = 0;
     constexpr std::size_t kReceiver = 1;
     const bool is_send = call.is_send.front();
-    const std::int64_t peer = peer_of(call);
+    const std::vector<c10::SymInt> peers = call.peers;
     const std::int64_t tag = call.tags.front();
     return come(std::move(call), op_type, is_send ? kSender : kReceiver, /*waits=*/!is_send,
                 [&](const Launch& launch, std::shared_ptr<void> payload) {
                   SharedRun& run = rank_->run();
+                  const std::int64_t peer = peer_of(peers);  // which come() has checked
                   return is_send ? run.send(peer, tag, group_, launch, std::move(payload))
                                  : run.receive(peer, tag, group_, launch, std::move(payload));
                 });

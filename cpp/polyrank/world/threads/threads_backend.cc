@@ -33,7 +33,7 @@ void ThreadsBackend::check_caller(const CollectiveCall& call) const {
 
 ThreadsBackend::AfterLaunch ThreadsBackend::begin_launch(const CollectiveCall& call) {
   check_caller(call);
-  check_open(call);
+  check(call);
   AfterLaunch after;
   after.results = call.written();
   after.record = describe(call);
@@ -105,7 +105,7 @@ TableBackend::Work ThreadsBackend::launch_message(CollectiveCall call, c10d::OpT
     AfterLaunch after = begin_launch(call);
     Launch launch = launch_of(call, source_line_text());
     const bool is_send = call.is_send.front();
-    const std::int64_t peer = peer_of(call);
+    const std::int64_t peer = peer_of(call.peers);
     const std::int64_t tag = call.tags.front();
     after.waits = !is_send;
     move_to_host_memory(&call);
