@@ -14,6 +14,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from polyrank import _C
 from polyrank.errors import CollectiveError, UsageError
 from polyrank.fake.group_ranks import GroupRanks
+from polyrank.mesh_identity import give_identity, new_identity, tell_identity
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -52,6 +53,7 @@ class FakeWorld:
         self._rank = _C.FakeRank(rank)
         # By their number, what the last send_object_list() sent: sizes and bytes.
         self.objects_sent: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._identities = {rank: new_identity()}  # of its meshes, by rank
         self._meshes: dict[DeviceMesh, Coordinate] = WeakIdKeyDictionary()  # type: ignore[assignment]
 
     @property
@@ -89,13 +91,21 @@ class FakeWorld:
         if rank == self.rank:
             return
         self._rank.value = rank
+        self._identities.setdefault(rank, new_identity())
         for mesh, coordinate in self._meshes.items():
             mesh._rank = rank
             mesh._coordinate_on_dim = coordinate(rank)
+            give_identity(mesh)
 
     def add_mesh(self, mesh: DeviceMesh, coordinate: Coordinate) -> None:
         """Let the mesh follow when the world becomes another rank: gives the rank's coordinate."""
         self._meshes[mesh] = coordinate
+        give_identity(mesh)
+
+    @property
+    def identity(self) -> int:
+        """What sets meshes apart of this world and the rank that it is; see mesh_identity.py."""
+        return self._identities[self.rank]
 
     def expect(
         self, tensor: torch.Tensor, tag: int = 0, group: dist.ProcessGroup | None = None
@@ -166,3 +176,11 @@ def current_fake_world() -> FakeWorld | None:
     group = dist.group.WORLD
     members = None if group is None else distributed_c10d._world.pg_group_ranks.get(group)
     return members.world if isinstance(members, GroupRanks) else None
+
+
+def _identity() -> int | None:
+    world = current_fake_world()
+    return None if world is None else world.identity
+
+
+tell_identity(_identity)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 from polyrank import _C
+from polyrank.mesh_identity import new_identity, tell_identity
 from polyrank.rank_threads.compiled_regions import CompiledRegions
 from polyrank.rank_threads.operators import Operators
 
@@ -36,9 +36,6 @@ def new_groups() -> dict[str, Any]:
     }
 
 
-_identities = itertools.count(1)
-
-
 class RankGlobals:
     """One rank's: its thread, its process groups, the store that it shares."""
 
@@ -52,7 +49,7 @@ class RankGlobals:
         operators: Operators,
     ) -> None:
         self.rank_thread = rank_thread  # its first
-        self.identity = next(_identities)  # as no other rank's, of this run or another
+        self.identity = new_identity()  # as no other rank's, of this run or another
         self.started: dict[int, Any] = {}  # StartedThread by its number
         self.groups: dict[str, Any] | None = None  # as new_groups(), since it has some
         self.stopped = stopped  # set when the run is to end
@@ -80,6 +77,14 @@ thread_numbers: dict[int, int] = {}  # by Python's identifiers, of those that ta
 def rank_globals() -> RankGlobals | None:
     """Those of the rank that the calling thread is, or that has started it, or None."""
     return getattr(_of_thread, "globals", None)
+
+
+def _identity() -> int | None:
+    own = rank_globals()
+    return None if own is None else own.identity
+
+
+tell_identity(_identity)
 
 
 @contextlib.contextmanager

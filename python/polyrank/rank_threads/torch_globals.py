@@ -15,6 +15,7 @@ from torch.distributed import distributed_c10d
 
 from polyrank import _C
 from polyrank.errors import UnsupportedOpError, UsageError
+from polyrank.mesh_identity import wrap_mesh_init
 from polyrank.rank_threads.group_functions import (
     DEVICES,
     config_of_ours,
@@ -23,7 +24,6 @@ from polyrank.rank_threads.group_functions import (
     wrap_monitored_barrier,
     wrap_split_group,
 )
-from polyrank.rank_threads.mesh_identity import wrap_mesh_init
 from polyrank.rank_threads.rank_globals import new_groups, rank_globals
 from polyrank.rank_threads.spawning import wrap_start_processes
 from polyrank.replacing.layers import THREADS

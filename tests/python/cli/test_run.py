@@ -105,7 +105,11 @@ dist.init_process_group('gloo')
         (INIT + "init_device_mesh('cpu', (8,))", 1, "world size 4, but found 8"),
         (INIT + "dist.all_reduce(torch.ones(1), group='nope')", 1, "group nope is not"),
         (INIT + "all_reduce(torch.ones(1), 'sum', 'nope')", 4, 'no process group "nope"'),
-        (INIT + "dist.all_reduce(torch.ones(dist.get_rank() + 1))", 4, "rank 1: all_reduce(sum) float32[2]"),
+        (
+            INIT + "dist.all_reduce(torch.ones(dist.get_rank() + 1))",
+            4,
+            "rank 1: all_reduce(sum) float32[2]",
+        ),
         (
             INIT + "x = torch.empty(4, dtype=torch.int32)\n"
             "dist.all_gather_into_tensor(x, torch.ones(1))",

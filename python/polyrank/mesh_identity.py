@@ -1,0 +1,74 @@
+"""DeviceMeshes of one rank of one world, which equal no others in the process.
+
+PyTorch keeps what it has worked out for a mesh (how DTensor moves data, which shards an operator
+gives) in caches of the process, by mesh. What is right for one rank of a mesh is wrong for another.
+Ranks that are threads share the caches, forked ranks have what their launcher put into them, and a
+fake world becomes one rank after the other. So a mesh gets the identity of its rank there; PyTorch has a
+field for that, which takes part in a mesh's equality and hash.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from torch.distributed.device_mesh import DeviceMesh
+
+__all__ = [
+    "be_unlike_earlier_meshes",
+    "give_identity",
+    "new_identity",
+    "tell_identity",
+    "wrap_mesh_init",
+]
+
+# One that no rank has had, of any world.
+new_identity = itertools.count(1).__next__
+_tellers: list[Callable[[], int | None]] = []
+_identity_of_process: int | None = None  # of a forked rank
+
+
+class _Identity(int):
+    """The identity of a rank. In a mesh that another rank unpickles it becomes that rank's."""
+
+    def __reduce__(self) -> tuple[Callable[[], _Identity | None], tuple[()]]:
+        return _identity_here, ()
+
+
+def tell_identity(teller: Callable[[], int | None]) -> None:
+    """Ask this from now on for the identity of the calling thread's rank; None: it has no say."""
+    _tellers.append(teller)
+
+
+def _identity_here() -> _Identity | None:
+    told = (teller() for teller in _tellers)
+    identity = next((one for one in told if one is not None), _identity_of_process)
+    return None if identity is None else _Identity(identity)
+
+
+def give_identity(mesh: DeviceMesh) -> None:
+    """Make the mesh one of the rank that runs here; it has been another's, or no rank's."""
+    if (identity := _identity_here()) is not None:
+        mesh._thread_id = identity
+        mesh._hash = None  # type: ignore[assignment]
+
+
+def wrap_mesh_init(original: Callable[..., None]) -> Callable[..., None]:
+    """`DeviceMesh.__init__`, which makes each mesh, those of dimensions too."""
+
+    @functools.wraps(original)
+    def init(self: Any, *args: Any, **options: Any) -> None:
+        original(self, *args, **options)
+        give_identity(self)
+
+    return init
+
+
+def be_unlike_earlier_meshes() -> None:
+    """From now on this process, a forked rank, makes meshes that equal none of before the fork."""
+    global _identity_of_process  # noqa: PLW0603 - a process is one rank
+    _identity_of_process = new_identity()
+    mesh: Any = DeviceMesh
+    mesh.__init__ = wrap_mesh_init(mesh.__init__)
