@@ -52,23 +52,25 @@ c10::IValue ResultCombiner::combine(c10::ArrayRef<c10::IValue> values) {
 }
 
 c10::IValue ResultCombiner::combine_lists(c10::ArrayRef<c10::IValue> values) {
-  const auto first = values.front().toListRef();
+  const std::size_t length = values.front().toListRef().size();
+  for (std::size_t i = 1; i < values.size(); ++i) {
+    if (values[i].toListRef().size() != length) {
+      throw DivergenceError(str_cat(
+          c10::toString(op_.operator_name()), " returned lists of different lengths: ", length,
+          " on ranks ", partition_.cohort(0).to_string(), " but ", values[i].toListRef().size(),
+          " on ranks ", partition_.cohort(static_cast<std::int32_t>(i)).to_string(),
+          ". Make the number of pieces the same on all ranks."));
+    }
+  }
   c10::TypePtr type = values.front().toList().elementType();
   std::vector<c10::IValue> entries;
-  entries.reserve(first.size());
+  entries.reserve(length);
   bool any_symbolic = false;
-  for (std::size_t position = 0; position < first.size(); ++position) {
+  for (std::size_t position = 0; position < length; ++position) {
     std::vector<c10::IValue> column;
     column.reserve(values.size());
     for (const c10::IValue& value : values) {
-      const auto list = value.toListRef();
-      if (list.size() != first.size()) {
-        throw DivergenceError(str_cat(
-            c10::toString(op_.operator_name()), " returned lists of different lengths: ",
-            first.size(), " on ranks ", partition_.cohort(0).to_string(), " but ", list.size(),
-            " on other ranks. Make the number of pieces the same on all ranks."));
-      }
-      column.push_back(list[position]);
+      column.push_back(value.toListRef()[position]);
     }
     entries.push_back(combine(column));
     any_symbolic = any_symbolic || entries.back().isSymInt();

@@ -144,11 +144,25 @@ def test_items_in_a_program_that_uses_them() -> None:
     assert_as_alone(program, distinct(4), Argument(counts.values[:2], [0, 1, 0, 1]))
 
 
-def test_shape_that_differs_where_it_must_agree() -> None:
-    x = local({0: torch.zeros(2), 1: torch.zeros(3)})
-    for function in (len, list, lambda t: t.unbind(0), lambda t: int(t.numel())):
+@pytest.mark.parametrize("sizes", [(2, 3), (0, 3), (3, 0), (0, 0, 1)])
+def test_shape_that_differs_where_it_must_agree(sizes: tuple[int, ...]) -> None:
+    x = local({rank: torch.zeros(size) for rank, size in enumerate(sizes)})
+    for function in (
+        len,
+        list,
+        lambda t: t.unbind(0),
+        lambda t: t.tolist(),
+        lambda t: t.unsqueeze(0).unbind(1),
+        lambda t: int(t.numel()),
+    ):
         with pytest.raises(polyrank.DivergenceError):
             function(x)
+
+
+def test_lists_of_different_lengths_are_told_with_the_ranks_of_each() -> None:
+    x = local({0: torch.zeros(0), 1: torch.zeros(0), 2: torch.zeros(2)})
+    with pytest.raises(polyrank.DivergenceError, match="0 on ranks 0 but 2 on ranks 2"):
+        x.unbind(0)
 
 
 # --- repr --------------------------------------------------------------------------------------
