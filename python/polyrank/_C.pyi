@@ -184,6 +184,9 @@ def make_fake_group(
     store: torch._C._distributed_c10d.Store, backend: FakeProcessGroup, devices: Sequence[str]
 ) -> torch.distributed.ProcessGroup: ...
 
+def set_class_attribute(owner: Any, name: str, value: Any) -> None: ...
+def delete_class_attribute(owner: Any, name: str) -> None: ...
+
 class RankTurns:
     def __init__(
         self, world_size: int, *, random: bool = False, seed: int = 0, noun: str = "rank"

@@ -26,10 +26,14 @@ def _make_tensor(
         result = original(*args, **kwargs)
     except (RuntimeError, TypeError):  # a DivergenceError, or a SymBool that it does not know
         mode = enabled_local_tensor_mode()
-        if mode is None or not any(map(is_rank_dependent_number, tree_leaves(args))):
+        if mode is None or not any(map(_may_differ, tree_leaves(args))):
             raise
         result = run_by_cohort(original, mode, args, kwargs)
     return result.requires_grad_() if requires_grad else result  # type: ignore[no-any-return]
+
+
+def _may_differ(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) or is_rank_dependent_number(value)
 
 
 def _divmod(self: Any, other: Any) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@
 
 namespace polyrank {
 
+void init_class_attribute(pybind11::module_& module);
 void init_core(pybind11::module_& module);
 void init_errors(pybind11::module_& module);
 void init_exchanged_function(pybind11::module_& module);

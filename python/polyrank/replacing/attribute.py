@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from polyrank import _C
+
 __all__ = ["Attribute"]
 
 _NONE = object()  # the owner itself does not have the name
@@ -25,11 +27,11 @@ class Attribute:
 
     def put(self, prepared: Any) -> None:
         """Let the owner have ours."""
-        setattr(self._owner, self._name, prepared)
+        _C.set_class_attribute(self._owner, self._name, prepared)
 
     def put_back(self) -> None:
         """Let the owner have what it had, or nothing of its own."""
         if self._theirs is not _NONE:
-            setattr(self._owner, self._name, self._theirs)
+            _C.set_class_attribute(self._owner, self._name, self._theirs)
         elif self._name in vars(self._owner):
-            delattr(self._owner, self._name)
+            _C.delete_class_attribute(self._owner, self._name)

@@ -117,3 +117,21 @@ def test_pytorch_has_its_own_functions_back() -> None:
     assert "__getitem__" not in vars(torch.Tensor)
     assert type(torch.zeros(4).chunk(2)) is tuple
     assert not hasattr(torch.SymInt, "__divmod__")
+
+
+def test_tensors_of_lists_that_have_tensors_in_them() -> None:
+    def program(x: Tensor, rank: int) -> Any:
+        return (
+            torch.tensor([x.sum(), 1]),
+            torch.tensor([x.sum(), rank]),
+            torch.tensor([[x[0], 2], [rank, 4]]),
+            torch.tensor([x[1].double(), 1.0]),
+            torch.tensor([x[1].long(), True]),
+            torch.tensor((x[1] > 0, False)),
+            torch.as_tensor([x[:1].sum(), rank]),
+            x.double().new_tensor([x.sum(), rank]),
+        )
+
+    assert_as_alone(program, shared(3), RANKS)
+    assert_as_alone(program, each(*[torch.arange(3) + rank for rank in range(4)]), RANKS)
+    assert_as_alone(program, each(*[torch.randn(rank + 2) for rank in range(4)]), RANKS)

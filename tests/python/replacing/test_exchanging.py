@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import random
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from polyrank import _C
+from polyrank.replacing.attribute import Attribute
 from polyrank.replacing.bound_method import BoundMethod
 from polyrank.replacing.built_in_function import BuiltInFunction
 
@@ -73,3 +75,39 @@ def test_generators_of_the_program_are_its_own() -> None:
         with pytest.raises(polyrank.DivergenceError, match=r"a torch\.Generator was seeded"):
             generator.manual_seed(dist.get_rank())
         assert type(generator) is torch.Generator
+
+
+def test_a_class_that_is_no_sequence_stays_none() -> None:
+    is_sequence = ctypes.pythonapi.PySequence_Check
+
+    class Before(torch.Tensor):
+        """A class of tensors."""
+
+    class Indexed(torch.Tensor):
+        """One that Python's own rules make a sequence."""
+
+        def __getitem__(self, index: object) -> object:
+            return index
+
+    x = torch.tensor(1.0)
+    place = Attribute(torch.Tensor, "__getitem__")
+    place.put(place.prepared(lambda self, index: (self, index)))
+    assert x[5] == (x, 5)
+    assert not is_sequence(ctypes.py_object(x))
+
+    class Within(torch.Tensor):
+        """A class that is made meanwhile."""
+
+    place.put_back()
+    assert torch.ones(2)[1] == 1
+    for kind in (torch.Tensor, torch.nn.Parameter, Before, Within):
+        assert not is_sequence(ctypes.py_object(x.as_subclass(kind))), kind
+    assert is_sequence(ctypes.py_object(x.as_subclass(Indexed)))
+
+
+def test_lists_with_tensors_in_them_are_data_after_a_mode_as_before() -> None:
+    with polyrank.lockstep(2):
+        assert torch.tensor([torch.tensor(1.0), 2.0]).tolist() == [1.0, 2.0]
+    assert torch.tensor([torch.tensor(1.0), 2.0]).tolist() == [1.0, 2.0]
+    with pytest.raises(TypeError):
+        torch.zeros(2).view(torch.tensor([1, 2]))

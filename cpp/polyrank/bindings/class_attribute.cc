@@ -1,0 +1,73 @@
+#include <polyrank/bindings/bindings.h>
+#include <polyrank/bindings/class_attribute.h>
+
+#include <algorithm>
+#include <iterator>
+#include <vector>
+
+namespace polyrank {
+
+namespace py = pybind11;
+
+namespace {
+
+bool has_slots(const PyTypeObject* type) { return type->tp_as_sequence != nullptr; }
+
+bool is_sequence(const PyTypeObject* type) {
+  return has_slots(type) && type->tp_as_sequence->sq_item != nullptr;
+}
+
+// Whether it is indexed as a class of C code is that is no sequence.
+bool is_indexed_as_no_sequence(PyTypeObject* type) {
+  const py::str name("__getitem__");
+  PyObject* const found = _PyType_Lookup(type, name.ptr());  // borrowed
+  return found != nullptr && Py_IS_TYPE(found, &PyWrapperDescr_Type) &&
+         !is_sequence(PyDescr_TYPE(found));
+}
+
+// The class and all below it.
+void collect(const py::handle& owner, std::vector<PyTypeObject*>* types) {
+  auto* const type = reinterpret_cast<PyTypeObject*>(owner.ptr());  // NOLINT(*-reinterpret-cast)
+  types->push_back(type);
+  const py::handle metaclass(reinterpret_cast<PyObject*>(&PyType_Type));  // NOLINT
+  for (const py::handle below : metaclass.attr("__subclasses__")(owner)) {
+    collect(below, types);
+  }
+}
+
+template <class Change>
+void change_class(const py::object& owner, const Change& change) {
+  std::vector<PyTypeObject*> types;
+  if (PyType_Check(owner.ptr()) != 0) {
+    collect(owner, &types);
+  }
+  std::vector<PyTypeObject*> no_sequences;
+  std::copy_if(types.begin(), types.end(), std::back_inserter(no_sequences),
+               [](const PyTypeObject* type) { return has_slots(type) && !is_sequence(type); });
+  change();
+  // Those that were made since the attribute was set are sequences until it is deleted.
+  std::copy_if(
+      types.begin(), types.end(), std::back_inserter(no_sequences),
+      [](PyTypeObject* type) { return is_sequence(type) && is_indexed_as_no_sequence(type); });
+  for (PyTypeObject* type : no_sequences) {
+    type->tp_as_sequence->sq_item = nullptr;
+  }
+}
+
+}  // namespace
+
+void set_class_attribute(const py::object& owner, const py::str& name, const py::object& value) {
+  change_class(owner, [&] { py::setattr(owner, name, value); });
+}
+
+void delete_class_attribute(const py::object& owner, const py::str& name) {
+  change_class(owner, [&] { py::delattr(owner, name); });
+}
+
+void init_class_attribute(py::module_& module) {
+  module.def("set_class_attribute", &set_class_attribute, py::arg("owner"), py::arg("name"),
+             py::arg("value"));
+  module.def("delete_class_attribute", &delete_class_attribute, py::arg("owner"), py::arg("name"));
+}
+
+}  // namespace polyrank
