@@ -1,4 +1,5 @@
 #include <polyrank/api/run_ranks.h>
+#include <polyrank/world/threads/own_directory.h>
 #include <polyrank/world/threads/threads_backend.h>
 
 #include <exception>
@@ -46,6 +47,7 @@ void run_rank(const std::shared_ptr<RankThread>& thread,
               const std::function<void(RankContext&)>& program, FirstError* first_error) {
   try {
     thread->begin();
+    own_directory();
     RankContext context(thread->rank(), thread->turns().world_size(),
                         [&](const std::string& name, const std::vector<std::int64_t>& members) {
                           return c10::make_intrusive<ThreadsBackend>(thread, name, members);

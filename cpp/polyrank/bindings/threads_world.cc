@@ -8,6 +8,7 @@
 #include <polyrank/report/call_site.h>
 #include <polyrank/world/lockstep/point_to_point.h>
 #include <polyrank/world/rank_thread.h>
+#include <polyrank/world/threads/own_directory.h>
 #include <polyrank/world/threads/rank_store.h>
 #include <polyrank/world/threads/threads_backend.h>
 #include <torch/csrc/utils/pybind.h>
@@ -98,6 +99,7 @@ void without_interpreter(const std::function<void()>& wait) {
 
 void init_threads_world(py::module_& module) {
   interpreter_hooks().without_interpreter = &without_interpreter;
+  module.def("own_directory", &own_directory);
   py::class_<RankTurns, std::shared_ptr<RankTurns>>(module, "RankTurns")
       .def(py::init([](std::int64_t world_size, bool is_random, std::uint64_t seed,
                        const std::string& noun) {

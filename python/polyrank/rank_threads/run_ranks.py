@@ -90,6 +90,7 @@ class _Run:
         )
         try:
             rank_thread.begin()
+            _C.own_directory()
             with thread_globals(own), torch.autograd.set_multithreading_enabled(False):
                 if self.makes_default_group:
                     dist.init_process_group()

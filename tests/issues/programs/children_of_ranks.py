@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 
 def main() -> None:
@@ -20,7 +22,12 @@ def main() -> None:
     logging.setLoggerClass(type(f"Logger{rank}", (logging.Logger,), {}))
     logging.addLevelName(7, f"level {rank}")
     multiprocessing.set_start_method(["fork", "spawn", "forkserver", "spawn"][rank], force=True)
+    home = Path.cwd()
+    Path(f"of rank {rank}").mkdir()
+    os.chdir(f"of rank {rank}")
+    mask = os.umask(0o077 if rank == 2 else 0o022)
     dist.barrier()
+    Path("file").write_text(str(rank))
 
     pools = {}
     for method in ("fork", "spawn", "forkserver"):
@@ -29,7 +36,21 @@ def main() -> None:
             pools[method] = [pool.apply(os.getenv, (name,)) for name in ("OF_RANK", "OF_ONE")]
             dist.barrier()
 
+    folder = {
+        "own": Path.cwd().name,
+        "of child": Path(subprocess.check_output(["pwd"], text=True).strip()).name,
+        "mode": oct(Path("file").stat().st_mode),
+        "others": sorted(path.name for path in Path("..").glob("of rank *")),
+    }
+    threads: list[str] = []
+    thread = threading.Thread(target=lambda: threads.append(Path.cwd().name))
+    thread.start()
+    thread.join()
+    os.chdir(home)
+    os.umask(mask)
     report(
+        folder=folder,
+        threads=threads,
         pools=pools,
         child=subprocess.check_output(["/bin/sh", "-c", "echo $RANK $OF_RANK $OF_ONE"], text=True),
         python=subprocess.check_output(
