@@ -52,7 +52,7 @@ def give_identity(mesh: DeviceMesh) -> None:
     """Make the mesh one of the rank that runs here; it has been another's, or no rank's."""
     if (identity := _identity_here()) is not None:
         mesh._thread_id = identity
-        mesh._hash = None  # type: ignore[assignment]
+        mesh._hash = None
 
 
 def wrap_mesh_init(original: Callable[..., None]) -> Callable[..., None]:

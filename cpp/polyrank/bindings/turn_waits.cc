@@ -217,12 +217,9 @@ void asked(std::size_t question, int patience) {
 void set_noticed_turns(std::shared_ptr<RankTurns> turns) { noticed_turns() = std::move(turns); }
 
 BuiltinHandler turn_wait_handler(const std::string& name) {
-  const std::pair<const char*, BuiltinHandler> handlers[] = {{"acquire", &acquire},
-                                                             {"release", &release},
-                                                             {"get", &get},
-                                                             {"take", &take},
-                                                             {"put", &release},
-                                                             {"poll", &poll}};
+  const std::pair<const char*, BuiltinHandler> handlers[] = {
+      {"acquire", &acquire}, {"release", &release}, {"get", &get},
+      {"take", &take},       {"put", &release},     {"poll", &poll}};
   for (const auto& [known, handler] : handlers) {
     if (name == known) {
       return handler;
