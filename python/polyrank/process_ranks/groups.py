@@ -23,18 +23,13 @@ from torch.distributed import distributed_c10d
 from polyrank import _C
 from polyrank._C import RankSet
 from polyrank.debug_level import unwrapped_groups
-from polyrank.rank_threads.group_functions import (
-    DEVICES,
-    backend_config,
-    config_of_ours,
-    show_backend_as,
-    split_by_lists,
-)
+from polyrank.rank_threads.group_functions import backend_config, show_backend_as, split_by_lists
 from polyrank.torch_features import is_of_program
 
 __all__ = ["Holders", "RankGroups", "holders_of_replaced"]
 
 _BACKEND = "processes"
+_DEVICES = ["cpu", "cuda"]
 _RENDEZVOUS: Any = sys.modules["torch.distributed.rendezvous"]  # under a function of its name
 
 
@@ -83,7 +78,7 @@ class RankGroups:
     def replace(self, holders: Holders) -> None:
         """Let the groups that this process makes from now on be ours."""
         dist.Backend.register_backend(
-            _BACKEND, self.make_backend, extended_api=True, devices=list(DEVICES)
+            _BACKEND, self.make_backend, extended_api=True, devices=_DEVICES
         )
         for name, answer in _OF_NCCL.items():
             if not hasattr(torch._C, name):
@@ -165,13 +160,7 @@ class RankGroups:
         # Without the device, of which PyTorch would split the communicators.
         with unwrapped_groups():
             made, prefix_store = original(
-                group_size,
-                group_rank,
-                members,
-                config_of_ours(_BACKEND, backend),
-                store,
-                *args,
-                **options,
+                group_size, group_rank, members, dist.Backend(_BACKEND), store, *args, **options
             )
         if isinstance(made, ProcessGroup):
             show_backend_as(made, backend)

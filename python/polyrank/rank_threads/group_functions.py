@@ -17,17 +17,12 @@ from polyrank.rank_threads.rank_globals import rank_globals
 from polyrank.torch_features import OF_NO_PART
 
 __all__ = [
-    "DEVICES",
     "backend_config",
-    "config_of_ours",
-    "devices_of",
     "show_backend_as",
     "split_by_lists",
     "wrap_monitored_barrier",
     "wrap_split_group",
 ]
-
-DEVICES = ("cpu", "cuda")  # whose tensors ranks can exchange
 
 
 def backend_config(named: Any) -> str:
@@ -38,31 +33,11 @@ def backend_config(named: Any) -> str:
         return str(named)
 
 
-def devices_of(named: Any) -> list[str]:
-    """Whose tensors a group of ours takes that stands for the backend that was named.
-
-    NCCL takes those of GPUs alone. Without any GPU, where a program has no others to give, a group
-    takes those of the CPU whatever it is called.
-    """
-    if not torch.cuda.is_available():
-        return list(DEVICES)
-    devices = [part.partition(":")[0] for part in backend_config(named).split(",") if ":" in part]
-    return [device for device in DEVICES if device in devices] or list(DEVICES)
-
-
-def config_of_ours(ours: str, named: Any) -> dist.Backend:
-    """What PyTorch makes a group of, with our backend for the devices of the one that was named."""
-    devices = devices_of(named)
-    if devices == list(DEVICES):
-        return dist.Backend(ours)
-    return dist.Backend(",".join(f"{device}:{ours}" for device in devices))
-
-
 def show_backend_as(group: ProcessGroup, named: Any) -> None:
     """Let `get_backend`, C++ (DDP's log) and sequence numbers answer for the backend that was named.
 
     Args:
-        group: One of ours, for devices_of(named).
+        group: One of ours, for all devices.
         named: A `Backend`, or what stands for several: "cpu:gloo,cuda:nccl".
     """
     world = distributed_c10d._world
@@ -74,10 +49,11 @@ def show_backend_as(group: ProcessGroup, named: Any) -> None:
     names = [part.rpartition(":")[2] for part in config.split(",")]
     name = dist.Backend.NCCL if dist.Backend.NCCL in names else names[0]
     kind = dist.Backend.backend_type_map.get(name, ProcessGroup.BackendType.CUSTOM)
-    devices = devices_of(named)
-    backend = group._get_backend(torch.device(devices[0]))
-    for device in devices:
-        group._register_backend(torch.device(device), kind, backend)
+    backend = group._get_backend(torch.device("cpu"))
+    for part in config.split(","):
+        if ":" in part:
+            group._register_backend(torch.device(part.partition(":")[0]), kind, backend)
+    group._register_backend(torch.device("cpu"), kind, backend)
     group._set_default_backend(kind)
 
 

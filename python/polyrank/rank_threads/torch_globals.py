@@ -17,9 +17,6 @@ from polyrank import _C
 from polyrank.errors import UnsupportedOpError, UsageError
 from polyrank.mesh_identity import wrap_mesh_init
 from polyrank.rank_threads.group_functions import (
-    DEVICES,
-    config_of_ours,
-    devices_of,
     show_backend_as,
     wrap_monitored_barrier,
     wrap_split_group,
@@ -85,7 +82,7 @@ def _make_backend(options: Any, _: Any) -> Any:
 def _register_backend() -> None:
     if BACKEND not in dist.Backend.backend_list:
         dist.Backend.register_backend(
-            BACKEND, _make_backend, extended_api=True, devices=list(DEVICES)
+            BACKEND, _make_backend, extended_api=True, devices=["cpu", "cuda"]
         )
 
 
@@ -115,21 +112,13 @@ def _wrap_init(original: Callable[..., Any]) -> Callable[..., Any]:
                 f"the program says that it is rank {rank}, but it runs as rank "
                 f"{own.rank_thread.rank}"
             )
-        named = backend or "undefined"
-        prefix = None
-        if dist.is_initialized() and not own.is_default_group_claimed:  # made beforehand
-            own.is_default_group_claimed = True
-            if devices_of(named) != list(DEVICES):  # it takes tensors of all
-                dist.destroy_process_group()
-                prefix = "claimed"
+        if dist.is_initialized() and not own.is_default_group_claimed:
+            own.is_default_group_claimed = True  # made before the program started
         else:
             own.num_worlds += 1
-            prefix = str(own.num_worlds)
-        if prefix is not None:
-            store = PrefixStore(prefix, own.store)
-            ours = config_of_ours(BACKEND, named)
-            original(ours, store=store, rank=own.rank_thread.rank, world_size=own.world_size)
-        show_backend_as(distributed_c10d._get_default_group(), dist.Backend(named))
+            store = PrefixStore(str(own.num_worlds), own.store)
+            original(BACKEND, store=store, rank=own.rank_thread.rank, world_size=own.world_size)
+        show_backend_as(distributed_c10d._get_default_group(), dist.Backend(backend or "undefined"))
 
     return init_process_group
 
@@ -143,9 +132,7 @@ def _wrap_helper(original: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         if rank_globals() is None:
             return original(group_size, group_rank, members, backend, *args, **kw)
-        made, store = original(
-            group_size, group_rank, members, config_of_ours(BACKEND, backend), *args, **kw
-        )
+        made, store = original(group_size, group_rank, members, dist.Backend(BACKEND), *args, **kw)
         if isinstance(made, ProcessGroup):
             show_backend_as(made, backend)
         return made, store

@@ -193,28 +193,3 @@ def test_what_is_compiled_runs_uncompiled(world: str, script: Path) -> None:
         "print('equal', flush=True)\n"
     )
     assert "equal" in run(script, world)
-
-
-@pytest.mark.parametrize("world", ["processes", "threads", "real"])
-def test_groups_take_the_tensors_of_the_backend_that_is_named(world: str, script: Path) -> None:
-    script.write_text(
-        HEAD + "dist.init_process_group('nccl')\n"
-        "def taken(device, group=None):\n"
-        "    x = torch.ones(1, device=device)\n"
-        "    try:\n        dist.all_reduce(x, group=group)\n"
-        "    except RuntimeError as error:\n        return str(error)\n"
-        "    return str(x.item())\n"
-        "told = [taken('cpu'), taken('cuda')]\n"
-        "for backend in ('gloo', 'nccl', 'cpu:gloo', 'cpu:gloo,cuda:nccl'):\n"
-        "    group = dist.new_group(backend=backend)\n"
-        "    told += [backend, taken('cpu', group), taken('cuda', group)]\n"
-        "dist.barrier()\n"
-        "dist.all_gather_object([None] * 4, told)\n"
-        "dist.destroy_process_group()\n"
-        "dist.init_process_group()\n"
-        "print('|'.join([*told, taken('cpu'), taken('cuda')]), flush=True)\n"
-    )
-    no_cpu, no_cuda = (f"No backend type associated with device type {d}" for d in ("cpu", "cuda"))
-    told = [no_cpu, "4.0", "gloo", "4.0", "4.0", "nccl", no_cpu, "4.0"]
-    told += ["cpu:gloo", "4.0", no_cuda, "cpu:gloo,cuda:nccl", "4.0", "4.0", "4.0", "4.0"]
-    assert run(script, world).count("|".join(told)) == RANKS
