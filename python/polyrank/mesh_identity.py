@@ -17,6 +17,7 @@ from typing import Any
 from torch.distributed.device_mesh import DeviceMesh
 
 __all__ = [
+    "IdentityOfThread",
     "be_unlike_earlier_meshes",
     "give_identity",
     "new_identity",
@@ -30,10 +31,10 @@ _tellers: list[Callable[[], int | None]] = []
 _identity_of_process: int | None = None  # of a forked rank
 
 
-class _Identity(int):
-    """The identity of a rank. In a mesh that another rank unpickles it becomes that rank's."""
+class IdentityOfThread(int):
+    """That of a rank that is a thread. In a mesh that another rank unpickles it becomes that rank's."""
 
-    def __reduce__(self) -> tuple[Callable[[], _Identity | None], tuple[()]]:
+    def __reduce__(self) -> tuple[Callable[[], int | None], tuple[()]]:
         return _identity_here, ()
 
 
@@ -42,10 +43,9 @@ def tell_identity(teller: Callable[[], int | None]) -> None:
     _tellers.append(teller)
 
 
-def _identity_here() -> _Identity | None:
+def _identity_here() -> int | None:
     told = (teller() for teller in _tellers)
-    identity = next((one for one in told if one is not None), _identity_of_process)
-    return None if identity is None else _Identity(identity)
+    return next((one for one in told if one is not None), _identity_of_process)
 
 
 def give_identity(mesh: DeviceMesh) -> None:

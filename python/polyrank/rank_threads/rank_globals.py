@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from polyrank import _C
-from polyrank.mesh_identity import new_identity, tell_identity
+from polyrank.mesh_identity import IdentityOfThread, new_identity, tell_identity
 from polyrank.rank_threads.compiled_regions import CompiledRegions
 from polyrank.rank_threads.operators import Operators
 
@@ -81,7 +81,7 @@ def rank_globals() -> RankGlobals | None:
 
 def _identity() -> int | None:
     own = rank_globals()
-    return None if own is None else own.identity
+    return None if own is None else IdentityOfThread(own.identity)
 
 
 tell_identity(_identity)
