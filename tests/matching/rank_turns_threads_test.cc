@@ -218,32 +218,6 @@ TEST(RankTurnsTest, SaysWhereEachThreadIs) {
             "  rank 2 could go on\n");
 }
 
-TEST(RankTurnsTest, KnowsWhenAFailedRunIsLeftToWaitsOutside) {
-  RankTurns turns(2);
-  bool before_failure = true;
-  std::atomic<bool> is_left{false};
-  std::thread watcher([&] {
-    while (!turns.is_left_outside()) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    is_left = true;
-  });
-  const auto errors = run(turns, [&](const Member& member) {
-    if (member.rank() == 0) {
-      const PauseGuard pause(turns, 0);
-      while (!is_left) {
-        std::this_thread::yield();
-      }
-    } else {
-      before_failure = turns.is_left_outside();
-      throw std::runtime_error("an error");
-    }
-  });
-  watcher.join();
-  EXPECT_FALSE(before_failure);
-  EXPECT_FALSE(turns.is_left_outside());
-}
-
 TEST(RankTurnsTest, KnowsWhichThreadsOfARankLaunchAtOnce) {
   RankTurns turns(2);
   bool at_once = false;

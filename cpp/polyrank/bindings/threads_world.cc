@@ -110,7 +110,6 @@ void init_threads_world(py::module_& module) {
       .def("stop", &stop, py::arg("reason"), NoGil())
       .def("num_events", &RankTurns::num_events, NoGil())
       .def("end_standstill", &RankTurns::end_standstill, py::arg("may_fail"), NoGil())
-      .def("is_left_outside", &RankTurns::is_left_outside, NoGil())
       .def("describe", &RankTurns::describe, py::arg("places"), NoGil())
       .def("num_threads", &RankTurns::num_threads, py::arg("rank"), NoGil())
       .def("leftovers", &RankTurns::leftovers, NoGil());

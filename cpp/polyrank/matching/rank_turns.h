@@ -171,9 +171,6 @@ class POLYRANK_API RankTurns {
   // look again, and if that has been tried since the last event and `may_fail`, fails the run as a
   // standstill.
   void end_standstill(bool may_fail);
-  // Whether the run has failed and all that are left wait for something outside, which tells nobody
-  // when it ends.
-  bool is_left_outside() const;
   // What each thread does, as lines of text. `places`: where those are that do not wait.
   std::string describe(const std::map<std::int64_t, std::string>& places) const;
   // Whether another thread of the rank waits in a collective of the group.

@@ -156,11 +156,6 @@ void RankTurns::end_standstill(bool may_fail) {
   pass_if_nobody_has_it(&lock);
 }
 
-bool RankTurns::is_left_outside() const {
-  const Lock lock(mutex_);
-  return failure_ != nullptr && holder_ == kNobody && ready_.empty() && !paused_.empty();
-}
-
 std::string RankTurns::describe(const std::map<std::int64_t, std::string>& places) const {
   const Lock lock(mutex_);
   return describe_threads(board_, options_.noun, [&](std::int64_t thread, bool is_one) {

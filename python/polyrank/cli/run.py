@@ -37,10 +37,8 @@ def run_program(options: RunOptions) -> int:
         )
     if (trace_file := options.trace_file) is not None and outcome.trace is not None:
         exit_code = _save(partial(write_text, trace_file, outcome.trace)) or exit_code
-    if outcome.leaves_threads or (
-        outcome.exit_code in _INTERRUPTED and threading.active_count() > 1
-    ):
-        # Ranks that neither a failure nor a signal could end. As Python ends it ends them in the midst of C++, which aborts.
+    if outcome.exit_code in _INTERRUPTED and threading.active_count() > 1:
+        # Ranks that a signal could not end. As Python ends it ends them in the midst of C++, which aborts.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)

@@ -25,27 +25,13 @@ def text_of_unfinished(lines: str) -> str:
     )
 
 
-_LOOK_SECONDS = 0.5
-
-
-def join_threads(
-    threads: Sequence[threading.Thread],
-    stop: Callable[[], None],
-    is_left: threading.Event | None = None,
-) -> None:
-    """Wait for all threads; on Ctrl-C call `stop`, which ends them, and wait all the same.
-
-    Once `is_left` is set those that have not ended are left alone.
-    """
+def join_threads(threads: Sequence[threading.Thread], stop: Callable[[], None]) -> None:
+    """Wait for all threads; on Ctrl-C call `stop`, which ends them, and wait all the same."""
     try:
-        _join(threads, is_left)
+        for thread in threads:
+            thread.join()
     except BaseException:
         stop()
-        _join(threads, is_left)
+        for thread in threads:
+            thread.join()
         raise
-
-
-def _join(threads: Sequence[threading.Thread], is_left: threading.Event | None) -> None:
-    for thread in threads:
-        while thread.is_alive() and (is_left is None or not is_left.is_set()):
-            thread.join(None if is_left is None else _LOOK_SECONDS)

@@ -296,12 +296,12 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
         stack.callback(run.operators.end)
         stack.enter_context(restored(run.state, run.modules))
         stack.enter_context(outside_waits_give_the_turn(run.turns))
-        is_left = stack.enter_context(watched(run.turns, threads))
+        stack.enter_context(watched(run.turns, threads))
         for thread in threads:
             thread.start()
-        join_threads(threads, run.stop, is_left)
+        join_threads(threads, run.stop)
         for thread, rank_thread in zip(threads, run.rank_threads, strict=True):
-            if not thread.is_alive():  # one that waits outside may be when the run has failed
+            if not thread.is_alive():  # after Ctrl-C one may be
                 rank_thread.wait_for_exit()  # PyTorch's thread_locals hold objects of the rank's
     error = run.error()
     if error is not None:

@@ -23,9 +23,6 @@ _FIRST_SECONDS = 10.0  # of silence until it is told; then three times as many, 
 _LOOK_SECONDS = 0.5
 # Silence after which nobody is left who could release a lock. Twice: they look again in between.
 _STANDSTILL_SECONDS = 1.0
-_SECONDS_TO_END = (
-    10.0  # for those who wait outside when the run has failed, as where ranks are processes
-)
 # Folders of what is not the program, with a slash at the end.
 _PACKAGES = tuple(f"{Path(str(package.__file__)).parent}/" for package in (polyrank, torch))
 _LIBRARY = f"{sysconfig.get_path('stdlib')}/"
@@ -54,7 +51,6 @@ class _Watch:
         self._turns = turns
         self._ranks = ranks
         self._is_over = threading.Event()
-        self.is_left = threading.Event()
 
     def run(self) -> None:
         events, since = self._turns.num_events(), time.monotonic()
@@ -64,17 +60,11 @@ class _Watch:
             if (new_events := self._turns.num_events()) != events:
                 events, since, told_after = new_events, now, _FIRST_SECONDS
             silence = now - since
-            if silence >= _SECONDS_TO_END and self._turns.is_left_outside():
-                self._tell(
-                    f"the run has failed, and ends without those who have not ended {silence:.0f} s later."
-                )
-                self.is_left.set()
-                return
             if silence >= _STANDSTILL_SECONDS:
                 self._turns.end_standstill(may_fail=not self._are_there_others())
             if silence >= told_after:
                 told_after *= 3
-                self._tell(f"for {silence:.0f} s no rank has launched anything.")
+                self._tell(silence)
 
     def stop(self) -> None:
         self._is_over.set()
@@ -87,28 +77,26 @@ class _Watch:
             for thread in threading.enumerate()
         )
 
-    def _tell(self, what: str) -> None:
+    def _tell(self, silence: float) -> None:
         frames = sys._current_frames()
         places = {
             number: _place(frames.get(ident)) for ident, number in tuple(thread_numbers.items())
         }
         sys.__stderr__.write(  # type: ignore[union-attr]
-            f"polyrank: {what}\n" + self._turns.describe(places)
+            f"polyrank: for {silence:.0f} s no rank has launched anything.\n"
+            + self._turns.describe(places)
         )
         sys.__stderr__.flush()  # type: ignore[union-attr]
 
 
 @contextlib.contextmanager
-def watched(turns: _C.RankTurns, ranks: Sequence[threading.Thread]) -> Iterator[threading.Event]:
-    """A block in which a thread watches ranks, and says where they stand when nothing happens.
-
-    The event is set when the run has failed and those who are left don't come back from outside.
-    """
+def watched(turns: _C.RankTurns, ranks: Sequence[threading.Thread]) -> Iterator[None]:
+    """A block in which a thread watches ranks, and says where they stand when nothing happens."""
     watch = _Watch(turns, ranks)
     thread = threading.Thread(target=watch.run, name="watch", daemon=True)
     thread.start()
     try:
-        yield watch.is_left
+        yield
     finally:
         watch.stop()
         thread.join()

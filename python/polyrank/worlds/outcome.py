@@ -46,7 +46,6 @@ class Outcome:
     failure: str = ""  # what to tell of it, last: the cause's traceback, who exited, and the like
     error: dict[str, Any] | None = None  # `type` and `message` of what was raised
     trace: str | None = None  # the text of a trace file, if the options asked for one
-    leaves_threads: bool = False  # the program's threads have not ended, and won't
 
 
 @dataclass

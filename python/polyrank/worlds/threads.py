@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +41,7 @@ class ThreadsWorld(World):
 
         on_rank = partial(_on_rank, options)
         program = partial(_run_schedules, on_rank=on_rank)
-        before = set(threading.enumerate())
-        outcome = run_here(options, _entered(options), program, counts_all_ranks=True)
-        left = set(threading.enumerate()) - before
-        return replace(outcome, leaves_threads=outcome.exit_code != 0 and bool(left))
+        return run_here(options, _entered(options), program, counts_all_ranks=True)
 
     def call(self, function: Callable[[], Any], world_size: int, **options: Any) -> list[Any]:
         from polyrank.rank_threads import run_ranks

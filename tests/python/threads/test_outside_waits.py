@@ -345,29 +345,3 @@ def test_queues_that_are_asked_in_every_way() -> None:
         return taken
 
     assert polyrank.run_ranks(program, 2) == [[0, 1, 2, 3, 4, 5]] * 2
-
-
-def test_a_failed_run_ends_without_who_does_not_come_back_from_outside(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(watching, "_SECONDS_TO_END", 0.3)
-    monkeypatch.setattr(watching, "_LOOK_SECONDS", 0.1)
-    reader, writer = os.pipe()
-    threads = threading.active_count()
-
-    def program() -> None:
-        dist.barrier()
-        if dist.get_rank() == 1:
-            time.sleep(0.2)  # until the others wait
-            raise ValueError("the cause")
-        os.read(reader, 1)
-
-    with pytest.raises(RanksFailedError, match=r"1 of 3 ranks failed; first rank 1: .*the cause"):
-        polyrank.run_ranks(program, 3)
-    told = capfd.readouterr().err
-    assert "the run has failed, and ends without those who have not ended" in told
-    assert "ranks 0,2 wait outside, in program" in told or "ranks 0,2 wait outside, at " in told
-    assert polyrank.run_ranks(dist.get_rank, 2) == [0, 1]
-    os.write(writer, b"xx")
-    while threading.active_count() > threads:
-        time.sleep(0.01)
