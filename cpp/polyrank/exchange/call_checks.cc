@@ -17,7 +17,8 @@ using Sizes = std::vector<c10::SymInt>;
 
 class Checker {
  public:
-  Checker(const CollectiveCall& call, const Caller& caller) : call_(call), caller_(caller) {}
+  Checker(const CollectiveCall& call, const Caller& caller)
+      : call_(call), caller_(caller), tensors_(call.tensors()) {}
 
   void run() const {
     const CollectiveKind kind = call_.spec->kind;
@@ -56,7 +57,7 @@ class Checker {
   }
 
   bool has_symbolic_sizes() const {
-    return std::ranges::any_of(call_.tensors(), [](const at::Tensor& tensor) {
+    return std::ranges::any_of(tensors_, [](const at::Tensor& tensor) {
       return tensor.unsafeGetTensorImpl()->has_symbolic_sizes_strides();
     });
   }
@@ -76,7 +77,7 @@ class Checker {
   }
 
   void check_dtypes() const {
-    for (const at::Tensor& tensor : call_.tensors()) {
+    for (const at::Tensor& tensor : tensors_) {
       if (!takes_dtype(tensor.scalar_type(), tensor.device().type())) {
         refuse(str_cat("was given a ", describe_tensor(tensor), " on ", tensor.device(),
                        "; neither gloo nor NCCL takes that dtype. Convert the tensor first."));
@@ -85,9 +86,8 @@ class Checker {
   }
 
   void check_one_dtype_and_device() const {
-    const Tensors tensors = call_.tensors();
-    for (const at::Tensor& tensor : tensors) {
-      const at::Tensor& first = tensors.front();
+    for (const at::Tensor& tensor : tensors_) {
+      const at::Tensor& first = tensors_.front();
       if (tensor.scalar_type() != first.scalar_type() || tensor.device() != first.device()) {
         refuse(str_cat("was given ", describe_tensor(first), " on ", first.device(), " and ",
                        describe_tensor(tensor), " on ", tensor.device(),
@@ -255,6 +255,7 @@ class Checker {
 
   const CollectiveCall& call_;
   const Caller& caller_;
+  Tensors tensors_;  // all of the call
 };
 
 }  // namespace
