@@ -36,9 +36,7 @@ class Program:
     module: str = ""  # of the library's own, or
     file: str = ""  # of programs/
     ranks: int = 2
-    gloo: bool = True  # whether gloo's processes run it
-    worlds: tuple[str, ...] = ()  # besides the usual
-    without: tuple[str, ...] = ()  # the usual that do not run it
+    without: tuple[str, ...] = ()  # worlds that do not run it
     why: str = ""
 
     @property
@@ -51,8 +49,7 @@ class Program:
 
     @property
     def runs_in(self) -> tuple[str, ...]:
-        usual = [world for world in WORLDS if world not in self.without]
-        return (*(usual if self.gloo else usual[1:]), *self.worlds)
+        return tuple(world for world in WORLDS if world not in self.without)
 
 
 @dataclass(frozen=True)
