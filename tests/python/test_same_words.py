@@ -28,7 +28,7 @@ def told(run: Callable[[], object]) -> Told:
         raise AssertionError("nothing was raised")
     # Of ranks that make the same mistake any may be the first.
     text = re.sub(r"(\(ranks 0-3\), rank) \d", r"\1 N", str(error))
-    return type(error), re.sub(r"  \S*test_same_words\.py:\d+", "", text)
+    return type(error), re.sub(r"  /[^\n]*test_same_words\.py:\d+", "", text)
 
 
 def in_lockstep(mistake: Callable[[], object]) -> Told:
