@@ -16,7 +16,7 @@ from polyrank import _C
 from polyrank.bare_errors import explained
 from polyrank.errors import UsageError
 from polyrank.local_tensor import LocalTensor, is_foreign_subclass
-from polyrank.rank_dependent_text import watch_names
+from polyrank.rank_dependent_text import guard, watch_names
 from polyrank.rank_states import RankState, RankStates
 from polyrank.replacing.layers import LOCKSTEP_MESHES, LOCKSTEP_MODE, LOCKSTEP_SEEDS
 
@@ -111,6 +111,7 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._state.restart_generators()
         self._state.enabled = True
         watch_names()
+        _C.guard_text(guard)
         for replacements in _REPLACEMENTS:
             replacements.enter()
         active_modes().append(self)
@@ -127,6 +128,7 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         active_modes().pop()
         for replacements in _REPLACEMENTS:
             replacements.leave()
+        _C.unguard_text()
         if self not in active_modes():
             self._state.store_generators()
             self._state.enabled = False

@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import functools
 import json
+import operator
 import os
+import random
 import re
 import sys
+import sysconfig
+import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
+
+import torch
 
 from polyrank import _C
 from polyrank.errors import DivergenceError
@@ -22,6 +30,7 @@ from polyrank.replacing.row import Row, with_original
 
 __all__ = [
     "ROWS",
+    "guard",
     "is_rank_dependent_text",
     "refuse_as_name",
     "refuse_in_bytes",
@@ -90,6 +99,91 @@ _REFUSED = (
 )
 for _name in _REFUSED:
     setattr(RankDependentText, _name, RankDependentText._refuse)
+
+
+# --- Text that was joined from it ---------------------------------------------------------------
+
+
+def _is_of_program(frame: FrameType) -> bool:
+    """Whether the code is the program's, or of a library that knows PyTorch (a trainer).
+
+    Other libraries lay text out and show it, which takes all ranks' values.
+    """
+    file = frame.f_code.co_filename
+    if file.startswith(_LIBRARIES):
+        return False
+    return "site-packages" not in file or "torch" in frame.f_globals
+
+
+_LIBRARIES = (
+    *(f"{sysconfig.get_path('stdlib')}/", f"{Path(__file__).parent}/"),
+    *(f"{Path(_C.__file__).parent}/", f"{Path(torch.__file__).parent}/", "<frozen "),
+)
+_showing = threading.local()  # .depth: the thread shows text that C code keeps as a key
+
+
+def guard(text: str, other: str | None, is_part: bool) -> None:
+    """Refuse text of a number that differs where the program takes it as a key, or compares it.
+
+    Args:
+        text: What has the marker of such a number in it, or is compared with what has.
+        other: What it is compared with, or searched for; None where it is hashed.
+        is_part: It is searched.
+
+    Raises:
+        DivergenceError: ranks would not agree.
+    """
+    if not _is_of_program(sys._getframe(1)) or vars(_showing).get("depth"):
+        return
+    if other is None:
+        if is_rank_dependent_text(text):
+            _refuse_text(text, "was taken as a key")
+        return
+    is_own, is_other = map(is_rank_dependent_text, (text, other))
+    if is_own and (is_other or is_part):
+        ranks = list(_values_in(next(_IN_TEXT.finditer(text))[0]))
+        own = text_on_ranks(text, ranks) or {}
+        others = text_on_ranks(other, ranks) or dict.fromkeys(ranks, other)
+        holds = operator.contains if is_part else operator.eq
+        if {holds(own[rank], others[rank]) for rank in ranks} != {holds(text, other)}:
+            _refuse_text(text, "was searched" if is_part else "was compared")
+    elif (is_own or is_other) and text and other:
+        _refuse_text(text if is_own else other, "was compared")
+
+
+def _refuse_text(text: str, what: str) -> NoReturn:
+    raise DivergenceError(
+        f"text that has a number in it that differs between ranks, {text}, {what}. One program runs for "
+        "all ranks, and each would have another text. Use the number itself (in arithmetic, as a size or "
+        "an index of a tensor), polyrank.PerRank for each rank's object, or run the program in the "
+        "threads world (`polyrank run --world threads`)."
+    )
+
+
+def _encode(original: Callable[..., bytes], text: str, *args: Any, **options: Any) -> bytes:
+    """`str.encode`: for seeds, checks and hashes, which would be the same on all ranks."""
+    if "({" in text and is_rank_dependent_text(text):
+        frame = sys._getframe(2)  # beyond the function that with_original() makes
+        if _is_of_program(frame) or frame.f_code.co_filename == random.__file__:
+            _refuse_text(text, "was encoded")
+    return original(text, *args, **options)
+
+
+def _wrap_warn(original: Callable[..., None]) -> Callable[..., None]:
+    """`warnings.warn`, which keeps a warning's text as a key."""
+
+    @functools.wraps(original)
+    def warn(
+        message: Any, category: Any = None, stacklevel: int = 1, source: Any = None, **more: Any
+    ) -> None:
+        before = vars(_showing).get("depth", 0)
+        _showing.depth = before + 1
+        try:
+            original(message, category, stacklevel + 1, source, **more)
+        finally:
+            _showing.depth = before
+
+    return warn
 
 
 # --- Methods of torch.SymInt and its kin --------------------------------------------------------
@@ -259,6 +353,8 @@ ROWS = (
         Row(owner, "__hash__", with_original(_hash), "takes one rank's number as the key")
         for owner in _NUMBERS
     ),
+    Row("builtins:str", "encode", with_original(_encode), "gives all ranks one seed or hash"),
+    Row("warnings", "warn", _wrap_warn, "keeps text that differs as a key"),
     Row("logging:LogRecord", "getMessage", with_original(_log_message), "takes one rank's number"),
     Row("json:JSONEncoder", "default", with_original(_to_json), "does not say what differs"),
     # What takes a name and tells no audit hook; `os.path` and Path ask `os`.

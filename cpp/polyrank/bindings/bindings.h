@@ -9,6 +9,7 @@ void init_class_attribute(pybind11::module_& module);
 void init_core(pybind11::module_& module);
 void init_errors(pybind11::module_& module);
 void init_exchanged_function(pybind11::module_& module);
+void init_guarded_text(pybind11::module_& module);
 void init_local_int_node(pybind11::module_& module);
 void init_local_tensor(pybind11::module_& module);
 void init_lockstep_mode(pybind11::module_& module);

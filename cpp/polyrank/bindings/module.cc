@@ -7,6 +7,7 @@ PYBIND11_MODULE(_C, module) {
   polyrank::init_core(module);
   polyrank::init_class_attribute(module);
   polyrank::init_exchanged_function(module);
+  polyrank::init_guarded_text(module);
   polyrank::init_local_int_node(module);
   polyrank::init_local_tensor(module);
   polyrank::init_lockstep_mode(module);

@@ -115,7 +115,9 @@ def _found(owner: Any, name: str) -> Any:
         return vars(owner).get(name, _ABSENT)
     classes = (base for base in owner.__mro__ if name in vars(base))
     base = next(classes, None)
-    return _ABSENT if base is None or base.__module__ == "builtins" else vars(base)[name]
+    if base is None or (base.__module__ == "builtins" and base is not owner):
+        return _ABSENT
+    return vars(base)[name]
 
 
 def _function_in(found: Any) -> Any:

@@ -7,10 +7,15 @@ import json
 import logging
 import os
 import pathlib
+import pprint
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
+import warnings
+import zlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -66,7 +71,8 @@ def test_print_and_logging_show_them(
 def test_many_values_are_abbreviated() -> None:
     with polyrank.lockstep(100):
         assert str.__len__(f"{dist.get_rank():04d}") < 200
-        assert "…, 99: 0099}, 100 cohorts)" in "".join([f"{dist.get_rank():04d}"])
+        joined = "".join([f"{dist.get_rank():04d}"])
+    assert "…, 99: 0099}, 100 cohorts)" in joined
 
 
 def test_a_wrong_format_is_the_error_that_one_number_gives(rank: torch.SymInt) -> None:
@@ -76,7 +82,7 @@ def test_a_wrong_format_is_the_error_that_one_number_gives(rank: torch.SymInt) -
 
 NAMED: dict[str, Callable[[str], object]] = {
     "open": lambda name: open(name, "w"),
-    "open in bytes": lambda name: open(name.encode(), "wb"),
+    "open in bytes": lambda name: open(os.fsencode(name), "wb"),
     "Path.write_text": lambda name: pathlib.Path(name).write_text(""),
     "Path below a folder": lambda name: (pathlib.Path() / "a" / name).open("w"),
     "torch.save": lambda name: torch.save(torch.ones(1), name),
@@ -135,6 +141,21 @@ KEYS: dict[str, Callable[[torch.SymInt], object]] = {
     "text compared": lambda r: str(r) == "0",
     "text in a tuple": lambda r: str(r) in ("0", "1"),
     "text as digits": lambda r: str(r).isdigit(),
+    "joined text": lambda r: {f"rank{r}": 1},
+    "joined text, looked up": lambda r: {"rank0": 1}.get(f"rank{r}"),
+    "joined text in a dict": lambda r: {"rank0": 1}[f"rank{r}"],
+    "joined text in a set": lambda r: f"rank{r}" in {"rank0", "rank1"},
+    "joined text in a list": lambda r: f"rank{r}" in ["rank0", "rank1"],
+    "joined text in a list of names": lambda r: ["rank0", "rank1"].index(f"rank{r}"),
+    "joined text compared": lambda r: f"rank{r}" == "rank0",
+    "joined text compared from the right": lambda r: "rank0" != f"rank{r}",  # noqa: SIM300
+    "part of joined text": lambda r: "1" in f"rank{r}",
+    "joined text ordered": lambda r: f"rank{r}" < "rank1",
+    "two texts of which some are equal": lambda r: f"rank{r}" == f"rank{r * 2}",
+    "of an attribute": lambda r: setattr(Named(), f"rank{r}", 1),
+    "hash": lambda r: hash(f"rank{r}"),
+    "joined text encoded": lambda r: zlib.crc32(f"rank{r}".encode()),
+    "joined text as a seed": lambda r: random.Random(f"rank{r}").random(),
     "json": lambda r: json.dumps({"rank": r}),
     "json, indented": lambda r: json.dumps({"rank": r / 2}, indent=1),
     "PerRank": lambda r: {polyrank.PerRank({0: "a", 1: "b", 2: "c"}): 1},
@@ -145,6 +166,54 @@ KEYS: dict[str, Callable[[torch.SymInt], object]] = {
 def test_what_differs_is_no_key(how: str, rank: torch.SymInt) -> None:
     with pytest.raises(DivergenceError, match="threads world"):
         KEYS[how](rank)
+
+
+class Named:
+    """What has attributes."""
+
+
+def test_many_names_are_not_compared_with_one_that_differs(rank: torch.SymInt) -> None:
+    name = f"expert{rank}"
+    names = [f"expert{i}" for i in range(64)]
+    for other in (names[40:], names):
+        with pytest.raises(DivergenceError, match="was compared"):
+            [position for position, each in enumerate(other) if each == name]
+
+
+def test_text_that_differs_is_equal_to_itself_and_not_to_nothing(rank: torch.SymInt) -> None:
+    text = f"rank {rank}"
+    assert text == f"rank {rank}"
+    assert text != ""
+    assert f"a{rank}" != f"b{rank}"
+    assert "rank" in text
+    assert "group" not in text
+    assert {"name": text}["name"] == text
+
+
+def test_what_shows_text_may_keep_it(
+    rank: torch.SymInt, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warn() -> None:
+        warnings.warn(f"of rank {rank}", stacklevel=2)
+
+    with pytest.warns(UserWarning, match=r"of rank LocalIntNode") as told:
+        line = sys._getframe().f_lineno + 1
+        warn()
+    assert (told[0].filename, told[0].lineno) == (__file__, line)
+    logging.getLogger(f"rank{rank}").warning("%s of %s", f"text{rank}", rank)
+    assert f"text{INT} of {INT}" in caplog.text
+    print(textwrap.fill(f"rank {rank}", 200), pprint.pformat([f"rank {rank}"]))
+    assert capsys.readouterr().out.count(INT) == 2
+    with pytest.raises(ValueError, match="of rank Local"):
+        raise ValueError(f"of rank {rank}")
+
+
+def test_outside_of_a_mode_text_is_as_ever() -> None:
+    with polyrank.lockstep(3) as mode, polyrank.LocalTensorMode(mode.ranks):
+        text = f"rank{dist.get_rank()}"
+    assert {text: 1}[text] == 1
+    assert text != "rank0"
+    assert text.encode().startswith(b"rank")
 
 
 def test_text_of_ranks_goes_through_no_object_collective(rank: torch.SymInt) -> None:
