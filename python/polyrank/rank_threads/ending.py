@@ -25,9 +25,18 @@ def text_of_unfinished(lines: str) -> str:
     )
 
 
-def join_threads(threads: Sequence[threading.Thread], stop: Callable[[], None]) -> None:
-    """Wait for all threads; on Ctrl-C call `stop`, which ends them, and wait all the same."""
+def join_threads(
+    threads: Sequence[threading.Thread],
+    stop: Callable[[], None],
+    wait: Callable[[int], None] | None = None,
+) -> None:
+    """Wait for all threads; on Ctrl-C call `stop`, which ends them, and wait all the same.
+
+    `wait`, given their number, returns when they are about to end.
+    """
     try:
+        if wait is not None:
+            wait(len(threads))
         for thread in threads:
             thread.join()
     except BaseException:

@@ -28,6 +28,7 @@ from torch._C._distributed_c10d import FileStore, PrefixStore, Store, TCPStore
 
 from polyrank import _C
 from polyrank.rank_threads.child_processes import run_in_shell, start_child
+from polyrank.rank_threads.own_signals import BUILTINS as SIGNALS
 from polyrank.rank_threads.rank_globals import rank_globals
 from polyrank.rank_threads.started_threads import join_as_rank, start_as_rank
 from polyrank.replacing.row import Row
@@ -224,6 +225,7 @@ def _rows() -> Iterator[_Row]:
     yield TCPStore, "__init__", _outside
     yield FileStore, "__init__", _outside
     yield torch._C.Future, "wait", _future
+    yield from SIGNALS
 
 
 def _builtins(rows: Iterable[_Row]) -> Iterator[tuple[Any, Any]]:

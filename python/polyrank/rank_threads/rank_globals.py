@@ -47,6 +47,7 @@ class RankGlobals:
         stopped: threading.Event,
         compiled: CompiledRegions,
         operators: Operators,
+        signals: Any,
     ) -> None:
         self.rank_thread = rank_thread  # its first
         self.identity = new_identity()  # as no other rank's, of this run or another
@@ -59,6 +60,7 @@ class RankGlobals:
         self.is_default_group_claimed = False
         self.compiled = compiled
         self.operators = operators
+        self.signals = signals  # RankSignals, which all ranks of the run share
         self.operator_libraries: dict[str, Any] = {}  # of custom operators, by their names
         self.operator_definitions: dict[str, Any] = {}
         self.is_forked = False  # into a process of its own, where no other rank is

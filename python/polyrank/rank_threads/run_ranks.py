@@ -27,6 +27,7 @@ from polyrank.rank_threads.operators import Operators
 from polyrank.rank_threads.output import output_in_files, prefixed_output
 from polyrank.rank_threads.outside_waits import outside_waits_give_the_turn
 from polyrank.rank_threads.own_modules import OwnModules
+from polyrank.rank_threads.own_signals import RankSignals
 from polyrank.rank_threads.process_state import process_state, restored
 from polyrank.rank_threads.random_streams import random_streams
 from polyrank.rank_threads.rank_globals import RankGlobals, rank_globals, thread_globals
@@ -73,6 +74,7 @@ class _Run:
         ]
         self.compiled = CompiledRegions(self.state)
         self.operators = Operators(self.modules)
+        self.signals = RankSignals()
         self.store = _C.RankStore(self.turns)
         self.stopped = threading.Event()  # wakes ranks that sleep
         self.results: list[Any] = [None] * world_size
@@ -87,11 +89,16 @@ class _Run:
             self.stopped,
             self.compiled,
             self.operators,
+            self.signals,
         )
         try:
             rank_thread.begin()
             _C.own_directory()
-            with thread_globals(own), torch.autograd.set_multithreading_enabled(False):
+            with (
+                thread_globals(own),
+                self.signals.of_rank(own),
+                torch.autograd.set_multithreading_enabled(False),
+            ):
                 if self.makes_default_group:
                     dist.init_process_group()
                 with fork_server_ended(), started_threads_ended(own):
@@ -105,6 +112,8 @@ class _Run:
             self.fail(rank, error)
         else:
             rank_thread.end()
+        finally:
+            self.signals.main.told_of_end()
 
     def fail(self, rank: int, error: BaseException) -> None:
         """End a rank that raised."""
@@ -299,7 +308,8 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
         stack.enter_context(watched(run.turns, threads))
         for thread in threads:
             thread.start()
-        join_threads(threads, run.stop)
+        stack.callback(run.signals.restore)
+        join_threads(threads, run.stop, run.signals.main.wait)
         for thread, rank_thread in zip(threads, run.rank_threads, strict=True):
             if not thread.is_alive():  # after Ctrl-C one may be
                 rank_thread.wait_for_exit()  # PyTorch's thread_locals hold objects of the rank's

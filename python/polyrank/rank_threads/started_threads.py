@@ -5,6 +5,7 @@ NOTE [Threads of a rank] in rank_turns.h says how they take turns.
 
 from __future__ import annotations
 
+import _thread
 import concurrent.futures.thread as pools
 import contextlib
 import functools
@@ -19,7 +20,13 @@ from polyrank import _C
 from polyrank.errors import CollectiveError
 from polyrank.rank_threads.rank_globals import RankGlobals, rank_globals, thread_globals
 
-__all__ = ["StartedThread", "join_as_rank", "start_as_rank", "started_threads_ended"]
+__all__ = [
+    "StartedThread",
+    "join_as_rank",
+    "start_as_rank",
+    "start_thread_of",
+    "started_threads_ended",
+]
 
 
 class StartedThread:
@@ -29,9 +36,7 @@ class StartedThread:
         self._own = own
         target = function.__self__ if isinstance(function, types.MethodType) else None
         self.thread = target if isinstance(target, threading.Thread) else None
-        current = _C.RankThread.current()
-        assert current is not None  # noqa: S101 - who starts it takes turns
-        self.rank_thread = current.start_thread()
+        self.rank_thread = own.rank_thread.start_thread()
         self.is_over = False
         self._running = threading.Lock()  # held as long as it runs
         self._running.acquire()
@@ -88,9 +93,24 @@ def start_as_rank(
     own = rank_globals()
     if own is None or own.is_forked or not callable(function):
         return original(function, args, {} if options is None else options)
+    return _start(original, own, function, args, {} if options is None else options)
+
+
+def start_thread_of(own: RankGlobals, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Start a thread of a rank, from a thread that is no rank's."""
+    _start(_thread.start_new_thread, own, function, args, {})
+
+
+def _start(
+    start: Callable[..., Any],
+    own: RankGlobals,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+) -> Any:
     started = StartedThread(own, function)
     try:
-        return original(started.run, (function, args, {} if options is None else options))
+        return start(started.run, (function, args, options))
     except BaseException:
         started.abandon()
         raise
