@@ -1,4 +1,5 @@
 #include <polyrank/bindings/builtin_calls.h>
+#include <polyrank/bindings/builtin_identity.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
@@ -223,6 +224,7 @@ void add_builtin(py::handle function, BuiltinHandler handler, bool by_all) {
   slot.function = {.slot = number,
                    .original = original_of(function, &slot.original),
                    .is_method = PyCFunction_Check(function.ptr()) == 0};
+  stands_for(ours, def->ml_meth);
 }
 
 void intercept_builtins(bool on) noexcept {

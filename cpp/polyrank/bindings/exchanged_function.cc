@@ -1,4 +1,5 @@
 #include <polyrank/bindings/bindings.h>
+#include <polyrank/bindings/builtin_identity.h>
 #include <polyrank/bindings/exchanged_function.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
@@ -121,6 +122,7 @@ ExchangedFunction::ExchangedFunction(py::object function)
       .ml_meth = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(kEntries.at(slot_))),
       .ml_flags = METH_VARARGS | METH_KEYWORDS | (theirs_.definition->ml_flags & METH_STATIC),
       .ml_doc = theirs_.definition->ml_doc};
+  stands_for(slot.definition.ml_meth, theirs_.definition->ml_meth);
   ours_.definition = &slot.definition;
   // A function of these flags is called without the vector protocol, a method through it.
   ours_.vectorcall =

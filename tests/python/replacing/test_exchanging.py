@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import random
+import time
 
 import polyrank
 import pytest
@@ -38,6 +39,32 @@ def test_arguments_results_and_errors_pass_through() -> None:
     finally:
         BUILT_IN.put_back()
     assert math.hypot(3.0, 4.0) == 5.0
+
+
+def test_tables_of_functions_find_them_whatever_is_in_place() -> None:
+    function, other = torch.special.expit, torch.special.exp2
+    built_in = BuiltInFunction(function)
+    before = {function: "made before", other: "other"}
+    built_in.put(built_in.prepared(lambda *args: args))
+    try:
+        assert before[function] == "made before"
+        assert function == function
+        assert function != other
+        meanwhile = {function: "made meanwhile"}
+    finally:
+        built_in.put_back()
+    assert meanwhile[function] == "made meanwhile"
+
+
+def test_tables_of_functions_find_them_on_ranks_that_are_threads() -> None:
+    before = {time.sleep: "made before"}
+
+    def on_rank() -> dict[object, str]:
+        assert before[time.sleep] == "made before"
+        return {time.sleep: "made on a rank"}
+
+    for made in polyrank.run_ranks(on_rank, 2):
+        assert made[time.sleep] == "made on a rank"
 
 
 class Counter:
