@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -10,11 +11,13 @@ from types import TracebackType
 from typing import Any
 
 import torch
+from torch._ops import HigherOrderOperator
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from polyrank import _C
 from polyrank.bare_errors import explained
-from polyrank.errors import UsageError
+from polyrank.errors import UnsupportedOpError, UsageError
 from polyrank.local_tensor import LocalTensor, is_foreign_subclass
 from polyrank.rank_dependent_text import guard, watch_names
 from polyrank.rank_states import RankState, RankStates
@@ -78,6 +81,9 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Source: `torch.distributed._local_tensor.LocalTensorMode`.
     """
+
+    # PyTorch hands torch.cond, flex_attention and their like to __torch_dispatch__, too.
+    supports_higher_order_operators = True
 
     def __init__(
         self, ranks: int | frozenset[int], *, rank_dependent_get_rank: bool = True
@@ -146,6 +152,8 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Handle what our kernel passed on: operands that handle operators themselves, and
         operators that it does not cover yet.
         """
+        if isinstance(func, HigherOrderOperator):
+            return self._run_higher_order(func, args, kwargs or {})
         if any(is_foreign_subclass(kind) for kind in types):
             return NotImplemented
         _C.cover_operators()
@@ -154,6 +162,33 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         with self._back_on_stack():
             return _C.run_in_engine(func, *args, **(kwargs or {}))
 
+    def _run_higher_order(
+        self, func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Carry out what takes functions (torch.cond, flex_attention) as PyTorch does eagerly."""
+        kernel = func.py_kernels.get(torch._C.DispatchKey.CompositeExplicitAutograd)
+        if kernel is None:
+            raise UnsupportedOpError(
+                f"{func} has no meaning in operators, so it can't run for all ranks at once. Call the "
+                "functions that it takes, or run the program in the threads world "
+                "(`polyrank run --world threads`)."
+            )
+        code = getattr(kernel, "__code__", None)
+        if code is not None and "_get_current_dispatch_mode" in code.co_names:
+            # It asks for no mode on the stack. The functions that it calls run in ours.
+            args, kwargs = pytree.tree_map_only(callable, self._in_mode, (args, kwargs))
+            return kernel(*args, **kwargs)
+        with self._back_on_stack():
+            return kernel(*args, **kwargs)
+
+    def _in_mode(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self._back_on_stack():
+                return function(*args, **kwargs)
+
+        return call
+
     @contextlib.contextmanager
     def _back_on_stack(self) -> Iterator[None]:
         # PyTorch takes a mode off the stack while its __torch_dispatch__ runs.
@@ -161,7 +196,7 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         try:
             yield
         finally:
-            torch._C._pop_torch_dispatch_stack()
+            torch._C._pop_torch_dispatch_stack(None)
 
     def disable_(self) -> None:
         """Stop making LocalTensors; those that exist still run on all ranks."""

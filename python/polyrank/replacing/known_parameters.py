@@ -30,6 +30,8 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch._C._has_cuda": "(bool)",
     "torch._C._has_magma": "(bool)",
     "torch._C._to_dlpack": "(built-in)",
+    "torch._dynamo.eval_frame._stance": "(DynamoStance)",
+    "torch._higher_order_ops.cond.cond": "pred, true_fn, false_fn, operands",
     "torch._inductor.compile_fx.compile_fx": "model_, example_inputs_, inner_compile, config_patches, decompositions, ignore_shape_env, compile_region_name",
     "torch._library.custom_ops.CustomOpDef.__init__": "self, namespace, name, schema, fn, tags",
     "torch._library.custom_ops._maybe_get_opdef": "op",

@@ -59,6 +59,7 @@ LOCKSTEP_MODE = _layer(
     "lockstep: a mode",
     "random_functions:STATES",
     "tensors_and_numbers",
+    "uncompiled_functions",
     "rank_dependent_text",
     "rank_dependent_functions",
     "python_random:SEEDS",
