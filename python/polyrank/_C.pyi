@@ -63,6 +63,7 @@ _Result = TypeVar("_Result")
 Geometry: TypeAlias = tuple[list[int], list[int], int]
 
 def call_counts() -> tuple[int, int]: ...
+def call_site() -> tuple[str, int, str, bool]: ...
 def call_with_rank_dependent(
     function: Callable[[], _Result],
     root: int | torch.SymInt | None = None,

@@ -1,4 +1,5 @@
 from polyrank._C import Cohort, RankSet, num_cohort_threads, set_num_cohort_threads
+from polyrank.divergence.agreement import Agreement, agreement, expect_equal
 from polyrank.errors import (
     CollectiveError,
     CollectiveMismatchError,
@@ -38,6 +39,7 @@ from polyrank.virtual_gpu import virtual_gpu
 from polyrank.world import RunningWorld, current_world
 
 __all__ = [
+    "Agreement",
     "Cohort",
     "CollectiveError",
     "CollectiveMismatchError",
@@ -59,8 +61,10 @@ __all__ = [
     "UnsupportedOpError",
     "UsageError",
     "__version__",
+    "agreement",
     "current_world",
     "enabled_local_tensor_mode",
+    "expect_equal",
     "fake_world",
     "install",
     "local_tensor_mode",

@@ -14,10 +14,10 @@ from torch.utils.hooks import RemovableHandle
 
 from polyrank import _C
 
-__all__ = ["named_modules_run"]
+__all__ = ["ModulePaths", "named_modules_run"]
 
 
-class _Paths:
+class ModulePaths:
     """The path of each module that has run: "layers.0.mlp" as in the state dict of its root.
 
     A root, which no other module calls, goes by the name of its class.
@@ -60,6 +60,10 @@ class _Paths:
             self._path_of[part] = name or type(module).__name__
         return self._path_of[module]
 
+    def modules(self) -> list[tuple[str, nn.Module]]:
+        """Those that have run, and the other parts of their roots, by their paths."""
+        return [(path, module) for module, path in self._path_of.items()]
+
     def remove(self) -> None:
         for handle in self._handles.values():
             handle.remove()
@@ -68,21 +72,24 @@ class _Paths:
             _C.leave_module()
 
 
-_active: list[_Paths] = []
+# By the rank whose modules they name: hooks are a rank's own where it is a thread. None: the process's.
+_active: dict[int | None, ModulePaths] = {}
 
 
 @contextlib.contextmanager
-def named_modules_run() -> Iterator[None]:
+def named_modules_run() -> Iterator[ModulePaths]:
     """Within this context the core knows which module each thread runs. Contexts may be nested."""
-    if _active:
-        yield
+    thread = _C.RankThread.current()
+    owner = None if thread is None else thread.rank
+    around = _active.get(None, _active.get(owner))
+    if around is not None:
+        yield around
         return
-    paths = _Paths()
-    _active.append(paths)
+    paths = _active[owner] = ModulePaths()
     handle = register_module_forward_pre_hook(paths.enter)
     try:
-        yield
+        yield paths
     finally:
-        _active.remove(paths)
+        del _active[owner]
         handle.remove()
         paths.remove()

@@ -1,5 +1,6 @@
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/bindings/source_lines.h>
+#include <polyrank/report/call_site.h>
 #include <polyrank/report/collective_record.h>
 #include <polyrank/report/trace_json.h>
 #include <polyrank/world/module_scope.h>
@@ -51,6 +52,14 @@ class PythonTrace {
   std::shared_ptr<OperatorWatch> watch_;
 };
 
+// File, line, path of the module and whether it is backward: of what the calling thread runs.
+py::tuple call_site() {
+  const SourceLine line = python_source_line();
+  const ModulePlace place = module_place();
+  return py::make_tuple(std::string(line.file), line.line, std::string(place.path),
+                        place.is_backward);
+}
+
 }  // namespace
 
 void init_trace(py::module_& module) {
@@ -65,6 +74,7 @@ void init_trace(py::module_& module) {
            [](const PythonTrace& trace) { return to_chrome_trace(trace.trace()); });
   module.def("enter_module", &enter_module, py::arg("path"));
   module.def("leave_module", &leave_module);
+  module.def("call_site", &call_site);
 }
 
 }  // namespace polyrank

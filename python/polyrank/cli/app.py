@@ -63,7 +63,7 @@ def polyrank(
     """Keep `run` a command of its own, so that others can stand beside it."""
 
 
-def _count(value: str | int) -> int:
+def count_option(value: str | int) -> int:
     """A number of ranks or nodes, as typed or an option's default."""
     text = str(value)
     if not text.isdecimal() or not 1 <= int(text) <= MAX_RANKS:
@@ -96,7 +96,7 @@ def run(
         ),
     ] = None,
     ranks: Annotated[
-        int | None, typer.Option(parser=_count, metavar="N", help="The world size.")
+        int | None, typer.Option(parser=count_option, metavar="N", help="The world size.")
     ] = None,
     rank: Annotated[
         int | None,
@@ -107,13 +107,13 @@ def run(
         typer.Option(
             "--nproc-per-node",
             "--nproc_per_node",
-            parser=_count,
+            parser=count_option,
             metavar="N",
             help="Ranks a node, as in torchrun.",
         ),
     ] = None,
     nnodes: Annotated[
-        int, typer.Option(parser=_count, metavar="N", help="Nodes, as in torchrun.")
+        int, typer.Option(parser=count_option, metavar="N", help="Nodes, as in torchrun.")
     ] = 1,
     module: Annotated[
         bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
@@ -252,7 +252,7 @@ def run(
     - 5: an operator is not supported (UnsupportedOpError)
     - 6: the --json or --trace file could not be written in the end
     """
-    world_size = _world_size(ranks, nproc_per_node, nnodes)
+    world_size = world_size_option(ranks, nproc_per_node, nnodes)
     if not module and not Path(script).is_file():
         raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
     given = {
@@ -293,8 +293,8 @@ def run(
         world_size=world_size,
         local_world_size=nproc_per_node or world_size // nnodes,
         device=None if device is None else device.value,
-        json_file=None if json_file is None else _writable(json_file, "--json"),
-        trace_file=None if trace_file is None else _writable(trace_file, "--trace"),
+        json_file=None if json_file is None else writable_option(json_file, "--json"),
+        trace_file=None if trace_file is None else writable_option(trace_file, "--trace"),
         rank=rank,
         rank_env="ask" if rank_env is None else rank_env.value,
         schedule="random" if is_random else "in_turn",
@@ -356,7 +356,7 @@ def _writable_folder(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _writable(file: Path, option: str) -> Path:
+def writable_option(file: Path, option: str) -> Path:
     try:
         return writable_target(file)
     except OSError as error:
@@ -365,7 +365,7 @@ def _writable(file: Path, option: str) -> Path:
         ) from error
 
 
-def _world_size(ranks: int | None, nproc_per_node: int | None, nnodes: int) -> int:
+def world_size_option(ranks: int | None, nproc_per_node: int | None, nnodes: int) -> int:
     if nproc_per_node is not None:
         world_size = nproc_per_node * nnodes
         if ranks not in (None, world_size):
@@ -394,4 +394,6 @@ def _world_size(ranks: int | None, nproc_per_node: int | None, nnodes: int) -> i
 
 def main() -> None:
     """Entry point of the `polyrank` command."""
+    from polyrank.cli import check  # noqa: F401  adds its commands to `app`
+
     app()

@@ -60,7 +60,7 @@ def as_main(options: RunOptions) -> Iterator[None]:
 
 def run_main(options: RunOptions) -> None:
     """Run the script or module as `__main__`, on the calling thread."""
-    with as_main(options):
+    with as_main(options), options.around():
         if options.is_module:
             runpy.run_module(options.script, run_name="__main__", alter_sys=True)
         else:

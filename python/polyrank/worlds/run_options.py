@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,8 @@ class RunOptions:
     rank_env: str = (
         "ask"  # in lockstep, what RANK and its like are: "ask" is an error, "0" rank 0's
     )
+    # Entered around the script: on each rank's thread, or in lockstep once.
+    around: Callable[[], AbstractContextManager[object]] = nullcontext
     # Of the threads world:
     schedule: str = "in_turn"  # or "random": who is next
     seed: int = 0  # of the first schedule

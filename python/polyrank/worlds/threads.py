@@ -101,7 +101,8 @@ def _on_rank(options: RunOptions, rank: int) -> Iterator[None]:
     from polyrank.worlds.environment import variables_of_rank
 
     os.environ.update(variables_of_rank(rank, options.local_world_size))
-    yield
+    with options.around():
+        yield
 
 
 WORLD = ThreadsWorld()

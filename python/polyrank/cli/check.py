@@ -1,0 +1,148 @@
+"""`polyrank check`: what is silently wrong with a parallel program."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from polyrank.cli.app import app, count_option, world_size_option, writable_option
+from polyrank.worlds.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from polyrank.divergence.checking import Checked
+
+__all__ = ["check"]
+
+_EXIT_PARTED = 3
+SCHEMA_VERSION = 1
+
+check = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Say where a parallel program's numbers go wrong.",
+)
+app.add_typer(check, name="check")
+
+
+class CheckedWorld(StrEnum):
+    """Worlds that hold all ranks' values in one process."""
+
+    threads = "threads"
+    lockstep = "lockstep"
+
+
+@check.command(context_settings={"allow_interspersed_args": False})
+def agreement(
+    script: Annotated[str, typer.Argument(help="The script, or with -m a module's name.")],
+    arguments: Annotated[list[str] | None, typer.Argument(help="What the script gets.")] = None,
+    world: Annotated[
+        CheckedWorld, typer.Option(help="As of `polyrank run`.")
+    ] = CheckedWorld.threads,
+    ranks: Annotated[
+        int | None, typer.Option(parser=count_option, metavar="N", help="The world size.")
+    ] = None,
+    nproc_per_node: Annotated[
+        int | None,
+        typer.Option(
+            "--nproc-per-node",
+            "--nproc_per_node",
+            parser=count_option,
+            metavar="N",
+            help="Ranks a node, as in torchrun.",
+        ),
+    ] = None,
+    nnodes: Annotated[
+        int, typer.Option(parser=count_option, metavar="N", help="Nodes, as in torchrun.")
+    ] = 1,
+    module: Annotated[
+        bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
+    ] = False,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help='Names of parameters and buffers that may differ: "*.experts.*". May be repeated.',
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
+    ] = None,
+) -> None:
+    """Name the first operation at which ranks part that should hold the same.
+
+    What was equal once is to stay equal: parameters, buffers and optimizer states, by the ranks that
+    held them alike; DTensors by their placements; parameters whose gradients are reduced; and what
+    `polyrank.expect_equal` declares. Where ranks part the script runs once more, the same again, with
+    every operator watched. docs/divergence.md says what counts as a fault.
+
+    **Exit codes**: as `polyrank run`, and 3 if ranks part.
+
+    - `polyrank check agreement --ranks 4 train.py --epochs 1`
+    - `polyrank check agreement --world lockstep --ranks 64 train.py`
+    """
+    world_size = world_size_option(ranks, nproc_per_node, nnodes)
+    if not module and not Path(script).is_file():
+        raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
+    report = None if json_file is None else writable_option(json_file, "--json")
+    options = RunOptions(
+        script=script,
+        arguments=tuple(arguments or ()),
+        is_module=module,
+        world=world.value,
+        world_size=world_size,
+        local_world_size=nproc_per_node or world_size // nnodes,
+        device=None,
+        json_file=None,
+    )
+    from polyrank.divergence.checking import check_agreement
+    from polyrank.written_whole import write_json
+
+    checked = check_agreement(options, tuple(ignore or ()))
+    sys.stderr.write(checked.outcome.failure)
+    sys.stderr.write(_text(checked))
+    if report is not None:
+        write_json(report, _document(options, checked))
+    raise typer.Exit(_EXIT_PARTED if checked.findings else checked.outcome.exit_code)
+
+
+def _text(checked: Checked) -> str:
+    meeting = checked.meeting
+    lines = []
+    for finding in checked.findings:
+        lines += [finding.text(), ""]
+    kinds = list(meeting.watched.values())
+    counts = [f"{kinds.count(kind):,} {kind}s" for kind in dict.fromkeys(kinds)]
+    watched = " and ".join(counts) if counts else "no parameters"
+    said = (
+        "ranks part" if checked.findings else "no rank parts from those that it should agree with"
+    )
+    lines.append(f"{said}: watched {watched} over {meeting.num_steps:,} optimizer steps")
+    if checked.num_suspicions and not checked.findings:
+        lines.append(
+            f"{checked.num_suspicions:,} tensors differ for a reason that is no fault: each rank's own "
+            "part, or a pipeline's stages"
+        )
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in meeting.unwatched.items():
+        by_reason.setdefault(reason, []).append(name)
+    lines += [f"not watched: {', '.join(names)}: {why}" for why, names in by_reason.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _document(options: RunOptions, checked: Checked) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "world": options.world,
+        "world_size": options.world_size,
+        "script": options.script,
+        "arguments": list(options.arguments),
+        "exit_code": checked.outcome.exit_code,
+        "findings": [finding.to_dict() for finding in checked.findings],
+        "watched": checked.meeting.watched,
+        "unwatched": checked.meeting.unwatched,
+        "num_steps": checked.meeting.num_steps,
+    }

@@ -1,0 +1,95 @@
+"""What ranks hold, by content: who holds the same bits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.distributed.tensor import DTensor
+from torch.utils._python_dispatch import _disable_current_modes
+
+from polyrank import _C
+from polyrank.local_tensor import LocalTensor
+
+__all__ = ["Content", "Share", "content_of", "groups_of", "local_part"]
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What some ranks hold."""
+
+    ranks: Sequence[int]
+    digest: bytes  # of the bits, dtype and shape
+    shown: str  # the first values
+
+    def holds(self, rank: int) -> bool:
+        return rank in self.ranks
+
+
+Content = tuple[Share, ...]
+
+
+def local_part(tensor: torch.Tensor) -> torch.Tensor:
+    """What the ranks hold of it."""
+    return tensor._local_tensor if isinstance(tensor, DTensor) else tensor
+
+
+def content_of(tensor: torch.Tensor, ranks: Sequence[int]) -> Content | None:
+    """What the tensor holds on each of the ranks that run this line; None: it holds no values."""
+    with _disable_current_modes(), torch.no_grad():
+        tensor = local_part(tensor)
+        if isinstance(tensor, LocalTensor):
+            cohorts = _C.cohorts(tensor.detach())
+            if len(cohorts) == 1:  # nothing to compare, so the bits are not read
+                return (Share(tuple(cohorts[0].ranks), b"", ""),)
+            shares = []
+            for cohort in cohorts:
+                share = _share(cohort.tensor.clone(), tuple(cohort.ranks))  # it is read-only
+                if share is None:
+                    return None
+                shares.append(share)
+            return tuple(shares)
+        share = _share(tensor.detach(), ranks)
+        return None if share is None else (share,)
+
+
+def _share(tensor: torch.Tensor, ranks: Sequence[int]) -> Share | None:
+    if tensor.layout != torch.strided:
+        if tensor.layout != torch.sparse_coo:
+            return None
+        tensor = tensor.coalesce().to_dense()
+    if tensor.device.type == "meta" or type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        return None
+    plain = tensor.resolve_conj().resolve_neg().contiguous().cpu()
+    hashed = hashlib.blake2b(digest_size=8)
+    hashed.update(f"{plain.dtype}{tuple(plain.shape)}".encode())
+    if plain.numel():
+        hashed.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return Share(ranks, hashed.digest(), _shown(plain))
+
+
+def _shown(tensor: torch.Tensor) -> str:
+    first = ", ".join(f"{value:.6g}" for value in tensor.reshape(-1)[:_SHOWN].tolist())
+    if tensor.numel() <= _SHOWN:
+        return first if tensor.dim() == 0 else f"[{first}]"
+    return f"[{first}, …] (sum {tensor.sum(dtype=_wide(tensor.dtype)).item():.9g})"
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    if dtype.is_complex:
+        return torch.complex128
+    return torch.float64 if dtype.is_floating_point else torch.int64
+
+
+def groups_of(contents: Iterable[Content]) -> list[tuple[list[int], Share]]:
+    """The ranks by what they hold, those of the lowest rank first, each with one of their shares."""
+    found: dict[bytes, tuple[list[int], Share]] = {}
+    for content in contents:
+        for share in content:
+            found.setdefault(share.digest, ([], share))[0].extend(share.ranks)
+    groups = [(sorted(ranks), share) for ranks, share in found.values()]
+    return sorted(groups, key=lambda group: group[0][0])

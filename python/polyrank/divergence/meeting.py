@@ -1,0 +1,353 @@
+"""Where what the ranks told of their tensors meets, and is judged."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from polyrank.divergence.content import groups_of
+from polyrank.divergence.finding import Finding, held_by_ranks, site_of
+from polyrank.divergence.reduced import reducing_collective
+from polyrank.divergence.verdict import Case, verdict
+from polyrank.divergence.watch import Facts, Told, Watch
+
+__all__ = ["Meeting", "Suspicion"]
+
+_MOST_FINDINGS = 5
+
+# Moments.
+_FIRST_SEEN, _GRADIENTS, _STEP, _DECLARED = "first seen", "gradients", "optimizer step", "declared"
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """What was seen to differ, before anybody looked for the reason."""
+
+    subject: str
+    when: str
+    ranks: list[int]
+
+
+@dataclass(slots=True)
+class _Telling:
+    """What the watches of some ranks told of one moment."""
+
+    told: dict[int, dict[str, Told]] = field(default_factory=dict)  # by the lowest rank of a watch
+    gradients: dict[int, dict[str, Told]] = field(default_factory=dict)
+    watches: dict[int, Watch] = field(default_factory=dict)
+
+    def num_ranks(self) -> int:
+        return sum(len(watch.ranks) for watch in self.watches.values())
+
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(name for told in self.told.values() for name in told))
+
+
+class Meeting:
+    """What all ranks of one run told, and what came of it.
+
+    Ranks that are threads share one. It judges a moment when the last rank has told it, or as the
+    block ends.
+    """
+
+    def __init__(self, world_size: int, ignored: Sequence[str] = ()) -> None:
+        self.world_size = world_size
+        self.ignored = tuple(ignored)
+        self.findings: list[Finding] = []
+        self.suspicions: list[Suspicion] = []
+        self.watched: dict[str, str] = {}  # kind by name
+        self.unwatched: dict[str, str] = {}  # why, by name
+        self.num_steps = 0
+        self._num_left = 0  # ranks that tell no more
+        self._expected: dict[str, list[list[int]]] = {}
+        self._strength: dict[str, bool] = {}  # whether to be equal once says that it should be
+        self._open: dict[tuple[str, Any], _Telling] = {}
+        self._meets: list[frozenset[int]] = []  # groups that gradients were seen equal over
+        self._buffers: list[tuple[Case, Watch]] = []  # which differ, and may have been read
+
+    # --- Telling ------------------------------------------------------------------------------
+
+    def tell(
+        self,
+        moment: str,
+        count: Any,
+        ranks: Sequence[int],
+        told: dict[str, Told],
+        watch: Watch,
+        gradients: dict[str, Told],
+    ) -> None:
+        """Take what a watch found at a moment; `count` says which of its kind."""
+        telling = self._open.setdefault((moment, count), _Telling())
+        telling.told[ranks[0]] = told
+        telling.gradients[ranks[0]] = gradients
+        telling.watches[ranks[0]] = watch
+        if telling.num_ranks() == self.world_size:
+            del self._open[moment, count]
+            self._judge(moment, count, telling)
+
+    def leave(self, watch: Watch) -> None:
+        """Take note that a watch's ranks tell no more; with the last one what is open is judged."""
+        self._num_left += len(watch.ranks)
+        if self._num_left == self.world_size:
+            self._close()
+
+    def _close(self) -> None:
+        for (moment, count), telling in self._open.items():
+            self._judge(moment, count, telling)
+        self._open.clear()
+        self._check_buffers()
+        for case, _ in self._buffers:
+            self.unwatched[case.subject] = "it differs between ranks, and the model did not read it"
+
+    def _judge(self, moment: str, count: Any, telling: _Telling) -> None:
+        self._check_buffers()
+        if moment == _FIRST_SEEN:
+            self._meet(telling)
+        elif moment == _GRADIENTS:
+            self._check_reduced(telling)
+        elif moment == _DECLARED:
+            self._check_declared(telling)
+        else:
+            self.num_steps += moment == _STEP
+            self._compare(f"{moment} {count + 1}" if moment == _STEP else moment, telling)
+
+    # --- What should agree --------------------------------------------------------------------
+
+    def _meet(self, telling: _Telling) -> None:
+        names = [name for name in telling.names() if not self._is_ignored(name)]
+        alike = {name: _groups(telling, name) for name in names}
+        facts = {name: _facts(telling, name) for name in names}
+        for name in names:
+            fact = facts[name]
+            reason = fact.unwatched or ("" if alike[name] else "it holds no values")
+            if reason:
+                self.unwatched[name] = reason
+                continue
+            self.watched[name] = fact.kind
+            if fact.replicas is None:
+                self._expected[name] = [group for group in alike[name] if len(group) > 1]
+                self._strength[name] = _says_something(name, facts, alike)
+                continue
+            self._expected[name] = [list(group) for group in fact.replicas if len(group) > 1]
+            self._strength[name] = True
+            for group in self._expected[name]:
+                self._check(name, group, telling, "its first use", is_update=False)
+        own = {name for name in telling.names() if not self._expected.get(name)}
+        for watch in telling.watches.values():
+            watch.leave_out(own)
+
+    def _check_reduced(self, telling: _Telling) -> None:
+        """Find parameters that were never equal and whose gradients are joined."""
+        for name in telling.names():
+            if _facts(telling, name).replicas is not None or name not in self.watched:
+                continue
+            gradients = [told[name] for told in telling.gradients.values() if name in told]
+            contents = [told.content for told in gradients if told.content is not None]
+            for group, _ in groups_of(contents):
+                if len(group) > 1:
+                    self._meets.append(frozenset(group))
+                    self._check_joined(name, group, telling)
+
+    def _check_joined(self, name: str, group: list[int], telling: _Telling) -> None:
+        parts = _groups(telling, name, group)
+        if len(parts) <= 1:
+            return
+        when = "the first optimizer step"
+        pair = (parts[0][0], parts[1][0])
+        writers = _told(telling.gradients, telling, pair[0])[name].writers
+        self.suspicions.append(Suspicion(self._subject(name), when, group))
+        reduction = reducing_collective(writers, pair)
+        if reduction is None:
+            return
+        case = self._case(name, group, telling, when, pair, is_update=False)
+        case.reduced_by = reduction
+        finding = verdict(case)
+        if finding is not None:
+            self._keep(finding)
+
+    def _is_ignored(self, name: str) -> bool:
+        return any(fnmatch.fnmatch(name, pattern) for pattern in self.ignored)
+
+    # --- Whether it does ----------------------------------------------------------------------
+
+    def _compare(self, when: str, telling: _Telling) -> None:
+        for name in telling.names():
+            owner = _facts(telling, name).parameter or name
+            for group in self._expected.get(owner, ()):
+                self._check(name, group, telling, when, is_update=True)
+
+    def _check(
+        self, name: str, group: list[int], telling: _Telling, when: str, *, is_update: bool
+    ) -> None:
+        parts = _groups(telling, name, group)
+        owner = _facts(telling, name).parameter or name
+        if len(parts) <= 1 or not self._strength[owner]:
+            return
+        self._expected[owner] = [other for other in self._expected[owner] if other is not group]
+        pair = (parts[0][0], parts[1][0])
+        case = self._case(name, group, telling, when, pair, is_update=is_update)
+        self.suspicions.append(Suspicion(case.subject, when, group))
+        watch = _watch(telling, pair[0])
+        if self.watched.get(name) == "buffer":
+            self._buffers.append((case, watch))
+        else:
+            self._decide(case, watch)
+
+    def _decide(self, case: Case, watch: Watch) -> None:
+        finding = _unnamed(case, watch) if watch.log is None else verdict(case)
+        if finding is not None:
+            self._keep(finding)
+
+    def _check_buffers(self) -> None:
+        """Find buffers that differ and that the model has read: what it only writes may differ."""
+        waiting = []
+        for case, watch in self._buffers:
+            if watch.log is None or any(one.is_read for own in case.writers for one in own):
+                self._decide(case, watch)
+            else:
+                waiting.append((case, watch))
+        self._buffers = waiting
+
+    def _case(
+        self,
+        name: str,
+        group: list[int],
+        telling: _Telling,
+        when: str,
+        pair: tuple[int, int],
+        *,
+        is_update: bool = True,
+    ) -> Case:
+        told = [own[name] for own in telling.told.values() if name in own]
+        return Case(
+            subject=self._subject(name),
+            ranks=group,
+            contents=[
+                tuple(share for share in one.content or () if set(share.ranks) & set(group))
+                for one in told
+            ],
+            when=when,
+            pair=pair,
+            writers=(
+                _told(telling.told, telling, pair[0])[name].writers,
+                _told(telling.told, telling, pair[1])[name].writers,
+            ),
+            shape=told[0].shape,
+            logs=_logs(telling, pair),
+            gradients_meet=any(set(pair) <= meets for meets in self._meets),
+            is_update=is_update,
+        )
+
+    def _subject(self, name: str) -> str:
+        kind = self.watched.get(name, "optimizer state")
+        return f"{kind} {name}"
+
+    def _keep(self, finding: Finding) -> None:
+        for index, known in enumerate(self.findings):
+            if (known.site, known.operation) == (finding.site, finding.operation):
+                if finding.subject != known.subject:
+                    known.others.append(finding.subject)
+                self.findings[index] = known
+                return
+        if len(self.findings) < _MOST_FINDINGS:
+            self.findings.append(finding)
+
+    def _check_declared(self, telling: _Telling) -> None:
+        for name in telling.names():
+            self.watched.setdefault(name, "tensor")
+            groups = {
+                tuple(group)
+                for watch in telling.watches.values()
+                for group in watch.declared.get(name, ())
+            }
+            for group in sorted(groups):
+                parts = _groups(telling, name, group)
+                if len(parts) > 1:
+                    pair = (parts[0][0], parts[1][0])
+                    case = self._case(name, list(group), telling, "its declaration", pair)
+                    self.suspicions.append(Suspicion(case.subject, case.when, case.ranks))
+                    self._decide(case, _watch(telling, pair[0]))
+
+
+def _unnamed(case: Case, watch: Watch) -> Finding:
+    return Finding(
+        case.subject,
+        case.ranks,
+        "not looked for: operators were not recorded",
+        site_of(watch.place),
+        "was equal on these ranks and is not any more",
+        held_by_ranks(case.contents),
+        case.when,
+    )
+
+
+def _says_something(name: str, facts: dict[str, Facts], alike: dict[str, list[list[int]]]) -> bool:
+    """Whether ranks that hold it alike at first are to hold it alike for good.
+
+    Numbers that were drawn say so. Zeros and ones do not: shards begin with them too. Then the rest of
+    the module says it, or where that is as constant, that it normalizes and the model is replicated.
+    """
+    fact = facts[name]
+    if not fact.is_constant or fact.kind == "buffer":
+        return True
+    groups = {tuple(group) for group in alike[name]}
+
+    def is_alike(other: str) -> bool:
+        return (
+            not facts[other].is_constant
+            and facts[other].kind == "parameter"
+            and groups == {tuple(group) for group in alike[other]}
+        )
+
+    in_module = [
+        other
+        for other in facts
+        if facts[other].module == fact.module and facts[other].shape[:1] == fact.shape[:1]
+    ]
+    if any(map(is_alike, in_module)):
+        return True
+    return (
+        fact.is_norm
+        and fact.kind == "parameter"
+        and not any(
+            not facts[other].is_constant for other in facts if facts[other].module == fact.module
+        )
+    )
+
+
+def _groups(telling: _Telling, name: str, within: Sequence[int] | None = None) -> list[list[int]]:
+    """Ranks by what they hold."""
+    contents = [
+        content
+        for told in telling.told.values()
+        if name in told and (content := told[name].content) is not None
+    ]
+    groups = [ranks for ranks, _ in groups_of(contents)]
+    if within is None:
+        return groups
+    inside = set(within)
+    kept = [[rank for rank in group if rank in inside] for group in groups]
+    return [group for group in kept if group]
+
+
+def _facts(telling: _Telling, name: str) -> Facts:
+    return next(watch.facts[name] for watch in telling.watches.values() if name in watch.facts)
+
+
+def _lowest(telling: _Telling, rank: int) -> int:
+    return next(low for low, watch in telling.watches.items() if rank in watch.ranks)
+
+
+def _watch(telling: _Telling, rank: int) -> Watch:
+    return telling.watches[_lowest(telling, rank)]
+
+
+def _told(by_rank: dict[int, dict[str, Told]], telling: _Telling, rank: int) -> dict[str, Told]:
+    return by_rank[_lowest(telling, rank)]
+
+
+def _logs(telling: _Telling, pair: tuple[int, int]) -> tuple[Any, Any]:
+    logs = [_watch(telling, rank).log for rank in pair]
+    return tuple({} if log is None else log.operations for log in logs)  # type: ignore[return-value]

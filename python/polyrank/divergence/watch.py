@@ -1,0 +1,288 @@
+"""Watches what the calling thread's ranks hold: parameters, buffers, gradients, optimizer states."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.tensor import DTensor
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.utils._python_dispatch import _disable_current_modes
+
+from polyrank import _C
+from polyrank.divergence.content import Content, content_of, local_part
+from polyrank.divergence.histories import mark_parameter, writers_of
+from polyrank.divergence.operations import Operation, Place
+from polyrank.divergence.recording import OperationLog
+from polyrank.module_paths import ModulePaths, named_modules_run
+
+__all__ = ["Facts", "Told", "Watch"]
+
+
+@contextlib.contextmanager
+def _watching_nothing() -> Iterator[None]:
+    with _disable_current_modes(), torch.no_grad():
+        yield
+
+
+@dataclass(slots=True)
+class Told:
+    """One tensor as one rank, or all of a lockstep program, found it."""
+
+    content: Content | None
+    shape: tuple[Any, ...]
+    writers: tuple[Operation, ...] = ()
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of a tensor when it is first seen."""
+
+    kind: str  # "parameter", "buffer", "optimizer state" or "tensor"
+    module: str  # its path
+    shape: tuple[Any, ...]
+    is_constant: bool = False  # all elements are one number, so that to be equal says nothing
+    is_norm: bool = False  # of a module that normalizes
+    # Groups of ranks that hold it alike as its placements say; None: it has none.
+    replicas: tuple[tuple[int, ...], ...] | None = None
+    unwatched: str = ""  # why it is not watched
+    parameter: str = ""  # of an optimizer state, whose
+
+
+class Watch:
+    """The hooks of one thread, which runs `ranks`: one of them, or all in lockstep."""
+
+    def __init__(self, meeting: Any, ranks: Sequence[int], log: OperationLog | None) -> None:
+        self.meeting = meeting
+        self.ranks = ranks
+        self.log = log
+        self.facts: dict[str, Facts] = {}
+        self._depth = 0  # optimizers that step within another's step
+        self._step = 0
+        self._paths: ModulePaths | None = None
+        self._names: dict[int, tuple[weakref.ref[torch.Tensor], str, nn.Module | None]] = {}
+        self._own: set[str] = set()  # what has nobody to agree with, as the meeting said
+        self._place = Place("", 0, "", "")
+        self.declared: dict[str, list[list[int]]] = {}  # groups, by what was declared
+        self._counts: dict[str, int] = {}
+        self._writes = 0
+        self._roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        self._parts: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """A block that is watched."""
+        with contextlib.ExitStack() as stack:
+            self._paths = stack.enter_context(named_modules_run())
+            for handle in (
+                register_module_forward_pre_hook(self._before_forward),
+                register_optimizer_step_pre_hook(self._before_step),
+                register_optimizer_step_post_hook(self._after_step),
+            ):
+                stack.callback(handle.remove)
+            if self.log is not None:
+                stack.enter_context(self.log)
+            yield
+            self._end()
+
+    # --- Moments ------------------------------------------------------------------------------
+
+    def _before_forward(self, module: nn.Module, args: Any) -> None:
+        if module not in self._roots:
+            if module in self._parts:
+                return
+            self._roots.add(module)
+            self._parts.update(module.modules())
+            self._meet(None)
+        elif not self._step and not self._depth and self._num_writes() != self._writes:
+            # A program that updates its parameters itself. Ranks may run different numbers of
+            # forwards, so they meet where they have written as often.
+            self._writes = self._num_writes()
+            self._tell_named("update of parameters", self._writes)
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self._depth += 1
+        if self._depth > 1:
+            return
+        self._place = self._here()
+        self._meet(optimizer)
+        if self.log is not None:
+            self.log.in_optimizer = True
+        if not self._step:
+            with _watching_nothing():
+                named = [(name, p, p.grad) for name, p in self._named()]
+                told = {name: self._tell(p) for name, p, g in named if g is not None}
+                gradients = {name: self._tell(g) for name, _, g in named if g is not None}
+            self.meeting.tell("gradients", 0, self.ranks, told, self, gradients)
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
+        if self.log is not None:
+            self.log.in_optimizer = False
+        with _watching_nothing():
+            states = {name: self._tell(tensor) for name, tensor in self._states(optimizer)}
+        self._tell_named("optimizer step", self._step, states)
+        self._step += 1
+
+    def expect_equal(self, tensor: torch.Tensor, groups: list[list[int]], what: str) -> None:
+        """Tell a tensor that the ranks of each of the groups should hold alike."""
+        here = self._here()
+        name = f"{what} at {Path(here.file).name}:{here.line}"
+        self._place = here
+        self.declared[name] = groups
+        self.facts.setdefault(name, Facts("tensor", here.module, tuple(tensor.shape)))
+        count = self._counts[name] = self._counts.get(name, 0) + 1
+        with _watching_nothing():
+            told = {name: self._tell(tensor)}
+        self.meeting.tell("declared", (name, count), self.ranks, told, self, {})
+
+    def _end(self) -> None:
+        if self.facts:
+            self._place = self._here()
+            self._tell_named("the end", 0)
+
+    def _meet(self, optimizer: torch.optim.Optimizer | None) -> None:
+        """Tell what is seen for the first time."""
+        with _watching_nothing():
+            self._name_tensors(optimizer)
+            told = {}
+            for name, tensor in self._named():
+                if name not in self.facts:
+                    self.facts[name] = self._facts_of(name, tensor)
+                    told[name] = self._tell(tensor)
+        if told:
+            count = self._counts["first seen"] = self._counts.get("first seen", 0) + 1
+            self.meeting.tell("first seen", count, self.ranks, told, self, {})
+
+    def _tell_named(self, moment: str, count: int, more: dict[str, Told] | None = None) -> None:
+        with _watching_nothing():
+            told = {
+                name: self._tell(tensor) for name, tensor in self._named() if name not in self._own
+            }
+        self.meeting.tell(moment, count, self.ranks, {**told, **(more or {})}, self, {})
+
+    def _num_writes(self) -> int:
+        return sum(tensor._version for _, tensor in self._named())
+
+    def _here(self) -> Place:
+        file, line, module, _ = _C.call_site()
+        return Place(file, line, module, "optimizer" if self._depth else "forward")
+
+    @property
+    def place(self) -> Place:
+        """The line of the optimizer step that runs, or ran last."""
+        return self._place
+
+    def leave_out(self, names: set[str]) -> None:
+        """These need not be told any more: each rank has its own."""
+        self._own |= names
+
+    def _tell(self, tensor: torch.Tensor) -> Told:
+        writers = writers_of(tensor) if self.log is not None else ()
+        return Told(content_of(tensor, self.ranks), tuple(local_part(tensor).shape), writers)
+
+    # --- Names --------------------------------------------------------------------------------
+
+    def _name_tensors(self, optimizer: torch.optim.Optimizer | None) -> None:
+        assert self._paths is not None  # noqa: S101
+        names: dict[int, tuple[weakref.ref[torch.Tensor], str, nn.Module | None]] = {}
+        for path, module in self._paths.modules():
+            is_root = not path or path == type(module).__name__
+            for own, tensor in [
+                *module.named_parameters(recurse=False),
+                *module.named_buffers(recurse=False),
+            ]:
+                name = own if is_root else f"{path}.{own}"
+                names.setdefault(id(tensor), (weakref.ref(tensor), name, module))
+        count = 0
+        for group in [] if optimizer is None else optimizer.param_groups:
+            for tensor in group["params"]:
+                name = f"{count} of {type(optimizer).__name__}"
+                names.setdefault(id(tensor), (weakref.ref(tensor), name, None))
+                count += 1
+        self._names = names
+        if self.log is not None:
+            for reference, _, _ in names.values():
+                named = reference()
+                if isinstance(named, nn.Parameter):
+                    mark_parameter(named)
+
+    def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
+        for reference, name, _ in self._names.values():
+            tensor = reference()
+            if tensor is not None:
+                yield name, tensor
+
+    def _states(self, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
+        for parameter, state in optimizer.state.items():
+            entry = self._names.get(id(parameter))
+            if entry is None or entry[1] in self._own or not isinstance(state, dict):
+                continue
+            for key, value in state.items():
+                if isinstance(value, torch.Tensor):
+                    name = f"{key} of {entry[1]}"
+                    if name not in self.facts:
+                        self.facts[name] = Facts(
+                            "optimizer state", "", tuple(value.shape), parameter=entry[1]
+                        )
+                    yield name, value
+
+    def _facts_of(self, name: str, tensor: torch.Tensor) -> Facts:
+        _, _, module = self._names[id(tensor)]
+        path = name.rpartition(".")[0]
+        is_parameter = isinstance(tensor, nn.Parameter) or tensor.requires_grad
+        facts = Facts(
+            "parameter" if is_parameter else "buffer",
+            path,
+            tuple(local_part(tensor).shape),
+            is_constant=_is_constant(local_part(tensor)),
+            is_norm=module is not None and _normalizes(module),
+        )
+        if isinstance(tensor, DTensor):
+            facts.replicas = tuple(_replicas(tensor))
+        if isinstance(module, _NormBase) and not is_parameter:
+            facts.unwatched = "running statistics of a batch are each rank's own between broadcasts"
+        elif type(tensor).__name__ == "FlatParameter":
+            facts.unwatched = "FSDP1's flat parameters hold each rank's shards"
+        return facts
+
+
+def _normalizes(module: nn.Module) -> bool:
+    return "norm" in type(module).__name__.lower()
+
+
+def _is_constant(tensor: torch.Tensor) -> bool:
+    if tensor.numel() == 0 or tensor.layout != torch.strided:
+        return True
+    pieces = (
+        [cohort.tensor for cohort in _C.cohorts(tensor.detach())]
+        if _C.is_local_tensor(tensor)
+        else [tensor.detach()]
+    )
+    return all(bool((piece == piece.reshape(-1)[0]).all()) for piece in pieces[:1])
+
+
+def _replicas(tensor: DTensor) -> Iterator[tuple[int, ...]]:
+    """Groups of ranks to which the placements give the same."""
+    mesh = tensor.device_mesh
+    ranks = mesh.mesh
+    kept = [i for i, placement in enumerate(tensor.placements) if placement.is_replicate()]
+    others = [i for i in range(ranks.ndim) if i not in kept]
+    size = 1
+    for i in kept:
+        size *= ranks.shape[i]
+    for row in ranks.permute(*others, *kept).reshape(-1, size).tolist():
+        yield tuple(sorted(row))
