@@ -6,6 +6,7 @@ import contextlib
 import io
 import sys
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -47,18 +48,23 @@ class _RankLines(_RankStream):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._unfinished: dict[int, str] = {}
+        # In pieces: `print` writes each of its arguments by itself.
+        self._unfinished: defaultdict[int, list[str]] = defaultdict(list)
 
     def write_of_rank(self, rank: int, text: str) -> None:
-        *lines, rest = (self._unfinished.pop(rank, "") + text).split("\n")
-        self._stream.write("".join(f"[rank{rank}]: {line}\n" for line in lines))
-        if rest:
-            self._unfinished[rank] = rest
+        pieces = self._unfinished[rank]
+        if "\n" not in text:
+            pieces.append(text)
+            return
+        *lines, rest = "".join((*pieces, text)).split("\n")
+        pieces[:] = (rest,) if rest else ()
+        self._stream.write("".join([f"[rank{rank}]: {line}\n" for line in lines]))
 
     def finish(self) -> None:
         """Write what has no end of line yet, rank 0's first."""
-        for rank, rest in sorted(self._unfinished.items()):
-            self._stream.write(f"[rank{rank}]: {rest}\n")
+        for rank, pieces in sorted(self._unfinished.items()):
+            if rest := "".join(pieces):
+                self._stream.write(f"[rank{rank}]: {rest}\n")
         self._unfinished.clear()
 
 
