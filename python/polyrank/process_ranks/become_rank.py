@@ -73,8 +73,13 @@ def become_rank(has: Surroundings) -> tuple[int, int]:
 
 
 def end_python() -> None:
-    """Do what Python does at a program's end: wait for its threads, call atexit, flush."""
-    threading._shutdown()  # type: ignore[attr-defined]
+    """Do what Python does at a program's end: wait for its threads, call atexit, flush.
+
+    Ctrl-C ends the wait for threads. Afterwards it has nothing left to end: it is ignored.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        threading._shutdown()  # type: ignore[attr-defined]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         # None, closed, or its reader is gone

@@ -193,9 +193,10 @@ class Supervisor:
         if why:
             sys.stderr.write(f"{rank_names(list(self._running))} {why}\n")
             sys.stderr.write(where_ranks_stand(self._running_standings()))
-        self._run.stop("the run was interrupted")
+        # The signal first, so that who waits in a collective wakes up interrupted.
         for process in self._running.values():
             process.send_signal(signal.SIGINT)
+        self._run.stop("the run was interrupted")
         self._num_steps = 1
         self._end_at = time.monotonic() + _STEP_SECONDS
 

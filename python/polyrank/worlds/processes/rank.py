@@ -15,6 +15,7 @@ from typing import NoReturn
 from polyrank.errors import CollectiveMismatchError, DeadlockError
 from polyrank.process_ranks.become_rank import end_python
 from polyrank.process_ranks.endings import Failure
+from polyrank.process_ranks.interruptions import held_back
 from polyrank.process_ranks.launcher import Rank
 from polyrank.rank_threads import Script
 from polyrank.trace import Trace, trace
@@ -40,10 +41,11 @@ def run_on_rank(options: RunOptions, script: Script, rank: Rank) -> int:
         failure = _failure_of(script, rank.rank)
         exit_code = 0 if failure is None else failure.exit_code
         if failure is not None and exit_code:
-            if options.log_folder is not None:
-                sys.stderr.write(failure.report)  # as a process does
-            rank.fail(failure)
-        _end_quietly()
+            with held_back((signal.SIGINT,)):  # it would come for a program that is over
+                if options.log_folder is not None:
+                    sys.stderr.write(failure.report)  # as a process does
+                rank.fail(failure)
+        end_python()
         if not exit_code:
             rank.run.end(rank.rank)
     record.send()
@@ -117,10 +119,3 @@ def _failure_of(script: Script, rank: int) -> Failure | None:
         is_exit=is_exit,
         is_found_by_all=isinstance(ending.raised, CollectiveMismatchError | DeadlockError),
     )
-
-
-def _end_quietly() -> None:
-    try:
-        end_python()
-    except KeyboardInterrupt:  # the launcher's, to one that waits for its threads
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
