@@ -14,14 +14,17 @@ from torch.utils.hooks import RemovableHandle
 
 from polyrank import _C
 
-__all__ = ["ModulePaths", "named_modules_run"]
+__all__ = ["named_modules_run", "paths_of"]
 
 
-class ModulePaths:
-    """The path of each module that has run: "layers.0.mlp" as in the state dict of its root.
+def paths_of(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The root and its parts by their paths; the root goes by the name of its class."""
+    for path, part in root.named_modules():
+        yield path or type(root).__name__, part
 
-    A root, which no other module calls, goes by the name of its class.
-    """
+
+class _Paths:
+    """The path of each module that has run: "layers.0.mlp" as in the state dict of its root."""
 
     def __init__(self) -> None:
         self._path_of: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
@@ -56,13 +59,8 @@ class ModulePaths:
             path = f"{self._running[-1]}.{type(module).__name__}"
             self._path_of[module] = path
             return path
-        for name, part in module.named_modules():
-            self._path_of[part] = name or type(module).__name__
+        self._path_of.update((part, path) for path, part in paths_of(module))
         return self._path_of[module]
-
-    def modules(self) -> list[tuple[str, nn.Module]]:
-        """Those that have run, and the other parts of their roots, by their paths."""
-        return [(path, module) for module, path in self._path_of.items()]
 
     def remove(self) -> None:
         for handle in self._handles.values():
@@ -73,22 +71,21 @@ class ModulePaths:
 
 
 # By the rank whose modules they name: hooks are a rank's own where it is a thread. None: the process's.
-_active: dict[int | None, ModulePaths] = {}
+_active: dict[int | None, _Paths] = {}
 
 
 @contextlib.contextmanager
-def named_modules_run() -> Iterator[ModulePaths]:
+def named_modules_run() -> Iterator[None]:
     """Within this context the core knows which module each thread runs. Contexts may be nested."""
     thread = _C.RankThread.current()
     owner = None if thread is None else thread.rank
-    around = _active.get(None, _active.get(owner))
-    if around is not None:
-        yield around
+    if None in _active or owner in _active:
+        yield
         return
-    paths = _active[owner] = ModulePaths()
+    paths = _active[owner] = _Paths()
     handle = register_module_forward_pre_hook(paths.enter)
     try:
-        yield paths
+        yield
     finally:
         del _active[owner]
         handle.remove()

@@ -109,6 +109,22 @@ std::vector<RankSet> common_cohorts(const py::list& values, const RankSet& ranks
   return cohorts;
 }
 
+// Positions of the LocalTensors among `tensors` that are more than one cohort.
+std::vector<py::ssize_t> positions_of_split(const py::list& tensors) {
+  std::vector<py::ssize_t> positions;
+  py::ssize_t position = 0;
+  for (const py::handle tensor : tensors) {
+    const auto* impl = THPVariable_Check(tensor.ptr())
+                           ? LocalTensorImpl::from(THPVariable_Unpack(tensor.ptr()))
+                           : nullptr;
+    if (impl != nullptr && impl->partition().num_cohorts() > 1) {
+      positions.push_back(position);
+    }
+    ++position;
+  }
+  return positions;
+}
+
 py::object run_in_engine(const py::object& function, const py::args& args,
                          const py::kwargs& kwargs) {
   cover_operators();
@@ -150,6 +166,7 @@ void init_local_tensor(py::module_& module) {
   module.def("tensor_on_storage", &tensor_on_storage, py::arg("storage"), py::arg("dtype"),
              py::arg("ranks"), py::arg("geometries"));
   module.def("common_cohorts", &common_cohorts, py::arg("values"), py::arg("ranks"));
+  module.def("positions_of_split", &positions_of_split, py::arg("tensors"));
   module.def("run_in_engine", &run_in_engine, py::arg("function"));
   module.def("cover_operators", &cover_operators);
 }

@@ -25,7 +25,7 @@ from polyrank.divergence.content import Content, content_of, local_part
 from polyrank.divergence.histories import mark_parameter, writers_of
 from polyrank.divergence.operations import Operation, Place
 from polyrank.divergence.recording import OperationLog
-from polyrank.module_paths import ModulePaths, named_modules_run
+from polyrank.module_paths import named_modules_run, paths_of
 
 __all__ = ["Facts", "Told", "Watch"]
 
@@ -70,21 +70,22 @@ class Watch:
         self.facts: dict[str, Facts] = {}
         self._depth = 0  # optimizers that step within another's step
         self._step = 0
-        self._paths: ModulePaths | None = None
+        # By the tensor's id: the tensor, its name and whose it is.
         self._names: dict[int, tuple[weakref.ref[torch.Tensor], str, nn.Module | None]] = {}
+        self._taken: set[str] = set()  # names
         self._own: set[str] = set()  # what has nobody to agree with, as the meeting said
         self._place = Place("", 0, "", "")
         self.declared: dict[str, list[list[int]]] = {}  # groups, by what was declared
         self._counts: dict[str, int] = {}
         self._writes = 0
-        self._roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        # In the order in which they ran.
+        self._roots: weakref.WeakKeyDictionary[nn.Module, None] = weakref.WeakKeyDictionary()
         self._parts: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """A block that is watched."""
         with contextlib.ExitStack() as stack:
-            self._paths = stack.enter_context(named_modules_run())
             for handle in (
                 register_module_forward_pre_hook(self._before_forward),
                 register_optimizer_step_pre_hook(self._before_step),
@@ -92,6 +93,7 @@ class Watch:
             ):
                 stack.callback(handle.remove)
             if self.log is not None:
+                stack.enter_context(named_modules_run())
                 stack.enter_context(self.log)
             yield
             self._end()
@@ -99,24 +101,27 @@ class Watch:
     # --- Moments ------------------------------------------------------------------------------
 
     def _before_forward(self, module: nn.Module, args: Any) -> None:
-        if module not in self._roots:
-            if module in self._parts:
-                return
-            self._roots.add(module)
+        if module not in self._parts:
+            self._roots[module] = None
             self._parts.update(module.modules())
             self._meet(None)
-        elif not self._step and not self._depth and self._num_writes() != self._writes:
+        elif not self._step and not self._depth and module in self._roots:
             # A program that updates its parameters itself. Ranks may run different numbers of
             # forwards, so they meet where they have written as often.
-            self._writes = self._num_writes()
-            self._tell_named("update of parameters", self._writes)
+            writes = sum(tensor._version for _, tensor in self._named())
+            if writes != self._writes:
+                self._writes = writes
+                self._tell_named("update of parameters", writes)
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self._depth += 1
         if self._depth > 1:
             return
         self._place = self._here()
-        self._meet(optimizer)
+        if any(
+            id(p) not in self._names for group in optimizer.param_groups for p in group["params"]
+        ):
+            self._meet(optimizer)
         if self.log is not None:
             self.log.in_optimizer = True
         if not self._step:
@@ -132,9 +137,7 @@ class Watch:
             return
         if self.log is not None:
             self.log.in_optimizer = False
-        with _watching_nothing():
-            states = {name: self._tell(tensor) for name, tensor in self._states(optimizer)}
-        self._tell_named("optimizer step", self._step, states)
+        self._tell_named("optimizer step", self._step, optimizer)
         self._step += 1
 
     def expect_equal(self, tensor: torch.Tensor, groups: list[list[int]], what: str) -> None:
@@ -167,15 +170,19 @@ class Watch:
             count = self._counts["first seen"] = self._counts.get("first seen", 0) + 1
             self.meeting.tell("first seen", count, self.ranks, told, self, {})
 
-    def _tell_named(self, moment: str, count: int, more: dict[str, Told] | None = None) -> None:
+    def _tell_named(
+        self, moment: str, count: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> None:
+        """Tell what is to agree with others. In lockstep what is one cohort need not be told."""
+        tensors = [(name, tensor) for name, tensor in self._named() if name not in self._own]
+        if optimizer is not None:
+            tensors += self._states(optimizer)
+        if len(self.ranks) > 1:
+            locals_ = [local_part(tensor) for _, tensor in tensors]
+            tensors = [tensors[i] for i in _C.positions_of_split(locals_)]
         with _watching_nothing():
-            told = {
-                name: self._tell(tensor) for name, tensor in self._named() if name not in self._own
-            }
-        self.meeting.tell(moment, count, self.ranks, {**told, **(more or {})}, self, {})
-
-    def _num_writes(self) -> int:
-        return sum(tensor._version for _, tensor in self._named())
+            told = {name: self._tell(tensor) for name, tensor in tensors}
+        self.meeting.tell(moment, count, self.ranks, told, self, {})
 
     def _here(self) -> Place:
         file, line, module, _ = _C.call_site()
@@ -197,28 +204,31 @@ class Watch:
     # --- Names --------------------------------------------------------------------------------
 
     def _name_tensors(self, optimizer: torch.optim.Optimizer | None) -> None:
-        assert self._paths is not None  # noqa: S101
-        names: dict[int, tuple[weakref.ref[torch.Tensor], str, nn.Module | None]] = {}
-        for path, module in self._paths.modules():
-            is_root = not path or path == type(module).__name__
-            for own, tensor in [
-                *module.named_parameters(recurse=False),
-                *module.named_buffers(recurse=False),
-            ]:
-                name = own if is_root else f"{path}.{own}"
-                names.setdefault(id(tensor), (weakref.ref(tensor), name, module))
+        for number, root in enumerate(self._roots):
+            for path, module in paths_of(root):
+                for own, tensor in [
+                    *module.named_parameters(recurse=False),
+                    *module.named_buffers(recurse=False),
+                ]:
+                    name = own if module is root else f"{path}.{own}"
+                    self._name(tensor, name, f"{type(root).__name__} {number}: {name}", module)
         count = 0
         for group in [] if optimizer is None else optimizer.param_groups:
             for tensor in group["params"]:
                 name = f"{count} of {type(optimizer).__name__}"
-                names.setdefault(id(tensor), (weakref.ref(tensor), name, None))
+                self._name(tensor, name, f"{name} {len(self._names)}", None)
                 count += 1
-        self._names = names
-        if self.log is not None:
-            for reference, _, _ in names.values():
-                named = reference()
-                if isinstance(named, nn.Parameter):
-                    mark_parameter(named)
+
+    def _name(self, tensor: torch.Tensor, name: str, longer: str, module: nn.Module | None) -> None:
+        """Give the tensor a name if it has none: the longer one where another has the first."""
+        known = self._names.get(id(tensor))
+        if known is not None and known[0]() is tensor:
+            return
+        own = longer if name in self._taken else name
+        self._taken.add(own)
+        self._names[id(tensor)] = (weakref.ref(tensor), own, module)
+        if self.log is not None and isinstance(tensor, nn.Parameter):
+            mark_parameter(tensor)
 
     def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
         for reference, name, _ in self._names.values():
