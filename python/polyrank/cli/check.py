@@ -109,6 +109,102 @@ def agreement(
     raise typer.Exit(_EXIT_PARTED if checked.findings else checked.outcome.exit_code)
 
 
+@check.command(context_settings={"allow_interspersed_args": False})
+def reference(
+    script: Annotated[str, typer.Argument(help="The script, or with -m a module's name.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="What the script gets; after a `|` of its own, what the reference gets."
+        ),
+    ] = None,
+    world: Annotated[
+        CheckedWorld, typer.Option(help="As of `polyrank run`.")
+    ] = CheckedWorld.threads,
+    ranks: Annotated[
+        int | None, typer.Option(parser=count_option, metavar="N", help="The world size.")
+    ] = None,
+    against: Annotated[
+        int,
+        typer.Option(
+            parser=count_option,
+            metavar="M",
+            help="The reference's world size: 1, or as the program's, to be paired rank by rank.",
+        ),
+    ] = 1,
+    against_script: Annotated[
+        Path | None,
+        typer.Option(
+            "--against-script", metavar="FILE", help="The reference is this file, another version."
+        ),
+    ] = None,
+    module: Annotated[
+        bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
+    ] = None,
+) -> None:
+    """Name the first module and operation whose numbers leave those of a reference.
+
+    The script runs on N ranks and on M, each with arguments of its own. What modules give, gradients and
+    parameters are paired by the modules' paths; which part of a tensor a rank holds is found by its
+    values. What rounding may do is computed: by the reference in float64, and with its sums in another
+    order. docs/divergence.md says more.
+
+    **Exit codes**: as `polyrank run`, and 3 if a value is off by more than rounding.
+
+    - `polyrank check reference --ranks 8 --against 1 train.py -- --tp 8 '|' --tp 1`
+    """
+    from polyrank.divergence.reference.checking import check_reference
+    from polyrank.divergence.reference.report import document_of, text_of
+    from polyrank.written_whole import write_json
+
+    world_size = world_size_option(ranks, None, 1)
+    if against not in (1, world_size):
+        raise typer.BadParameter(
+            f"{against} ranks can't be paired with {world_size}; there are 1 and {world_size}",
+            param_hint="--against",
+        )
+    for file in (script, *([str(against_script)] if against_script else [])):
+        if not module and not Path(file).is_file():
+            raise typer.BadParameter(f"there is no script {file!r}", param_hint="SCRIPT")
+    report = None if json_file is None else writable_option(json_file, "--json")
+    own, others = _split(arguments or [])
+    options = [
+        RunOptions(
+            script=file,
+            arguments=given,
+            is_module=module,
+            world=world.value,
+            world_size=size,
+            local_world_size=size,
+            device=None,
+            json_file=None,
+        )
+        for file, given, size in (
+            (script, own, world_size),
+            (str(against_script or script), others, against),
+        )
+    ]
+    checked = check_reference(*options)
+    sys.stderr.write(text_of(checked))
+    if report is not None:
+        write_json(report, document_of(checked))
+    failed = checked.program.exit_code or checked.reference.exit_code
+    raise typer.Exit(failed or (_EXIT_PARTED if checked.comparison.bug else 0))
+
+
+def _split(arguments: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The program's arguments and the reference's: the same where no `|` stands between."""
+    if arguments[:1] == ["--"]:
+        arguments = arguments[1:]
+    if "|" not in arguments:
+        return tuple(arguments), tuple(arguments)
+    at = arguments.index("|")
+    return tuple(arguments[:at]), tuple(arguments[at + 1 :])
+
+
 def _text(checked: Checked) -> str:
     meeting = checked.meeting
     lines = []

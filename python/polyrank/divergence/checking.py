@@ -16,7 +16,7 @@ from polyrank.world import find_world
 from polyrank.worlds.outcome import Outcome
 from polyrank.worlds.run_options import RunOptions
 
-__all__ = ["Checked", "check_agreement"]
+__all__ = ["Checked", "check_agreement", "output_dropped"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def check_agreement(options: RunOptions, ignored: tuple[str, ...] = ()) -> Check
     if not meeting.suspicions:
         return Checked(outcome, meeting, [], 0)
     again = Meeting(options.world_size, ignored)
-    with _output_dropped():
+    with output_dropped():
         _run(options, again, operators=True)
     return Checked(outcome, again, again.findings, len(meeting.suspicions))
 
@@ -50,7 +50,7 @@ def _run(options: RunOptions, meeting: Meeting, *, operators: bool) -> Outcome:
 
 
 @contextlib.contextmanager
-def _output_dropped() -> Iterator[None]:
+def output_dropped() -> Iterator[None]:
     """A block whose standard output and error go nowhere."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -25,6 +25,7 @@ class Share:
     ranks: Sequence[int]
     digest: bytes  # of the bits, dtype and shape
     shown: str  # the first values
+    tensor: torch.Tensor | None = None  # a copy, where values are kept
 
     def holds(self, rank: int) -> bool:
         return rank in self.ranks
@@ -38,38 +39,44 @@ def local_part(tensor: torch.Tensor) -> torch.Tensor:
     return tensor._local_tensor if isinstance(tensor, DTensor) else tensor
 
 
-def content_of(tensor: torch.Tensor, ranks: Sequence[int]) -> Content | None:
-    """What the tensor holds on each of the ranks that run this line; None: it holds no values."""
+def content_of(tensor: torch.Tensor, ranks: Sequence[int], *, keep: bool = False) -> Content | None:
+    """What the tensor holds on each of the ranks that run this line; None: it holds no values.
+
+    With `keep` each share has a copy.
+    """
     with _disable_current_modes(), torch.no_grad():
         tensor = local_part(tensor)
         if isinstance(tensor, LocalTensor):
             cohorts = _C.cohorts(tensor.detach())
-            if len(cohorts) == 1:  # nothing to compare, so the bits are not read
+            if len(cohorts) == 1 and not keep:  # nothing to compare, so the bits are not read
                 return (Share(tuple(cohorts[0].ranks), b"", ""),)
             shares = []
             for cohort in cohorts:
-                share = _share(cohort.tensor.clone(), tuple(cohort.ranks))  # it is read-only
+                # A copy, for it is read-only.
+                share = _share(cohort.tensor.clone(), tuple(cohort.ranks), keep=keep)
                 if share is None:
                     return None
                 shares.append(share)
             return tuple(shares)
-        share = _share(tensor.detach(), ranks)
+        share = _share(tensor.detach(), ranks, keep=keep)
         return None if share is None else (share,)
 
 
-def _share(tensor: torch.Tensor, ranks: Sequence[int]) -> Share | None:
+def _share(tensor: torch.Tensor, ranks: Sequence[int], *, keep: bool) -> Share | None:
     if tensor.layout != torch.strided:
         if tensor.layout != torch.sparse_coo:
             return None
         tensor = tensor.coalesce().to_dense()
     if tensor.device.type == "meta" or type(tensor) not in (torch.Tensor, torch.nn.Parameter):
         return None
+    if tensor.numel() and not tensor.untyped_storage().nbytes():  # freed, as FSDP does
+        return None
     plain = tensor.resolve_conj().resolve_neg().contiguous().cpu()
     hashed = hashlib.blake2b(digest_size=8)
     hashed.update(f"{plain.dtype}{tuple(plain.shape)}".encode())
     if plain.numel():
         hashed.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-    return Share(ranks, hashed.digest(), _shown(plain))
+    return Share(ranks, hashed.digest(), _shown(plain), plain.clone() if keep else None)
 
 
 def _shown(tensor: torch.Tensor) -> str:

@@ -35,10 +35,11 @@ _BETWEEN_TWO = frozenset({"send", "recv", "send_recv"})
 class OperationLog(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the operators of the calling thread, which runs these ranks, while it is entered."""
 
-    def __init__(self, ranks: Sequence[int], *, in_lockstep: bool) -> None:
+    def __init__(self, ranks: Sequence[int], *, in_lockstep: bool, keeps: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ranks = ranks
         self.in_lockstep = in_lockstep
+        self.keeps = keeps  # copies of what operands hold
         self.operations: dict[Key, Operation] = {}
         self.in_optimizer = False
         self.unseen: set[str] = set()  # operators on tensors that hold no values
@@ -169,7 +170,7 @@ class _Call:
             return
         geometry = geometry_key(tensor)
         if geometry not in history.contents:
-            history.contents[geometry] = content_of(tensor, self.log.ranks)
+            history.contents[geometry] = content_of(tensor, self.log.ranks, keep=self.log.keeps)
         operation.operands.append(
             Operand(
                 name,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+# Its functions' default group is the one that exists when it is first imported.
+import torch.distributed.nn.functional  # noqa: F401
+from polyrank.worlds.run_options import RunOptions
 
 FOLDER = Path(__file__).resolve().parents[2] / "divergence_programs"
 NUM_RANKS = 4
@@ -34,33 +34,36 @@ class Program:
         worlds = ("threads",) if branches else ("threads", "lockstep")
         return Program(file, number, line.partition(_MARK)[2], worlds)
 
+    def options(self, world: str, argument: str, num_ranks: int = NUM_RANKS) -> RunOptions:
+        """To run it, with "wrong" or "right" for an argument."""
+        return RunOptions(
+            script=str(self.file),
+            arguments=(argument,),
+            is_module=False,
+            world=world,
+            world_size=num_ranks,
+            local_world_size=num_ranks,
+            device=None,
+            json_file=None,
+        )
 
-PROGRAMS = [Program.read(file) for file in sorted(FOLDER.glob("*.py"))]
+
+def _programs(check: str) -> list[Program]:
+    files = sorted((FOLDER / check).glob("*.py"))
+    return [Program.read(file) for file in files if _MARK in file.read_text()]
 
 
-@pytest.fixture(scope="session")
-def checked() -> dict[tuple[str, str, str], dict[str, Any]]:
-    """What the check says, by world, program and argument."""
-    found = {}
-    for world in ("threads", "lockstep"):
-        programs = [
-            f"{program.file}:{argument}"
-            for program in PROGRAMS
-            if world in program.worlds
-            for argument in ("wrong", "right")
-        ]
-        command = [
-            sys.executable,
-            str(Path(__file__).with_name("run_programs.py")),
-            world,
-            str(NUM_RANKS),
-            *programs,
-        ]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-        assert ended.returncode == 0, ended.stderr
-        for line in ended.stdout.splitlines():
-            if line.startswith('{"program"'):
-                told = json.loads(line)
-                file, _, argument = told["program"].rpartition(":")
-                found[world, Path(file).stem, argument] = told
-    return found
+AGREEMENT = _programs("agreement")
+REFERENCE = _programs("reference")
+
+
+def cases(programs: list[Program]) -> pytest.MarkDecorator:
+    """Each of the programs in each of its worlds."""
+    return pytest.mark.parametrize(
+        ("program", "world"),
+        [
+            pytest.param(program, world, id=f"{program.file.stem}-{world}")
+            for program in programs
+            for world in program.worlds
+        ],
+    )

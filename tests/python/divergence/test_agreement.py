@@ -15,7 +15,7 @@ import torch.distributed as dist
 from polyrank.divergence.finding import Finding
 from torch import nn
 
-FOLDER = Path(__file__).resolve().parents[2] / "divergence_programs"
+FOLDER = Path(__file__).resolve().parents[2] / "divergence_programs" / "agreement"
 
 
 def train(*, reduces: bool) -> None:

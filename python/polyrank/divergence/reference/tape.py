@@ -1,0 +1,188 @@
+"""What a run's modules gave, and what it did to its parameters: the values that are paired."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.utils._python_dispatch import _disable_current_modes
+
+from polyrank import _C
+from polyrank.divergence.content import content_of
+from polyrank.divergence.histories import writers_of
+from polyrank.divergence.operations import Operation, Place
+from polyrank.divergence.recording import OperationLog
+from polyrank.local_tensor_mode import enabled_local_tensor_mode
+from polyrank.module_paths import named_modules_run, paths_of
+
+__all__ = ["Event", "Tape", "What"]
+
+# Parts of paths that wrappers add.
+_WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+
+
+class What(NamedTuple):
+    """What says that values of two runs, or of two ranks, are the same thing."""
+
+    step: int  # optimizer steps before it
+    kind: str  # "output", "gradient of the output", "gradient", "parameter"
+    module: str  # its path, or of a parameter its name
+    call: int  # how often the module ran in this step before it
+    position: int  # of several outputs
+
+    def __str__(self) -> str:
+        of = (
+            f"{self.kind} of {self.module}"
+            if self.kind != "parameter"
+            else f"parameter {self.module}"
+        )
+        call = f", call {self.call + 1}" if self.call else ""
+        return f"{of}{call}, step {self.step + 1}"
+
+
+@dataclass
+class Event:
+    """A value of some ranks."""
+
+    order: int  # as the run came to it
+    place: Place
+    pieces: dict[int, torch.Tensor]
+    writers: dict[int, tuple[Operation, ...]]  # by rank, where operators are recorded
+
+
+@dataclass
+class Tape:
+    """The values of one run, of all its ranks."""
+
+    keeps_operations: bool = False
+    events: dict[What, Event] = field(default_factory=dict)
+    logs: dict[int, OperationLog] = field(default_factory=dict)  # by rank
+    num_ranks: int = 0
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """A block that the calling thread's ranks run, recorded."""
+        mode = enabled_local_tensor_mode()
+        thread = _C.RankThread.current()
+        ranks = (
+            tuple(sorted(mode.ranks))
+            if mode is not None
+            else (0 if thread is None else thread.rank,)
+        )
+        self.num_ranks += len(ranks)
+        log = None
+        if self.keeps_operations:
+            log = OperationLog(ranks, in_lockstep=mode is not None, keeps=True)
+            self.logs.update(dict.fromkeys(ranks, log))
+        with _Recorder(self, ranks, log).recording():
+            yield
+
+
+class _Recorder:
+    """The hooks of one thread."""
+
+    def __init__(self, tape: Tape, ranks: Sequence[int], log: OperationLog | None) -> None:
+        self.tape = tape
+        self.ranks = ranks
+        self.log = log
+        self.step = 0
+        self.depth = 0
+        self.calls: dict[str, int] = {}
+        self.paths: dict[int, tuple[nn.Module, str]] = {}
+        self.parameters: dict[int, tuple[torch.Tensor, str]] = {}
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for handle in (
+                register_module_forward_pre_hook(self.enter),
+                register_module_forward_hook(self.leave),
+                register_optimizer_step_pre_hook(self.before_step),
+                register_optimizer_step_post_hook(self.after_step),
+            ):
+                stack.callback(handle.remove)
+            stack.enter_context(named_modules_run())
+            if self.log is not None:
+                stack.enter_context(self.log)
+            yield
+
+    def enter(self, module: nn.Module, args: Any) -> None:
+        if id(module) in self.paths:
+            return
+        for path, part in paths_of(module):
+            own = "" if part is module else _plain(path)
+            self.paths[id(part)] = (part, own)
+            for name, tensor in part.named_parameters(recurse=False):
+                full = f"{own}.{name}" if own else name
+                self.parameters.setdefault(id(tensor), (tensor, full))
+
+    def leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        path = self.paths[id(module)][1] or "the model"
+        call = self.calls.get(path, 0)
+        self.calls[path] = call + 1
+        outputs = output if isinstance(output, list | tuple) else (output,)
+        for index, tensor in enumerate(outputs):
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            self.note(What(self.step, "output", path, call, index), tensor)
+            if tensor.requires_grad and tensor.grad_fn is not None:
+                what = What(self.step, "gradient of the output", path, call, index)
+                tensor.register_hook(partial(self.note, what))  # type: ignore[no-untyped-call]
+
+    def before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self.depth += 1
+        if self.depth == 1:
+            for tensor, name in self.named(optimizer):
+                if tensor.grad is not None:
+                    self.note(What(self.step, "gradient", name, 0, 0), tensor.grad)
+            if self.log is not None:
+                self.log.in_optimizer = True
+
+    def after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self.depth -= 1
+        if self.depth:
+            return
+        if self.log is not None:
+            self.log.in_optimizer = False
+        for tensor, name in self.named(optimizer):
+            self.note(What(self.step, "parameter", name, 0, 0), tensor)
+        self.step += 1
+        self.calls.clear()
+
+    def named(self, optimizer: torch.optim.Optimizer) -> Iterator[tuple[torch.Tensor, str]]:
+        count = 0
+        for group in optimizer.param_groups:
+            for tensor in group["params"]:
+                _, name = self.parameters.get(id(tensor), (tensor, f"{count} of the optimizer"))
+                yield tensor, name
+                count += 1
+
+    def note(self, what: What, tensor: torch.Tensor) -> None:
+        file, line, module, is_backward = _C.call_site()
+        place = Place(file, line, module, "backward" if is_backward else "forward")
+        with _disable_current_modes(), torch.no_grad():
+            content = content_of(tensor, self.ranks, keep=True)
+            if content is None:
+                return
+            writers = writers_of(tensor) if self.log is not None else ()
+        events = self.tape.events
+        event = events.setdefault(what, Event(len(events), place, {}, {}))
+        for share in content:
+            for rank in share.ranks:
+                assert share.tensor is not None  # noqa: S101
+                event.pieces[rank] = share.tensor
+                event.writers[rank] = writers
+
+
+def _plain(path: str) -> str:
+    return ".".join(part for part in path.split(".") if part not in _WRAPPERS)

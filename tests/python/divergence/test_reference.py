@@ -1,0 +1,129 @@
+"""How pieces are found in a reference, what rounding does to it, and what the command says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from polyrank.divergence.reference.compare import groups_of_ranks
+from polyrank.divergence.reference.pieces import match
+from polyrank.divergence.reference.rounding import InDouble, InPieces
+
+FOLDER = Path(__file__).resolve().parents[2] / "divergence_programs" / "reference"
+WHOLE = torch.arange(32.0).reshape(4, 8).sin()
+PAIRS = [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "relation"),
+    [
+        ({0: WHOLE, 1: WHOLE}, "the same"),
+        ({0: WHOLE[:2], 1: WHOLE[2:]}, "a part"),
+        ({0: WHOLE[:, 2:4], 1: WHOLE[:, 6:]}, "a part"),
+        ({0: WHOLE[:3], 1: WHOLE[3:]}, "a part"),
+        ({0: WHOLE * 0.25, 1: WHOLE * 0.75}, "a part of a sum"),
+        ({0: WHOLE[:2] - 1, 1: torch.ones(2, 8)}, "a part of a sum"),
+    ],
+)
+def test_pieces_are_found(pieces: dict[int, torch.Tensor], relation: str) -> None:
+    found = match(pieces, WHOLE, PAIRS)
+    assert found is not None
+    assert found.relation == relation
+    assert found.error < 1e-6
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        {0: WHOLE, 1: WHOLE + 1},
+        {0: WHOLE * 2, 1: WHOLE * 2},
+        {0: WHOLE[:2], 1: WHOLE[2:] + 0.5},
+        {0: WHOLE[:2] * torch.nan, 1: WHOLE[2:]},
+    ],
+)
+def test_what_is_off_is_not_found(pieces: dict[int, torch.Tensor]) -> None:
+    found = match(pieces, WHOLE, PAIRS)
+    assert found is not None
+    assert not found.error < 0.4
+
+
+def test_what_does_not_fit_is_no_match() -> None:
+    assert match({0: torch.ones(5, 8), 1: torch.ones(5, 8)}, WHOLE, PAIRS) is None
+
+
+def test_parts_of_an_average_have_the_factor_of_the_group() -> None:
+    pieces = {0: WHOLE - 1, 1: WHOLE + 1}
+    found = match(pieces, WHOLE, PAIRS, sums=(1.0, 2.0))
+    assert found is not None
+    assert (found.relation, found.factor) == ("a part of a sum", 2.0)
+    assert found.error < 1e-6
+
+
+def test_groups_are_those_of_a_mesh() -> None:
+    assert groups_of_ranks(4) == [(0, 1), (2, 3), (0, 2), (1, 3), (0, 1, 2, 3)]
+
+
+def test_other_ways_of_computing_round_differently_and_no_more() -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(64, 4096), torch.randn(4096, 64)
+    usual = a @ b
+    exact = a.double() @ b.double()
+    with InDouble():
+        nearest = a @ b
+    with InPieces(4):
+        in_pieces = a @ b
+    assert torch.equal(nearest, exact.float())
+    for other in (nearest, in_pieces):
+        difference = float((other - usual).abs().max())
+        assert 0 < difference < 1e-3
+
+
+def test_random_numbers_are_those_of_the_reference() -> None:
+    def draw() -> torch.Tensor:
+        torch.manual_seed(0)
+        return torch.nn.functional.dropout(torch.randn(64), 0.5)
+
+    with InDouble():
+        assert torch.equal(draw(), draw())
+    usual = draw()
+    with InDouble():
+        assert torch.allclose(draw(), usual)
+
+
+def test_the_command_takes_arguments_for_both(tmp_path: Path) -> None:
+    report = tmp_path / "found.json"
+    command = [sys.executable, "-m", "polyrank", "check", "reference", "--ranks", "4"]
+    program = str(FOLDER / "bias_of_each_rank.py")
+    ended = subprocess.run(
+        [*command, "--against", "1", "--json", str(report), program, "--", "wrong", "|", "right"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 3, ended.stderr
+    assert "bug: output of 1, step 1 is not the reference's" in ended.stderr
+    assert "bias_of_each_rank.py:" in ended.stderr
+    document = json.loads(report.read_text())
+    assert document["verdict"] == "bug"
+    assert document["operation"]["name"] == "aten::addmm"
+    ended = subprocess.run(
+        [*command, program, "right"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "are the reference's up to rounding" in ended.stderr
+
+
+def test_a_reference_of_another_size_is_refused() -> None:
+    command = [sys.executable, "-m", "polyrank", "check", "reference", "--ranks", "4"]
+    ended = subprocess.run(
+        [*command, "--against", "2", str(FOLDER / "averaged_twice.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "can't be paired" in ended.stderr
