@@ -37,7 +37,7 @@ TEST(Kernel, ViewsShareTheStorage) {
 
 TEST(Kernel, LaterCallsChangeNothing) {
   const VirtualGpusOn on;
-  place_gpu_kernels();
+  place_gpu_kernels(/*has_bytes=*/true);
   EXPECT_EQ(at::ones(2, on_gpu()).sum().item<float>(), 2);
 }
 

@@ -4,6 +4,8 @@
 #include <ATen/Functions.h>
 #include <polyrank/virtual_gpu/devices.h>
 
+#include <cstdint>
+
 namespace polyrank {
 
 class VirtualGpusOn {
@@ -14,6 +16,20 @@ class VirtualGpusOn {
   ~VirtualGpusOn() { switch_off_virtual_gpus(); }
   VirtualGpusOn(const VirtualGpusOn&) = delete;
   VirtualGpusOn& operator=(const VirtualGpusOn&) = delete;
+};
+
+class GpusWithoutBytesOn {
+ public:
+  explicit GpusWithoutBytesOn(std::int64_t memory_bytes = std::int64_t{80} << 30) {
+    switch_on_virtual_gpus({.count = 1, .memory_bytes = memory_bytes, .has_bytes = false});
+  }
+  ~GpusWithoutBytesOn() {
+    switch_off_virtual_gpus();
+    switch_on_virtual_gpus({.count = 1});  // the next test's GPUs have bytes
+    switch_off_virtual_gpus();
+  }
+  GpusWithoutBytesOn(const GpusWithoutBytesOn&) = delete;
+  GpusWithoutBytesOn& operator=(const GpusWithoutBytesOn&) = delete;
 };
 
 inline at::TensorOptions on_gpu(int index = 0) {

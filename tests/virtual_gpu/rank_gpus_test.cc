@@ -30,7 +30,7 @@ void on_two_ranks(const Program& program) {
   }
 }
 
-std::int64_t requested_bytes() { return rank_gpus()->memory(0).requested_bytes.current; }
+std::int64_t requested_bytes() { return rank_gpus()->statistics(0).requested_bytes.all.current; }
 
 TEST(RankGpus, EachRankCountsItsOwnMemory) {
   const VirtualGpusOn on;

@@ -37,13 +37,13 @@ TEST(Storage, TensorsOverOneMemorySeeEachOthersWrites) {
 TEST(Storage, KeepsWhatFitsWhenItIsResized) {
   const VirtualGpusOn on;
   const at::Tensor tensor = at::arange(4, on_gpu().dtype(at::kLong));
-  const auto before = rank_gpus()->memory(0).requested_bytes.current;
+  const auto before = rank_gpus()->statistics(0).requested_bytes.all.current;
   resize_gpu_storage(storage_of(tensor), 80);
   EXPECT_EQ(storage_of(tensor)->nbytes(), 80U);
-  EXPECT_EQ(rank_gpus()->memory(0).requested_bytes.current, before + 48);
+  EXPECT_EQ(rank_gpus()->statistics(0).requested_bytes.all.current, before + 48);
   EXPECT_EQ(tensor.sum().item<std::int64_t>(), 6);
   resize_gpu_storage(storage_of(tensor), 0);
-  EXPECT_EQ(rank_gpus()->memory(0).requested_bytes.current, before - 32);
+  EXPECT_EQ(rank_gpus()->statistics(0).requested_bytes.all.current, before - 32);
 }
 
 TEST(Storage, OfTheCpuIsNotAGpus) {
@@ -59,7 +59,7 @@ TEST(Storage, TheAllocatorGivesMemoryOfTheCurrentGpu) {
   const c10::DataPtr data = gpu_allocator()->allocate(16);
   set_current_gpu(0);
   EXPECT_EQ(data.device(), c10::Device(c10::kCUDA, 1));
-  EXPECT_EQ(rank_gpus()->memory(1).requested_bytes.current, 16);
+  EXPECT_EQ(rank_gpus()->statistics(1).requested_bytes.all.current, 16);
 }
 
 }  // namespace

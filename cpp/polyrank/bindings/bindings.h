@@ -20,6 +20,7 @@ void init_threads_world(pybind11::module_& module);
 void init_processes_world(pybind11::module_& module);
 void init_trace(pybind11::module_& module);
 void init_collective_op(pybind11::module_& module);
+void init_allocator(pybind11::module_& module);
 void init_virtual_gpu(pybind11::module_& module);
 
 }  // namespace polyrank

@@ -1,3 +1,4 @@
+#include <polyrank/allocator/caching_allocator.h>
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/engine/interpreter_hooks.h>
@@ -35,7 +36,10 @@ void set_python_error(const Error& error) {
     PyErr_SetNone(PyExc_SystemExit);  // which ends a thread without a word
     return;
   }
-  const py::object type = py::module_::import("polyrank.errors").attr(python_name(error));
+  const bool is_out_of_memory = dynamic_cast<const OutOfMemory*>(&error) != nullptr;
+  const py::object type = is_out_of_memory
+                              ? py::module_::import("torch").attr("OutOfMemoryError")
+                              : py::module_::import("polyrank.errors").attr(python_name(error));
   PyErr_SetString(type.ptr(), error.what());
 }
 

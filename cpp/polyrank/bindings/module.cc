@@ -18,5 +18,6 @@ PYBIND11_MODULE(_C, module) {
   polyrank::init_dist2(module);
   polyrank::init_trace(module);
   polyrank::init_collective_op(module);
+  polyrank::init_allocator(module);
   polyrank::init_virtual_gpu(module);
 }

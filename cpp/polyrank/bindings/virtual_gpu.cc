@@ -1,8 +1,11 @@
+#include <polyrank/bindings/allocator.h>
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/exchange/host_backend.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/generator.h>
+#include <polyrank/virtual_gpu/memory_history.h>
 #include <polyrank/virtual_gpu/rank_gpus.h>
+#include <polyrank/virtual_gpu/reads.h>
 #include <polyrank/virtual_gpu/storage.h>
 #include <polyrank/virtual_gpu/streams.h>
 #include <pybind11/chrono.h>
@@ -26,8 +29,9 @@ StreamData data_of(c10::Stream stream) {
 }
 
 template <auto change>
-void change_memory(c10::DeviceIndex gpu) {
-  rank_gpus()->change_memory(gpu, [](GpuMemory& memory) { (memory.*change)(); });
+void change_statistics(c10::DeviceIndex gpu) {
+  rank_gpus()->with_allocator(
+      gpu, [](CachingAllocator& allocator) { (allocator.statistics().*change)(); });
 }
 
 c10::Device gpu_device(c10::DeviceIndex gpu) { return {c10::kCUDA, gpu}; }
@@ -37,32 +41,29 @@ c10::Device gpu_device(c10::DeviceIndex gpu) { return {c10::kCUDA, gpu}; }
 void init_virtual_gpu(py::module_& module) {
   py::class_<VirtualGpus>(module, "VirtualGpus", "What every virtual GPU of this process is like.")
       .def(py::init([](c10::DeviceIndex count, std::string name, std::int64_t memory_bytes,
-                       int major, int minor, int num_multiprocessors) {
+                       int major, int minor, int num_multiprocessors, bool has_bytes) {
              return VirtualGpus{.count = count,
                                 .name = std::move(name),
                                 .memory_bytes = memory_bytes,
                                 .major = major,
                                 .minor = minor,
-                                .num_multiprocessors = num_multiprocessors};
+                                .num_multiprocessors = num_multiprocessors,
+                                .has_bytes = has_bytes};
            }),
            py::arg("count"), py::arg("name"), py::arg("memory_bytes"), py::arg("major"),
-           py::arg("minor"), py::arg("num_multiprocessors"))
+           py::arg("minor"), py::arg("num_multiprocessors"), py::arg("has_bytes"))
       .def_readonly("count", &VirtualGpus::count)
       .def_readonly("name", &VirtualGpus::name)
       .def_readonly("memory_bytes", &VirtualGpus::memory_bytes)
       .def_readonly("major", &VirtualGpus::major)
       .def_readonly("minor", &VirtualGpus::minor)
-      .def_readonly("num_multiprocessors", &VirtualGpus::num_multiprocessors);
-  py::class_<MemoryFigure>(module, "MemoryFigure")
-      .def_readonly("current", &MemoryFigure::current)
-      .def_readonly("peak", &MemoryFigure::peak)
-      .def_readonly("allocated", &MemoryFigure::allocated)
-      .def_readonly("freed", &MemoryFigure::freed);
-  py::class_<GpuMemory>(module, "GpuMemory", "The memory statistics of one virtual GPU.")
-      .def_readonly("allocated_bytes", &GpuMemory::allocated_bytes)
-      .def_readonly("requested_bytes", &GpuMemory::requested_bytes)
-      .def_readonly("reserved_bytes", &GpuMemory::reserved_bytes)
-      .def_readonly("blocks", &GpuMemory::blocks);
+      .def_readonly("num_multiprocessors", &VirtualGpus::num_multiprocessors)
+      .def_readonly("has_bytes", &VirtualGpus::has_bytes);
+  py::class_<DataRead>(module, "DataRead", "A line that read data which is not there.")
+      .def_readonly("line", &DataRead::line)
+      .def_readonly("operation", &DataRead::operation)
+      .def_readonly("assumed", &DataRead::assumed)
+      .def_readonly("count", &DataRead::count);
 
   py::class_<HostBackend, c10::intrusive_ptr<HostBackend>, c10d::Backend>(
       module, "HostBackend", "Hands tensors whose memory is the host's to a backend of the CPU.")
@@ -78,11 +79,69 @@ void init_virtual_gpu(py::module_& module) {
   module.def("set_current_gpu", &set_current_gpu, py::arg("gpu"));
   module.def("check_gpu", &check_gpu, py::arg("gpu"));
   module.def(
-      "gpu_memory", [](c10::DeviceIndex gpu) { return rank_gpus()->memory(gpu); }, py::arg("gpu"));
-  module.def("reset_peak_gpu_memory", &change_memory<&GpuMemory::reset_peaks>, py::arg("gpu"));
-  module.def("reset_accumulated_gpu_memory", &change_memory<&GpuMemory::reset_accumulated>,
+      "gpu_memory_stats",
+      [](c10::DeviceIndex gpu) { return dict_of(rank_gpus()->statistics(gpu)); }, py::arg("gpu"));
+  module.def(
+      "gpu_memory_snapshot",
+      [](c10::DeviceIndex gpu) {
+        return rank_gpus()->with_allocator(
+            gpu, [](const CachingAllocator& allocator) { return list_of(allocator.snapshot()); });
+      },
+      py::arg("gpu"));
+  module.def("reset_peak_gpu_memory", &change_statistics<&AllocatorStatistics::reset_peaks>,
              py::arg("gpu"));
-  module.def("empty_gpu_cache", [] { rank_gpus()->release_reserves(); });
+  module.def("reset_accumulated_gpu_memory",
+             &change_statistics<&AllocatorStatistics::reset_accumulated>, py::arg("gpu"));
+  module.def("empty_gpu_cache", [] {
+    rank_gpus()->with_all_allocators([](CachingAllocator& one) { one.empty_cache(); });
+  });
+  module.def(
+      "set_gpu_capacity",
+      [](std::int64_t bytes, c10::DeviceIndex gpu) {
+        rank_gpus()->with_allocator(
+            gpu, [&](CachingAllocator& allocator) { allocator.device().set_capacity(bytes); });
+      },
+      py::arg("bytes"), py::arg("gpu"));
+  module.def(
+      "set_gpu_memory_fraction",
+      [](double fraction, c10::DeviceIndex gpu) {
+        rank_gpus()->with_allocator(
+            gpu, [&](CachingAllocator& allocator) { allocator.set_memory_fraction(fraction); });
+      },
+      py::arg("fraction"), py::arg("gpu"));
+  py::class_<MemoryPiece>(module, "MemoryPiece", "The memory of one storage, and whose it is.")
+      .def_readonly("bytes", &MemoryPiece::bytes)
+      .def_readonly("gpu", &MemoryPiece::gpu)
+      .def_readonly("address", &MemoryPiece::address)
+      .def_readonly("step", &MemoryPiece::step)
+      .def_readonly("operation", &MemoryPiece::operation)
+      .def_readonly("module", &MemoryPiece::module)
+      .def_readonly("is_backward", &MemoryPiece::is_backward)
+      .def_readonly("stream", &MemoryPiece::stream)
+      .def_readonly("line", &MemoryPiece::line)
+      .def_readonly("owner", &MemoryPiece::owner)
+      .def_readonly("detail", &MemoryPiece::detail);
+  py::class_<MemoryEvent>(module, "MemoryEvent", "What a GPU held after a piece came or went.")
+      .def_readonly("piece", &MemoryEvent::piece)
+      .def_readonly("allocated", &MemoryEvent::allocated)
+      .def_readonly("reserved", &MemoryEvent::reserved)
+      .def_readonly("step", &MemoryEvent::step)
+      .def_readonly("is_backward", &MemoryEvent::is_backward);
+  py::class_<MemoryHistory, std::shared_ptr<MemoryHistory>>(module, "MemoryHistory",
+                                                            "What was allocated, and when.")
+      .def(py::init<>())
+      .def("events", &MemoryHistory::events)
+      .def("pieces", &MemoryHistory::pieces)
+      .def("alive_after", &MemoryHistory::alive_after, py::arg("event"))
+      .def("next_step", &MemoryHistory::next_step);
+  module.def("keep_memory_history", &keep_memory_history, py::arg("history"));
+  module.def("set_memory_owner", &set_memory_owner, py::arg("tensor"), py::arg("owner"),
+             py::arg("detail"));
+  module.def("synchronize_gpu", &synchronize_gpu, py::arg("gpu"));
+  module.def("data_reads", &data_reads);
+  module.def(
+      "clear_reads", [](bool refuses) { clear_reads(refuses ? OnRead::kRefuse : OnRead::kAssume); },
+      py::arg("refuses"));
   module.def("default_gpu_generator", &default_gpu_generator, py::arg("gpu"));
   module.def(
       "current_gpu_stream",

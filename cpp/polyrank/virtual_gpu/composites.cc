@@ -2,7 +2,9 @@
 #include <ATen/ops/renorm.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/engine/local_tensor_impl.h>
+#include <polyrank/virtual_gpu/attention.h>
 #include <polyrank/virtual_gpu/composites.h>
+#include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/generator.h>
 #include <polyrank/virtual_gpu/storage.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -176,6 +178,10 @@ class CompositeKernel final : public c10::OperatorKernel {
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet /*keys*/,
                   torch::jit::Stack* stack) {
     const auto first = stack->end() - static_cast<std::ptrdiff_t>(num_arguments_);
+    if (!gpus_have_bytes()) {
+      call_as_on_cuda(op, stack);
+      return;
+    }
     if (std::any_of(first, stack->end(), &has_foreign)) {
       if (!op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd)) {
         throw UnsupportedOpError(
@@ -201,6 +207,32 @@ class CompositeKernel final : public c10::OperatorKernel {
   }
 
  private:
+  static void call_as_on_cuda(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+    if (op.schema().name() == "aten::scaled_dot_product_attention") {
+      call_attention(stack);
+      return;
+    }
+    const bool is_implicit =
+        op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd);
+    // Those that are not have a gradient, which is the same for every device.
+    op.callBoxedForDispatchKey(
+        is_implicit ? c10::DispatchKey::CompositeImplicitAutograd : c10::DispatchKey::AutogradCPU,
+        *stack);
+  }
+
+  static void call_attention(torch::jit::Stack* stack) {
+    const bool enable_gqa = torch::jit::pop(*stack).toBool();
+    const auto scale = torch::jit::pop(*stack).toOptional<double>();
+    const bool is_causal = torch::jit::pop(*stack).toBool();
+    const double dropout = torch::jit::pop(*stack).toDouble();
+    const auto mask = torch::jit::pop(*stack).toOptional<at::Tensor>();
+    const at::Tensor value = torch::jit::pop(*stack).toTensor();
+    const at::Tensor key = torch::jit::pop(*stack).toTensor();
+    const at::Tensor query = torch::jit::pop(*stack).toTensor();
+    torch::jit::push(*stack, attention_as_on_cuda(query, key, value, mask, dropout, is_causal,
+                                                  scale, enable_gqa));
+  }
+
   // The tensors of one call, there and back.
   class Crossing {
    public:

@@ -9,7 +9,8 @@ namespace polyrank {
 // These run as a whole on tensors of the CPU over the operands' bytes, gradients included, so that
 // they are made as on the CPU. Crossing over is an operator of its own with an identity for its
 // gradient, so that it also works on tensors that stand for others. Tensors that handle operators
-// themselves (DTensor) must see the parts, and get those of CUDA.
+// themselves (DTensor) must see the parts, and get those of CUDA. So do tensors without bytes,
+// whose memory and time are to be CUDA's; attention is chosen as in attention.h.
 
 // Registers their kernels. Later calls do nothing.
 void place_gpu_composites();

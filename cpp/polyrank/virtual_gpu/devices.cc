@@ -1,6 +1,7 @@
 #include <c10/util/Exception.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/virtual_gpu/allocator_settings.h>
 #include <polyrank/virtual_gpu/composites.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/kernel.h>
@@ -17,6 +18,7 @@ namespace {
 std::mutex gpus_mutex;
 VirtualGpus gpus_on;                           // guarded by gpus_mutex
 std::atomic<c10::DeviceIndex> num_gpus_on{0};  // its count, 0 while off
+std::atomic<bool> have_bytes{true};            // as gpus_on says
 thread_local c10::DeviceIndex current_index = 0;
 
 void check(const VirtualGpus& gpus) {
@@ -29,7 +31,7 @@ void check(const VirtualGpus& gpus) {
     throw UsageError(str_cat("memory_bytes is ", gpus.memory_bytes, "; it must be positive"));
   }
   for (c10::DeviceIndex index = gpus.count; index < kMaxGpus; ++index) {
-    if (rank_gpus()->memory(index).allocated_bytes.current > 0) {
+    if (rank_gpus()->statistics(index).allocated_bytes.all.current > 0) {
       throw UsageError(str_cat("tensors live on cuda:", static_cast<int>(index),
                                ", which would be gone with ", static_cast<int>(gpus.count),
                                " virtual GPUs"));
@@ -41,17 +43,30 @@ void check(const VirtualGpus& gpus) {
 
 void switch_on_virtual_gpus(const VirtualGpus& gpus) {
   check(gpus);
-  place_gpu_kernels();
+  read_allocator_settings();
+  place_gpu_kernels(gpus.has_bytes);
   place_gpu_composites();
   place_gpu_runtime();
-  const std::lock_guard<std::mutex> lock(gpus_mutex);
-  gpus_on = gpus;
-  num_gpus_on = gpus.count;
+  {
+    const std::lock_guard<std::mutex> lock(gpus_mutex);
+    gpus_on = gpus;
+    num_gpus_on = gpus.count;
+    have_bytes = gpus.has_bytes;
+  }
+  rank_gpus()->renew_allocators();
 }
 
 void switch_off_virtual_gpus() {
   const std::lock_guard<std::mutex> lock(gpus_mutex);
   num_gpus_on = 0;
+}
+
+bool gpus_have_bytes() noexcept { return have_bytes.load(std::memory_order_relaxed); }
+
+std::int64_t gpu_capacity() {
+  constexpr std::int64_t kBoundless = std::int64_t{1} << 46;
+  const VirtualGpus gpus = virtual_gpus();
+  return gpus.has_bytes ? kBoundless : gpus.memory_bytes;
 }
 
 bool virtual_gpus_are_on() noexcept { return num_gpus_on != 0; }

@@ -20,10 +20,19 @@ namespace polyrank {
 //   its hooks, its device guard with streams and events   runtime.h
 //   generators                                            generator.h
 //   the clock of DistributedDataParallel                  backward_timer.h
-//   storages, their memory statistics                     storage.h, memory.h
+//   storages, their place in the caching allocator        storage.h, allocator_settings.h
 //   what each rank has for itself                         rank_gpus.h
 // Everything is placed when virtual GPUs are first switched on, and answers like a PyTorch without
 // CUDA while they are off.
+
+// NOTE [Virtual GPUs without bytes]
+// Tensors of one may also have a size and no bytes: their host storages are of device "meta", and
+// an operator on them is the operator's shape function (its Meta kernel). What each takes of the
+// GPU's memory is still a block of the allocator, and runs out as on a GPU. What a program reads of
+// such a tensor is a stand-in (reads.h). Operators that PyTorch takes apart by device are taken
+// apart as on CUDA.
+
+constexpr c10::DeviceIndex kMaxGpus = 120;  // as C10_COMPILE_TIME_MAX_GPUS
 
 // What every virtual GPU of this process is like.
 struct VirtualGpus {
@@ -33,6 +42,7 @@ struct VirtualGpus {
   int major = 9;  // compute capability
   int minor = 0;
   int num_multiprocessors = 132;
+  bool has_bytes = true;
 };
 
 // Switches them on, for the whole process.
@@ -46,6 +56,14 @@ POLYRANK_API bool virtual_gpus_are_on() noexcept;
 
 // Those that are on; with count 0 while none are.
 POLYRANK_API VirtualGpus virtual_gpus();
+
+// Whether tensors that are made on those that are on, or were last, have bytes.
+POLYRANK_API bool gpus_have_bytes() noexcept;
+
+// What the allocator of each may take of its memory. With bytes nothing runs out before the host's
+// memory does: ranks in lockstep share a GPU.
+// Units: bytes.
+std::int64_t gpu_capacity();
 
 // The calling thread's current GPU, 0 at first.
 POLYRANK_API c10::DeviceIndex current_gpu() noexcept;

@@ -52,6 +52,8 @@ GpuOperator::GpuOperator(const c10::OperatorHandle& op)
     const c10::TypePtr type = optional ? optional->getElementType() : arguments[i].type();
     if (type->kind() == c10::TypeKind::GeneratorType) {
       generator_argument = static_cast<int>(i);
+    } else if (type->kind() == c10::TypeKind::DeviceObjType) {
+      device_argument = static_cast<int>(i);
     }
   }
   draws_without_one = generator_argument < 0 && op.hasTag(at::Tag::nondeterministic_seeded);
@@ -59,10 +61,13 @@ GpuOperator::GpuOperator(const c10::OperatorHandle& op)
 }
 
 HostCall::HostCall(const c10::OperatorHandle& op, const GpuOperator& info, torch::jit::Stack* stack)
-    : op_(op), info_(info) {
+    : op_(op), info_(info), host_(gpus_have_bytes() ? c10::kCPU : c10::kMeta) {
   const std::size_t first = stack->size() - info.num_arguments;
   for (std::size_t i = 0; i < info.num_arguments; ++i) {
     to_host(&(*stack)[first + i], info.is_written[i]);
+  }
+  if (info.device_argument >= 0 && asked_for_ && asked_for_->is_cuda()) {
+    (*stack)[first + static_cast<std::size_t>(info.device_argument)] = c10::Device(host_);
   }
   check_devices();
   if (asked_for_ && asked_for_->is_cuda()) {
@@ -77,7 +82,8 @@ HostCall::HostCall(const c10::OperatorHandle& op, const GpuOperator& info, torch
     c10::IValue& generator = (*stack)[first + static_cast<std::size_t>(info.generator_argument)];
     const at::Generator given =
         generator.isNone() ? default_gpu_generator(gpu_) : generator.toGenerator();
-    generator = host_generator(given);
+    // Shape functions draw nothing.
+    generator = has_bytes() ? c10::IValue(host_generator(given)) : c10::IValue();
   }
 }
 
@@ -102,13 +108,13 @@ void HostCall::to_host(c10::IValue* value, bool is_written) {
     *value = std::move(host);
   } else if (value->isDevice()) {
     asked_for_ = value->toDevice();
-    *value = c10::Device(c10::kCPU);
   } else if (value->isStorage()) {
     const c10::Storage storage = value->toStorage();
     if (c10::StorageImpl* host = host_storage(*storage.unsafeGetStorageImpl())) {
       storages_.push_back(
           c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(storage.unsafeGetStorageImpl()));
       gpu_of_operands_ = storage.device();
+      note_host(*host);
       *value = c10::Storage(c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(host));
     }
   }
@@ -120,6 +126,7 @@ at::Tensor HostCall::to_host(const at::Tensor& tensor, bool is_written) {
     return tensor;
   }
   operands_.push_back({tensor, host_tensor(tensor), is_written});
+  note_host(*operands_.back().host.storage().unsafeGetStorageImpl());
   storages_.push_back(
       c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(tensor.storage().unsafeGetStorageImpl()));
   return operands_.back().host;
@@ -141,6 +148,16 @@ void HostCall::note_device(const at::Tensor& tensor, bool is_written) {
   }
 }
 
+void HostCall::note_host(const c10::StorageImpl& host) {
+  if (is_host_known_ && host.device_type() != host_) {
+    throw UsageError(c10::str(op_.operator_name(),
+                              ": one operand was made on a virtual GPU with bytes, another on one "
+                              "without; keep their blocks apart"));
+  }
+  host_ = host.device_type();
+  is_host_known_ = true;
+}
+
 void HostCall::check_devices() const {
   if (!other_device_ || !gpu_of_operands_ || info_.devices == DeviceRule::kAny) {
     return;
@@ -159,6 +176,9 @@ void HostCall::check_devices() const {
 void HostCall::take_back(torch::jit::Stack* stack) {
   for (const Operand& operand : operands_) {
     follow(operand);
+  }
+  if (!gpu_of_operands_ && !(asked_for_ && asked_for_->is_cuda())) {
+    return;  // the parts of fake tensors, which are of device "meta" and say that they are CUDA's
   }
   const std::size_t first = stack->size() - info_.num_returns;
   for (std::size_t i = first; i < stack->size(); ++i) {
@@ -209,8 +229,8 @@ at::Tensor HostCall::to_gpu(const at::Tensor& host) {
       return operand.gpu;
     }
   }
-  if (!host.device().is_cpu()) {
-    return host;  // an operand of another device, returned as it came
+  if (host.device().type() != host_) {
+    return host;  // an operand of another device, returned as it came, or what was asked for there
   }
   if (host.layout() != c10::kStrided) {
     throw UnsupportedOpError(c10::str(op_.operator_name(), ": ", host.layout(),
@@ -220,8 +240,8 @@ at::Tensor HostCall::to_gpu(const at::Tensor& host) {
   const bool is_operands = std::any_of(storages_.begin(), storages_.end(), [&](const auto& gpu) {
     return host_storage(*gpu) == host.storage().unsafeGetStorageImpl();
   });
-  const bool stays_on_cpu = asked_for_ && asked_for_->is_cpu() && !is_operands;
-  return stays_on_cpu ? host : gpu_tensor(host, gpu_storage_of(host));
+  const bool stays = asked_for_ && !asked_for_->is_cuda() && !is_operands;
+  return stays ? host : gpu_tensor(host, gpu_storage_of(host));
 }
 
 c10::intrusive_ptr<c10::StorageImpl> HostCall::gpu_storage_of(const at::Tensor& host) {

@@ -1,9 +1,11 @@
-// One operator's arguments on their way to the CPU's kernel, and its results on their way back.
+// One operator's arguments on their way to the host's kernel, and its results on their way back.
+// The host is the CPU, or "meta" for GPUs without bytes.
 #pragma once
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/stack.h>
 #include <c10/util/SmallVector.h>
+#include <polyrank/virtual_gpu/storage.h>
 
 #include <cstdint>
 #include <optional>
@@ -26,6 +28,7 @@ struct GpuOperator {
   std::size_t num_returns;
   std::vector<bool> is_written;    // per argument
   int generator_argument = -1;     // position, or -1
+  int device_argument = -1;        // position, or -1
   bool draws_without_one = false;  // random, and takes no generator
   DeviceRule devices = DeviceRule::kSame;
 };
@@ -33,8 +36,9 @@ struct GpuOperator {
 // Shapes: of the stack's top num_arguments values, then num_returns.
 class HostCall {
  public:
-  // Replaces the arguments on top of `stack` by the CPU's.
-  // Throws: c10::Error if the operands are on different devices.
+  // Replaces the arguments on top of `stack` by the host's.
+  // Throws: c10::Error if the operands are on different devices; UsageError if some have bytes and
+  // others have not.
   HostCall(const c10::OperatorHandle& op, const GpuOperator& info, torch::jit::Stack* stack);
 
   // Replaces the results on top of `stack` by the GPU's; operands that were resized follow.
@@ -42,6 +46,10 @@ class HostCall {
 
   // The GPU that the call runs on.
   c10::DeviceIndex gpu() const noexcept { return gpu_; }
+
+  // Where its kernel is found.
+  c10::DispatchKey host_key() const noexcept { return dispatch_key_of(host_); }
+  bool has_bytes() const noexcept { return host_ != c10::kMeta; }
 
  private:
   struct Operand {
@@ -53,6 +61,7 @@ class HostCall {
   void to_host(c10::IValue* value, bool is_written);
   at::Tensor to_host(const at::Tensor& tensor, bool is_written);
   void note_device(const at::Tensor& tensor, bool is_written);
+  void note_host(const c10::StorageImpl& host);
   void check_devices() const;
   void to_gpu(c10::IValue* value);
   at::Tensor to_gpu(const at::Tensor& host);
@@ -69,6 +78,8 @@ class HostCall {
   std::optional<c10::Device> gpu_of_operands_;  // of the first one that is on a GPU
   std::optional<c10::Device> other_device_;     // of one that is elsewhere
   c10::DeviceIndex gpu_ = 0;
+  c10::DeviceType host_;
+  bool is_host_known_ = false;  // by an operand; else it is that of GPUs that are on
 };
 
 }  // namespace polyrank

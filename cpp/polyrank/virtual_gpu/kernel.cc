@@ -5,13 +5,20 @@
 #include <polyrank/virtual_gpu/generator.h>
 #include <polyrank/virtual_gpu/host_call.h>
 #include <polyrank/virtual_gpu/kernel.h>
+#include <polyrank/virtual_gpu/memory_history.h>
+#include <polyrank/virtual_gpu/shape_call.h>
+#include <polyrank/virtual_gpu/storage.h>
 
+#include <atomic>
 #include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
+#include <vector>
 
 namespace polyrank {
 
@@ -32,50 +39,137 @@ class GpuKernel final : public c10::OperatorKernel {
   }
 
  private:
-  void run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-    std::call_once(info_made_, [&] { info_.emplace(op); });
-    run_backward_here();
-    HostCall call(op, *info_, stack);
-    std::optional<HostDrawsAsGpu> draws;
-    if (info_->draws_without_one) {
-      draws.emplace(call.gpu());
-    }
-    op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
-    call.take_back(stack);
-  }
+  void run(const c10::OperatorHandle& op, torch::jit::Stack* stack);
 
   std::once_flag info_made_;
   std::optional<GpuOperator> info_;
 };
 
-// Whether the CPU's kernel of `op` is to serve the GPU.
-bool is_served(const c10::OperatorHandle& op) {
+bool is_made_of_others(const c10::OperatorHandle& op) {
   using c10::DispatchKey;
-  if (!op.hasSchema() || op.schema().getNamespace().value_or("") != "aten" ||
-      op.hasKernelForDispatchKey(DispatchKey::CUDA)) {
-    return false;
-  }
-  if (op.hasKernelForDispatchKey(DispatchKey::CPU)) {
-    return true;
-  }
   return !op.hasKernelForDispatchKey(DispatchKey::CompositeImplicitAutograd) &&
          (op.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutograd) ||
           op.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutogradNonFunctional));
 }
 
+// Whether the CPU's kernel of `op` is to serve the GPU.
+bool has_kernel_of_cpu(const c10::OperatorHandle& op) {
+  return op.schema().getNamespace().value_or("") == "aten" &&
+         (op.hasKernelForDispatchKey(c10::DispatchKey::CPU) || is_made_of_others(op));
+}
+
+// Packages of PyTorch's own. What their operators do is said by operators of PyTorch.
+bool is_pytorchs(const c10::OperatorHandle& op) {
+  static const std::unordered_set<std::string_view> packages{"aten",
+                                                             "prims",
+                                                             "c10d",
+                                                             "c10d_functional",
+                                                             "_c10d_functional",
+                                                             "_c10d_functional_autograd",
+                                                             "fsdp",
+                                                             "symm_mem",
+                                                             "_dtensor",
+                                                             "inductor",
+                                                             "streams",
+                                                             "rngprims"};
+  return packages.contains(op.schema().getNamespace().value_or(""));
+}
+
+// Whether `op` is to be its shape function on GPUs without bytes. PyTorch's own operators that are
+// made of others, or have a kernel of CUDA that is Python's, run as they are; kernels of others may
+// be Triton's, or need a GPU.
+bool is_its_shape_function(const c10::OperatorHandle& op) {
+  const bool has_shape = op.hasKernelForDispatchKey(c10::DispatchKey::Meta);
+  if (!is_pytorchs(op)) {
+    return has_shape;
+  }
+  return !op.hasKernelForDispatchKey(c10::DispatchKey::CUDA) &&
+         (has_kernel_of_cpu(op) || (has_shape && !is_made_of_others(op)));
+}
+
+bool lacks_kernel_of_cuda(const c10::OperatorHandle& op) {
+  return !op.hasKernelForDispatchKey(c10::DispatchKey::CUDA) && has_kernel_of_cpu(op);
+}
+
+class Quiet final : public c10::WarningHandler {
+ public:
+  void process(const c10::Warning& /*warning*/) override {}
+};
+
 class Kernels final {
  public:
-  void place() {
+  static Kernels& instance() {
+    static auto* kernels = new Kernels();  // lives as long as the dispatcher
+    return *kernels;
+  }
+
+  void place(bool has_bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
-    place_record_stream(dispatcher);
-    for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
-      if (registrations_.contains(name)) {
-        continue;
+    if (has_bytes) {
+      without_bytes_.clear();
+    }
+    place_record_stream();
+    place_where(&lacks_kernel_of_cuda, &always_);
+    if (!has_bytes) {
+      place_where(&is_its_shape_function, &without_bytes_);
+    }
+  }
+
+  // For operators that a program registers, or gives up, while GPUs without bytes are on.
+  void follow_changes() {
+    if (!has_changes_.load(std::memory_order_acquire) || gpus_have_bytes()) {
+      return;
+    }
+    std::vector<c10::OperatorName> gone;
+    {
+      const std::lock_guard<std::mutex> lock(changes_mutex_);
+      gone.swap(gone_);
+      has_changes_ = false;
+    }
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      for (const c10::OperatorName& name : gone) {
+        without_bytes_.erase(name);
       }
+    }
+    place(/*has_bytes=*/false);
+  }
+
+ private:
+  using Registrations = std::unordered_map<c10::OperatorName, c10::RegistrationHandleRAII>;
+
+  // Runs under the dispatcher's lock, where nothing may be registered, and before the operator has
+  // a kernel: so it only says that there is work for the next operator that runs.
+  class Listener final : public c10::OpRegistrationListener {
+   public:
+    explicit Listener(Kernels* kernels) : kernels_(kernels) {}
+    void onOperatorRegistered(const c10::OperatorHandle& /*op*/) override {
+      kernels_->has_changes_ = true;
+    }
+    void onOperatorDeregistered(const c10::OperatorHandle& op) override {
+      const std::lock_guard<std::mutex> lock(kernels_->changes_mutex_);
+      kernels_->gone_.push_back(op.operator_name());
+      kernels_->has_changes_ = true;
+    }
+
+   private:
+    Kernels* kernels_;
+  };
+
+  Kernels()
+      : listener_(c10::Dispatcher::singleton().addRegistrationListener(
+            std::make_unique<Listener>(this))) {}
+
+  static void place_where(bool (*is_served)(const c10::OperatorHandle&),
+                          Registrations* registrations) {
+    c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
+    // A package's kernel for CUDA is taken over, which PyTorch would warn of.
+    Quiet quiet;
+    const c10::WarningUtils::WarningHandlerGuard silence(&quiet);
+    for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
       const auto op = dispatcher.findSchema(name);
-      if (op && is_served(*op)) {
-        registrations_.emplace(
+      if (op && op->hasSchema() && !registrations->contains(name) && is_served(*op)) {
+        registrations->emplace(
             name, dispatcher.registerImpl(
                       name, c10::DispatchKey::CUDA,
                       c10::KernelFunction::makeFromBoxedFunctor(std::make_unique<GpuKernel>()),
@@ -84,28 +178,48 @@ class Kernels final {
     }
   }
 
- private:
-  // The one operator of streams: work is done when it is launched, so nothing must be kept for it.
-  void place_record_stream(c10::Dispatcher& dispatcher) {
+  void place_record_stream() {
     const c10::OperatorName name("aten::record_stream", "");
-    if (!registrations_.contains(name)) {
-      registrations_.emplace(
-          name, dispatcher.registerImpl(name, c10::DispatchKey::CUDA,
-                                        c10::KernelFunction::makeFromUnboxedLambda(
-                                            [](at::Tensor& /*tensor*/, c10::Stream /*stream*/) {}),
-                                        std::nullopt, nullptr, "polyrank's virtual GPU"));
+    if (!always_.contains(name)) {
+      always_.emplace(name, c10::Dispatcher::singleton().registerImpl(
+                                name, c10::DispatchKey::CUDA,
+                                c10::KernelFunction::makeFromUnboxedLambda(
+                                    [](at::Tensor& tensor, c10::Stream stream) {
+                                      record_gpu_stream(tensor, stream);
+                                    }),
+                                std::nullopt, nullptr, "polyrank's virtual GPU"));
     }
   }
 
+  std::atomic<bool> has_changes_{false};
+  std::mutex changes_mutex_;
+  std::vector<c10::OperatorName> gone_;  // guarded by changes_mutex_
   std::mutex mutex_;
-  std::unordered_map<c10::OperatorName, c10::RegistrationHandleRAII> registrations_;
+  Registrations always_;
+  Registrations without_bytes_;
+  c10::RegistrationHandleRAII listener_;
 };
+
+void GpuKernel::run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  std::call_once(info_made_, [&] { info_.emplace(op); });
+  Kernels::instance().follow_changes();
+  run_backward_here();
+  const OperationScope scope(op.schema().name());
+  HostCall call(op, *info_, stack);
+  if (call.has_bytes()) {
+    std::optional<HostDrawsAsGpu> draws;
+    if (info_->draws_without_one) {
+      draws.emplace(call.gpu());
+    }
+    op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
+  } else {
+    call_shape_function(op, info_->num_arguments, stack);
+  }
+  call.take_back(stack);
+}
 
 }  // namespace
 
-void place_gpu_kernels() {
-  static auto* kernels = new Kernels();  // lives as long as the dispatcher
-  kernels->place();
-}
+void place_gpu_kernels(bool has_bytes) { Kernels::instance().place(has_bytes); }
 
 }  // namespace polyrank

@@ -1,4 +1,5 @@
-// What runs an operator on tensors of a virtual GPU: the CPU's kernel, on the same bytes.
+// What runs an operator on tensors of a virtual GPU: the CPU's kernel, on the same bytes; or where
+// there are no bytes the operator's shape function.
 #pragma once
 
 namespace polyrank {
@@ -18,7 +19,11 @@ namespace polyrank {
 // another algorithm (convolutions, attention). Operands on two GPUs, or on a GPU and the CPU, are
 // the error that they are on a GPU; a number (0-dim) may be the CPU's, as there.
 
-// Puts the kernels there. Later calls do it for operators that were registered meanwhile.
-void place_gpu_kernels();
+// Without bytes it is the same with "meta" for the CPU, and more operators have a kernel: all that
+// have a shape function, also those that the CPU lacks.
+
+// Puts the kernels there, as GPUs with or without bytes need them. Later calls do it for operators
+// that were registered meanwhile.
+void place_gpu_kernels(bool has_bytes);
 
 }  // namespace polyrank

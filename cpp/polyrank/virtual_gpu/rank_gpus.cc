@@ -1,4 +1,5 @@
 #include <c10/util/Exception.h>
+#include <polyrank/virtual_gpu/allocator_settings.h>
 #include <polyrank/virtual_gpu/generator.h>
 #include <polyrank/virtual_gpu/rank_gpus.h>
 #include <polyrank/world/rank_thread.h>
@@ -45,15 +46,22 @@ std::size_t RankGpus::checked(c10::DeviceIndex gpu) {
   return static_cast<std::size_t>(gpu);
 }
 
-GpuMemory RankGpus::memory(c10::DeviceIndex gpu) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return memory_[checked(gpu)];
+CachingAllocator& RankGpus::allocator(c10::DeviceIndex gpu) {
+  std::unique_ptr<CachingAllocator>& allocator = allocators_[checked(gpu)];
+  if (allocator == nullptr) {
+    allocator = std::make_unique<CachingAllocator>(gpu_capacity(), allocator_options(), gpu);
+  }
+  return *allocator;
 }
 
-void RankGpus::release_reserves() {
+void RankGpus::renew_allocators() {
   const std::lock_guard<std::mutex> lock(mutex_);
-  for (GpuMemory& memory : memory_) {
-    memory.release_reserve();
+  for (auto& allocator : allocators_) {
+    if (allocator != nullptr && allocator->statistics().active.all.current == 0) {
+      allocator = nullptr;
+    } else if (allocator != nullptr) {
+      allocator->device().set_capacity(gpu_capacity());
+    }
   }
 }
 

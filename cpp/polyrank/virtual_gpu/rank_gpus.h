@@ -3,8 +3,9 @@
 
 #include <ATen/core/Generator.h>
 #include <c10/core/Device.h>
+#include <polyrank/allocator/caching_allocator.h>
 #include <polyrank/core/export.h>
-#include <polyrank/virtual_gpu/memory.h>
+#include <polyrank/virtual_gpu/devices.h>
 
 #include <array>
 #include <memory>
@@ -13,7 +14,7 @@
 
 namespace polyrank {
 
-// The statistics and default generators that a process would have. Ranks that are threads have each
+// The memory and default generators that a process would have. Ranks that are threads have each
 // their own, so that a rank's `cuda:0` counts and draws as if no other rank were in the process.
 //
 // Thread rule: all functions may be called from any thread; a generator has a mutex of its own.
@@ -22,27 +23,41 @@ class POLYRANK_API RankGpus {
   // Generators start with the states of `others`, if given, when they are first asked for.
   explicit RankGpus(std::shared_ptr<RankGpus> others = nullptr) : others_(std::move(others)) {}
 
-  GpuMemory memory(c10::DeviceIndex gpu);
-
-  // Changes the statistics of one GPU.
-  template <class Change>
-  void change_memory(c10::DeviceIndex gpu, const Change& change) {
+  // Calls `use` with the allocator of one GPU, while no other thread does.
+  template <class Use>
+  auto with_allocator(c10::DeviceIndex gpu, const Use& use) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    change(memory_[checked(gpu)]);
+    return use(allocator(gpu));
   }
 
-  // As `torch.cuda.empty_cache()`, on all GPUs.
-  void release_reserves();
+  AllocatorStatistics statistics(c10::DeviceIndex gpu) {
+    return with_allocator(gpu, [](const CachingAllocator& one) { return one.statistics(); });
+  }
+
+  // Calls `use` with each allocator that was used so far.
+  template <class Use>
+  void with_all_allocators(const Use& use) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (const auto& allocator : allocators_) {
+      if (allocator != nullptr) {
+        use(*allocator);
+      }
+    }
+  }
+
+  // GPUs were switched on: their memory is empty, except for what tensors from before hold.
+  void renew_allocators();
 
   const at::Generator& generator(c10::DeviceIndex gpu);
 
  private:
   // Throws: c10::Error if there can't be a GPU of that index.
   static std::size_t checked(c10::DeviceIndex gpu);
+  CachingAllocator& allocator(c10::DeviceIndex gpu);
 
   std::shared_ptr<RankGpus> others_;
   std::mutex mutex_;
-  std::array<GpuMemory, kMaxGpus> memory_;
+  std::array<std::unique_ptr<CachingAllocator>, kMaxGpus> allocators_;
   std::array<at::Generator, kMaxGpus> generators_;
 };
 

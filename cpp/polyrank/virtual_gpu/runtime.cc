@@ -6,7 +6,6 @@
 #include <polyrank/virtual_gpu/backward_timer.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/generator.h>
-#include <polyrank/virtual_gpu/memory.h>
 #include <polyrank/virtual_gpu/pinned_memory.h>
 #include <polyrank/virtual_gpu/runtime.h>
 #include <polyrank/virtual_gpu/storage.h>

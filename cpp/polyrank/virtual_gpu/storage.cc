@@ -4,9 +4,12 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/TensorImpl.h>
 #include <polyrank/core/errors.h>
+#include <polyrank/virtual_gpu/allocator_settings.h>
 #include <polyrank/virtual_gpu/devices.h>
+#include <polyrank/virtual_gpu/memory_history.h>
 #include <polyrank/virtual_gpu/rank_gpus.h>
 #include <polyrank/virtual_gpu/storage.h>
+#include <polyrank/virtual_gpu/streams.h>
 
 #include <algorithm>
 #include <memory>
@@ -16,39 +19,108 @@ namespace polyrank {
 
 namespace {
 
-// What the data pointer of a GPU's storage owns.
-struct Block {
-  Block(c10::intrusive_ptr<c10::StorageImpl> host_storage, c10::DeviceIndex gpu_index,
-        std::size_t num_bytes)
-      : host(std::move(host_storage)),
-        gpu(gpu_index),
-        counted_bytes(num_bytes),
-        counted_by(rank_gpus()) {
-    counted_by->change_memory(gpu, [&](GpuMemory& memory) { memory.add_block(counted_bytes); });
+// What the data pointer of a GPU's storage owns: its host storage, and its block of the GPU's
+// memory.
+class Holding {
+ public:
+  // Throws: c10::OutOfMemoryError if the GPU has no room.
+  Holding(c10::intrusive_ptr<c10::StorageImpl> host, c10::DeviceIndex gpu, std::size_t bytes)
+      : host_(std::move(host)), gpu_(gpu), rank_(rank_gpus()) {
+    if (bytes > 0) {  // as CUDA's allocator, which has no block for nothing
+      block_ = new_block(static_cast<std::int64_t>(bytes));
+      history_ = memory_history();
+    }
+    if (history_ != nullptr) {
+      const auto [allocated, reserved] = totals();
+      piece_ =
+          history_->made(block_->size, gpu_, block_->address, block_->stream, allocated, reserved);
+    }
   }
-  ~Block() {
-    counted_by->change_memory(gpu, [&](GpuMemory& memory) { memory.remove_block(counted_bytes); });
+  ~Holding() {
+    if (block_ != nullptr) {
+      rank_->with_allocator(gpu_, [&](CachingAllocator& allocator) { allocator.free(block_); });
+    }
+    if (history_ != nullptr) {
+      const auto [allocated, reserved] = totals();
+      history_->freed(piece_, allocated, reserved);
+    }
   }
-  Block(const Block&) = delete;
-  Block& operator=(const Block&) = delete;
+  Holding(const Holding&) = delete;
+  Holding& operator=(const Holding&) = delete;
 
-  c10::intrusive_ptr<c10::StorageImpl> host;
-  c10::DeviceIndex gpu;
-  std::size_t counted_bytes;
-  std::shared_ptr<RankGpus> counted_by;  // of the rank that made it, whoever frees it
+  const c10::intrusive_ptr<c10::StorageImpl>& host() const noexcept { return host_; }
+  c10::DeviceIndex gpu() const noexcept { return gpu_; }
+
+  // What tensors are told their memory's address is.
+  void* address() const {
+    if (host_->device_type() != c10::kMeta) {
+      return host_->mutable_data();
+    }
+    // Nobody can have it mapped: who reads it is stopped.
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the address is a number, and never read
+    return block_ == nullptr ? nullptr : reinterpret_cast<void*>(block_->address);
+  }
+
+  // Says whose the memory is, if a history is kept.
+  void set_owner(std::string_view owner, std::string_view detail) const {
+    if (history_ != nullptr) {
+      history_->set_owner(piece_, owner, detail);
+    }
+  }
+
+  void record_stream(StreamNumber stream) const {
+    // With bytes work is done when it is launched, so nothing must be kept for it.
+    if (block_ != nullptr && host_->device_type() == c10::kMeta) {
+      rank_->with_allocator(
+          gpu_, [&](CachingAllocator& allocator) { allocator.record_stream(block_, stream); });
+    }
+  }
+
+ private:
+  // Allocated and reserved bytes.
+  std::pair<std::int64_t, std::int64_t> totals() const {
+    return rank_->with_allocator(gpu_, [](const CachingAllocator& allocator) {
+      const AllocatorStatistics& statistics = allocator.statistics();
+      return std::pair(statistics.allocated_bytes.all.current,
+                       statistics.reserved_bytes.all.current);
+    });
+  }
+
+  Block* new_block(std::int64_t bytes) const {
+    const StreamNumber stream = current_gpu_stream({c10::kCUDA, gpu_}).id();
+    try {
+      return rank_->with_allocator(gpu_, [&](CachingAllocator& allocator) {
+        allocator.set_options(allocator_options());
+        return allocator.allocate(bytes, stream);
+      });
+    } catch (const OutOfMemory& error) {
+      TORCH_CHECK_WITH(OutOfMemoryError, false, error.what());
+    }
+  }
+
+  c10::intrusive_ptr<c10::StorageImpl> host_;
+  c10::DeviceIndex gpu_;
+  std::shared_ptr<RankGpus> rank_;  // the one that made it, whoever frees it
+  Block* block_ = nullptr;
+  std::shared_ptr<MemoryHistory> history_;
+  std::int64_t piece_ = -1;  // of history_
 };
 
-void delete_block(void* block) { delete static_cast<Block*>(block); }
+void delete_holding(void* holding) { delete static_cast<Holding*>(holding); }
 
-Block* block_of(const c10::StorageImpl& storage) noexcept {
-  return storage.data_ptr().cast_context<Block>(&delete_block);
+Holding* holding_of(const c10::DataPtr& data) noexcept {
+  return data.cast_context<Holding>(&delete_holding);
+}
+
+Holding* holding_of(const c10::StorageImpl& storage) noexcept {
+  return holding_of(storage.data_ptr());
 }
 
 c10::DataPtr data_ptr_to(c10::intrusive_ptr<c10::StorageImpl> host, c10::DeviceIndex gpu) {
-  void* const data = host->mutable_data();
   const std::size_t bytes = host->nbytes();
-  auto block = std::make_unique<Block>(std::move(host), gpu, bytes);
-  return {data, block.release(), &delete_block, c10::Device(c10::kCUDA, gpu)};
+  auto holding = std::make_unique<Holding>(std::move(host), gpu, bytes);
+  void* const address = holding->address();
+  return {address, holding.release(), &delete_holding, c10::Device(c10::kCUDA, gpu)};
 }
 
 void delete_data(void* data) { delete static_cast<c10::DataPtr*>(data); }
@@ -64,7 +136,7 @@ bool is_read_only(c10::StorageImpl* storage) {
 
 // Gives a storage that was made over memory that there was (`from_blob`, one rank's of a
 // LocalTensor) a host storage over that. Such memory is another storage's, so it is not counted.
-Block* adopt(c10::StorageImpl* storage) {
+Holding* adopt(c10::StorageImpl* storage) {
   const c10::DeviceIndex gpu = storage->device().index();
   const bool read_only = is_read_only(storage);
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): a read-only host storage says so itself
@@ -77,26 +149,57 @@ Block* adopt(c10::StorageImpl* storage) {
   if (read_only) {
     host->set_throw_on_mutable_data_ptr();
   }
-  auto block = std::make_unique<Block>(std::move(host), gpu, 0);
+  auto holding = std::make_unique<Holding>(std::move(host), gpu, 0);
   storage->set_data_ptr_noswap(
-      {data, block.release(), &delete_block, c10::Device(c10::kCUDA, gpu)});
-  return block_of(*storage);
+      {data, holding.release(), &delete_holding, c10::Device(c10::kCUDA, gpu)});
+  return holding_of(*storage);
 }
 
 c10::intrusive_ptr<c10::StorageImpl> new_host_storage(std::size_t bytes) {
+  const c10::DeviceType host = gpus_have_bytes() ? c10::kCPU : c10::kMeta;
   return c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), bytes,
-                                               at::GetAllocator(c10::kCPU), /*resizable=*/true);
+                                               at::GetAllocator(host), /*resizable=*/true);
 }
 
 using c10::CachingDeviceAllocator::DeviceStats;
 
-void set_stat(const MemoryFigure& figure, c10::CachingAllocator::StatArray* stats) {
-  c10::CachingAllocator::Stat& all =
-      (*stats)[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
-  all.current = figure.current;
-  all.peak = figure.peak;
-  all.allocated = figure.allocated;
-  all.freed = figure.freed;
+using c10::CachingAllocator::Stat;
+using c10::CachingAllocator::StatArray;
+using c10::CachingAllocator::StatType;
+
+void set_stat(const MemoryFigure& figure, Stat* stat) {
+  stat->current = figure.current;
+  stat->peak = figure.peak;
+  stat->allocated = figure.allocated;
+  stat->freed = figure.freed;
+}
+
+void set_stat(const PoolFigure& figure, StatArray* stats) {
+  set_stat(figure.all, &(*stats)[static_cast<std::size_t>(StatType::AGGREGATE)]);
+  set_stat(figure.small_pool, &(*stats)[static_cast<std::size_t>(StatType::SMALL_POOL)]);
+  set_stat(figure.large_pool, &(*stats)[static_cast<std::size_t>(StatType::LARGE_POOL)]);
+}
+
+DeviceStats device_stats(const AllocatorStatistics& from) {
+  DeviceStats stats;
+  set_stat(from.allocation, &stats.allocation);
+  set_stat(from.segment, &stats.segment);
+  set_stat(from.active, &stats.active);
+  set_stat(from.inactive_split, &stats.inactive_split);
+  set_stat(from.allocated_bytes, &stats.allocated_bytes);
+  set_stat(from.reserved_bytes, &stats.reserved_bytes);
+  set_stat(from.active_bytes, &stats.active_bytes);
+  set_stat(from.inactive_split_bytes, &stats.inactive_split_bytes);
+  set_stat(from.requested_bytes, &stats.requested_bytes);
+  set_stat(from.oversize_allocations, &stats.oversize_allocations);
+  set_stat(from.oversize_segments, &stats.oversize_segments);
+  stats.num_alloc_retries = from.num_alloc_retries;
+  stats.num_ooms = from.num_ooms;
+  stats.num_sync_all_streams = from.num_sync_all_streams;
+  stats.num_device_alloc = from.num_device_alloc;
+  stats.num_device_free = from.num_device_free;
+  stats.max_split_size = allocator_options().max_split_size;
+  return stats;
 }
 
 class GpuAllocator final : public c10::DeviceAllocator {
@@ -106,28 +209,28 @@ class GpuAllocator final : public c10::DeviceAllocator {
     return data_ptr_to(new_host_storage(bytes), current_gpu());
   }
   bool initialized() override { return virtual_gpus_are_on(); }
-  void emptyCache(c10::MempoolId_t /*pool*/) override { rank_gpus()->release_reserves(); }
-  void recordStream(const c10::DataPtr& /*data*/, c10::Stream /*stream*/) override {}
+  void emptyCache(c10::MempoolId_t /*pool*/) override {
+    rank_gpus()->with_all_allocators([](CachingAllocator& one) { one.empty_cache(); });
+  }
+  void recordStream(const c10::DataPtr& data, c10::Stream stream) override {
+    if (const Holding* holding = holding_of(data)) {
+      holding->record_stream(stream.id());
+    }
+  }
   DeviceStats getDeviceStats(c10::DeviceIndex gpu) override {
-    const GpuMemory memory = rank_gpus()->memory(gpu);
-    DeviceStats stats;
-    set_stat(memory.blocks, &stats.allocation);
-    set_stat(memory.blocks, &stats.active);
-    set_stat(memory.allocated_bytes, &stats.allocated_bytes);
-    set_stat(memory.allocated_bytes, &stats.active_bytes);
-    set_stat(memory.reserved_bytes, &stats.reserved_bytes);
-    set_stat(memory.requested_bytes, &stats.requested_bytes);
-    return stats;
+    return device_stats(rank_gpus()->statistics(gpu));
   }
   void resetAccumulatedStats(c10::DeviceIndex gpu) override {
-    rank_gpus()->change_memory(gpu, [](GpuMemory& memory) { memory.reset_accumulated(); });
+    rank_gpus()->with_allocator(
+        gpu, [](CachingAllocator& one) { one.statistics().reset_accumulated(); });
   }
   void resetPeakStats(c10::DeviceIndex gpu) override {
-    rank_gpus()->change_memory(gpu, [](GpuMemory& memory) { memory.reset_peaks(); });
+    rank_gpus()->with_allocator(gpu, [](CachingAllocator& one) { one.statistics().reset_peaks(); });
   }
   std::pair<std::size_t, std::size_t> getMemoryInfo(c10::DeviceIndex gpu) override {
     const std::int64_t total = virtual_gpus().memory_bytes;
-    const std::int64_t taken = rank_gpus()->memory(gpu).reserved_bytes.current;
+    const std::int64_t taken = rank_gpus()->with_allocator(
+        gpu, [](CachingAllocator& one) { return one.device().taken(); });
     return {static_cast<std::size_t>(std::max<std::int64_t>(total - taken, 0)),
             static_cast<std::size_t>(total)};
   }
@@ -171,21 +274,22 @@ c10::intrusive_ptr<c10::StorageImpl> make_gpu_storage(c10::intrusive_ptr<c10::St
 }
 
 c10::StorageImpl* host_storage(const c10::StorageImpl& storage) noexcept {
-  const Block* block = block_of(storage);
-  return block == nullptr ? nullptr : block->host.get();
+  const Holding* holding = holding_of(storage);
+  return holding == nullptr ? nullptr : holding->host().get();
 }
 
 void follow_host(c10::StorageImpl* storage) {
-  const Block* block = block_of(*storage);
-  if (block == nullptr) {
+  const Holding* holding = holding_of(*storage);
+  if (holding == nullptr) {
     return;
   }
-  const c10::StorageImpl& host = *block->host;
-  if (storage->data() == host.data() && storage->nbytes() == host.nbytes()) {
+  const c10::StorageImpl& host = *holding->host();
+  const bool is_in_place = host.device_type() == c10::kMeta || storage->data() == host.data();
+  if (is_in_place && storage->nbytes() == host.nbytes()) {
     return;
   }
   const std::size_t bytes = host.nbytes();
-  storage->set_data_ptr_noswap(data_ptr_to(block->host, block->gpu));
+  storage->set_data_ptr_noswap(data_ptr_to(holding->host(), holding->gpu()));
   storage->set_nbytes(bytes);
 }
 
@@ -194,21 +298,42 @@ void resize_gpu_storage(c10::StorageImpl* storage, std::size_t bytes) {
   if (host == nullptr) {
     throw UsageError("this storage is on no virtual GPU");
   }
-  at::native::resize_bytes_cpu(host, bytes);
+  if (host->device_type() == c10::kMeta) {
+    host->set_nbytes(bytes);
+  } else {
+    at::native::resize_bytes_cpu(host, bytes);
+  }
   follow_host(storage);
 }
 
 at::Tensor host_tensor(const at::Tensor& tensor) {
   c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
-  Block* block = block_of(*storage);
-  if (block == nullptr) {
-    block = adopt(storage);
+  const Holding* holding = holding_of(*storage);
+  if (holding == nullptr) {
+    holding = adopt(storage);
   }
-  return tensor_like(tensor, block->host, c10::DispatchKeySet(c10::DispatchKey::CPU));
+  const auto& host = holding->host();
+  return tensor_like(tensor, host, c10::DispatchKeySet(dispatch_key_of(host->device_type())));
 }
 
 at::Tensor gpu_tensor(const at::Tensor& host, c10::intrusive_ptr<c10::StorageImpl> storage) {
   return tensor_like(host, std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CUDA));
+}
+
+void record_gpu_stream(const at::Tensor& tensor, c10::Stream stream) {
+  if (const Holding* holding = holding_of(*tensor.storage().unsafeGetStorageImpl())) {
+    holding->record_stream(stream.id());
+  }
+}
+
+void set_memory_owner(const at::Tensor& tensor, std::string_view owner, std::string_view detail) {
+  if (const Holding* holding = holding_of(*tensor.storage().unsafeGetStorageImpl())) {
+    holding->set_owner(owner, detail);
+  }
+}
+
+c10::DispatchKey dispatch_key_of(c10::DeviceType host) noexcept {
+  return host == c10::kMeta ? c10::DispatchKey::Meta : c10::DispatchKey::CPU;
 }
 
 c10::Allocator* gpu_allocator() {

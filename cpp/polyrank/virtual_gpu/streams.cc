@@ -1,6 +1,6 @@
 #include <c10/util/Exception.h>
 #include <polyrank/virtual_gpu/devices.h>
-#include <polyrank/virtual_gpu/memory.h>
+#include <polyrank/virtual_gpu/rank_gpus.h>
 #include <polyrank/virtual_gpu/streams.h>
 
 #include <array>
@@ -16,7 +16,16 @@ using Clock = std::chrono::steady_clock;
 // What an event's pointer holds.
 struct GpuEvent {
   Clock::time_point recorded;
+  StreamMark mark;
 };
+
+// Calls `use` with the order of a GPU's streams. With bytes nothing depends on it.
+template <class Use>
+void with_order(c10::DeviceIndex gpu, const Use& use) {
+  if (!gpus_have_bytes()) {
+    rank_gpus()->with_allocator(gpu, [&](CachingAllocator& one) { use(one.streams()); });
+  }
+}
 
 // Requires: 0 <= gpu < kMaxGpus
 c10::StreamId& current_stream_id(c10::DeviceIndex gpu) {
@@ -83,22 +92,35 @@ class GpuDeviceGuard final : public c10::impl::DeviceGuardImplInterface {
   }
   void* getStreamNativeHandle(const c10::Stream /*stream*/) const override { return nullptr; }
   bool queryStream(const c10::Stream& /*stream*/) const override { return true; }
-  void synchronizeStream(const c10::Stream& /*stream*/) const override {}
-  void synchronizeDevice(const c10::DeviceIndex /*gpu*/) const override {}
+  void synchronizeStream(const c10::Stream& stream) const override {
+    synchronize_gpu_stream(stream);
+  }
+  void synchronizeDevice(const c10::DeviceIndex gpu) const override { synchronize_gpu(gpu); }
 
-  void record(void** event, const c10::Stream& /*stream*/, const c10::DeviceIndex /*gpu*/,
+  void record(void** event, const c10::Stream& stream, const c10::DeviceIndex /*gpu*/,
               const c10::EventFlag /*flag*/) const override {
     if (*event == nullptr) {
       *event = new GpuEvent();  // owned by PyTorch's event, which calls destroyEvent()
     }
-    static_cast<GpuEvent*>(*event)->recorded = Clock::now();
+    auto* const recorded = static_cast<GpuEvent*>(*event);
+    recorded->recorded = Clock::now();
+    with_order(stream.device_index(),
+               [&](StreamOrder& order) { recorded->mark = order.record(stream.id()); });
   }
   void destroyEvent(void* event, const c10::DeviceIndex /*gpu*/) const noexcept override {
     delete static_cast<GpuEvent*>(event);
   }
-  void block(void* /*event*/, const c10::Stream& /*stream*/) const override {}
+  void block(void* event, const c10::Stream& stream) const override {
+    with_order(stream.device_index(), [&](StreamOrder& order) {
+      order.wait(stream.id(), static_cast<const GpuEvent*>(event)->mark);
+    });
+  }
   bool queryEvent(void* /*event*/) const override { return true; }
-  void synchronizeEvent(void* /*event*/) const override {}
+  void synchronizeEvent(void* event) const override {
+    with_order(current_gpu(), [&](StreamOrder& order) {
+      order.host_wait(static_cast<const GpuEvent*>(event)->mark);
+    });
+  }
   double elapsedTime(void* event1, void* event2, const c10::DeviceIndex /*gpu*/) const override {
     return milliseconds_between(static_cast<const GpuEvent*>(event1),
                                 static_cast<const GpuEvent*>(event2));
@@ -122,6 +144,15 @@ c10::Stream exchange_gpu_stream(c10::Stream stream) {
 c10::Stream new_gpu_stream(c10::Device device) {
   static std::atomic<c10::StreamId> num_streams{0};
   return stream_of(index_of(device), ++num_streams);
+}
+
+void synchronize_gpu_stream(c10::Stream stream) {
+  with_order(stream.device_index(),
+             [&](StreamOrder& order) { order.host_wait(order.record(stream.id())); });
+}
+
+void synchronize_gpu(c10::DeviceIndex gpu) {
+  with_order(gpu, [](StreamOrder& order) { order.host_wait_for_all(); });
 }
 
 double elapsed_gpu_time(std::uintptr_t start_event, std::uintptr_t end_event) {

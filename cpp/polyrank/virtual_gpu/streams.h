@@ -1,5 +1,6 @@
 // Streams and events of virtual GPUs. Work is done the moment it is launched, so every stream is
-// idle and every recorded event has happened; events know when.
+// idle and every recorded event has happened; events know when. What waits for what is kept where
+// it decides when memory is free (allocator/stream_order.h).
 #pragma once
 
 #include <c10/core/impl/DeviceGuardImplInterface.h>
@@ -20,6 +21,10 @@ POLYRANK_API c10::Stream new_gpu_stream(c10::Device device);
 // Milliseconds between two recorded events, which their `event_id` names.
 // Throws: c10::Error if one of them was not recorded.
 POLYRANK_API double elapsed_gpu_time(std::uintptr_t start_event, std::uintptr_t end_event);
+
+// The host waits for all that was launched on a stream, or on a GPU.
+POLYRANK_API void synchronize_gpu_stream(c10::Stream stream);
+POLYRANK_API void synchronize_gpu(c10::DeviceIndex gpu);
 
 // The guard by which PyTorch reaches devices, streams and events.
 const c10::impl::DeviceGuardImplInterface* gpu_device_guard();

@@ -21,6 +21,8 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.Tensor.tensor_split": "(built-in)",
     "torch.Tensor.unbind": "(built-in)",
     "torch.UntypedStorage.__new__": "(built-in)",
+    "torch.UntypedStorage._byteswap": "(built-in)",
+    "torch.UntypedStorage._write_file": "(built-in)",
     "torch.UntypedStorage.resize_": "(built-in)",
     "torch._C._CudaEventBase": "(class)",
     "torch._C._CudaStreamBase": "(class)",

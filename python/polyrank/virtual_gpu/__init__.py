@@ -18,7 +18,7 @@ from polyrank.virtual_gpu.placing import placed
 
 __all__ = ["MOST_GPUS", "virtual_gpu"]
 
-MOST_GPUS = 120  # as kMaxGpus of memory.h
+MOST_GPUS = 120  # as kMaxGpus of devices.h
 
 
 @contextlib.contextmanager
@@ -28,14 +28,20 @@ def virtual_gpu(
     name: str = "polyrank virtual GPU",
     memory_bytes: int = 80 * 2**30,
     capability: tuple[int, int] = (9, 0),
+    num_multiprocessors: int = 132,
+    has_bytes: bool = True,
 ) -> Iterator[None]:
     """Give the process `count` virtual GPUs until the end of the block.
 
     Args:
         count: How many there are; `torch.cuda.device_count()`.
         name: What `torch.cuda.get_device_name()` says.
-        memory_bytes: The memory of each, as properties and `mem_get_info` tell it. Nothing runs out.
+        memory_bytes: The memory of each, as properties and `mem_get_info` tell it. With bytes nothing
+            runs out; without, what does not fit raises torch.OutOfMemoryError as on a GPU.
         capability: The compute capability.
+        num_multiprocessors: How many streaming multiprocessors each has.
+        has_bytes: Whether tensors have values. Without, operators are their shape functions, and what
+            is read of a tensor is a stand-in.
 
     Raises:
         UsageError: there is a GPU, virtual ones are on already, or an argument makes no sense.
@@ -54,9 +60,11 @@ def virtual_gpu(
         memory_bytes=memory_bytes,
         major=major,
         minor=minor,
-        num_multiprocessors=132,
+        num_multiprocessors=num_multiprocessors,
+        has_bytes=has_bytes,
     )
     _C.switch_on_virtual_gpus(gpus)
+    _C.set_current_gpu(0)  # and not the one of a block before, of which there may be none now
     try:
         # Work on a GPU switches it off for the thread (devices.h); here it is given back.
         with placed(), torch.autograd.set_multithreading_enabled(False):

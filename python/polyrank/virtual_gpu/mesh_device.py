@@ -38,7 +38,10 @@ def _setup_device(original: Callable[..., Any], mesh: Any) -> Any:
 
 
 def _is_chosen() -> bool:
-    is_used = any(_C.gpu_memory(gpu).blocks.allocated for gpu in range(_C.virtual_gpus().count))
+    is_used = any(
+        _C.gpu_memory_stats(gpu)["allocation"]["all"]["allocated"]
+        for gpu in range(_C.virtual_gpus().count)
+    )
     return is_used or getattr(_of_thread, "is_chosen", False)
 
 

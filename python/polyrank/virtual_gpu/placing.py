@@ -33,6 +33,7 @@ from polyrank.virtual_gpu.storages import (
     no_foreign_kernels,
     storage_on_gpu,
     storage_resized_on_gpu,
+    through_the_host,
 )
 from polyrank.virtual_gpu.streams import CudaEventBase, CudaStreamBase
 from polyrank.virtual_gpu.tensor_types import TENSOR_TYPES
@@ -43,6 +44,7 @@ _CUDA_VERSION = "12.8"
 _C10D = "torch.distributed.distributed_c10d"
 _LACKING = "is lacking, or says that there is none, in a PyTorch without CUDA"
 _FOREIGN = "would give a virtual GPU's memory, which is the host's, to another library's kernels"
+_RAW = "reads the memory itself, which a virtual GPU may not have"
 _BASES = {"_CudaStreamBase": CudaStreamBase, "_CudaEventBase": CudaEventBase}
 
 
@@ -129,6 +131,8 @@ ROWS = (
     # Storages on GPUs, and what nobody may do with their memory.
     Row("torch:UntypedStorage", "__new__", storage_on_gpu, _LACKING, is_attribute=True),
     Row("torch:UntypedStorage", "resize_", storage_resized_on_gpu, _LACKING, is_attribute=True),
+    Row("torch:UntypedStorage", "_write_file", through_the_host, _RAW, is_attribute=True),
+    Row("torch:UntypedStorage", "_byteswap", no_foreign_kernels, _FOREIGN, is_attribute=True),
     Row("torch:Tensor", "__dlpack__", no_foreign_kernels, _FOREIGN),
     Row("torch:Tensor", "__cuda_array_interface__", no_foreign_kernels, _FOREIGN),
     Row("torch._C", "_to_dlpack", no_foreign_kernels, _FOREIGN),

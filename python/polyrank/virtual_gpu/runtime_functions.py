@@ -71,7 +71,8 @@ class CudaRuntime:
     def cudaMemGetInfo(device: int) -> tuple[int, int]:  # noqa: N802
         """Free and total bytes."""
         total = _C.virtual_gpus().memory_bytes
-        return max(total - _memory_of(device).reserved_bytes.current, 0), total
+        reserved = _memory_stats(device)["reserved_bytes"]["all"]["current"]
+        return max(total - reserved, 0), total
 
     cudaProfilerStart = cudaProfilerStop = staticmethod(lambda: 0)  # noqa: N815
     cudaHostRegister = cudaHostUnregister = staticmethod(lambda *_: 0)  # noqa: N815
@@ -141,17 +142,9 @@ def _set_stream(stream_id: int, device_index: int, device_type: int) -> None:
 
 # --- memory -----------------------------------------------------------------------------------
 
-_NO_FIGURE = {"current": 0, "peak": 0, "allocated": 0, "freed": 0}
 
-
-def _figure(figure: _C.MemoryFigure) -> dict[str, dict[str, int]]:
-    """A figure as torch.cuda.memory_stats has it; all memory counts as of the large pool."""
-    values = {name: getattr(figure, name) for name in _NO_FIGURE}
-    return {"all": values, "small_pool": dict(_NO_FIGURE), "large_pool": dict(values)}
-
-
-def _memory_of(gpu: int) -> _C.GpuMemory:
-    """The statistics of the rank that runs.
+def _memory_stats(gpu: int) -> dict[str, Any]:
+    """`torch.cuda.memory_stats`, nested, of the rank that runs.
 
     Raises:
         UnsupportedOpError: several ranks run in lockstep.
@@ -165,37 +158,35 @@ def _memory_of(gpu: int) -> _C.GpuMemory:
             "share it. Run the program in the threads world (`polyrank run --world threads`), or ask "
             "with the mode off (`polyrank.maybe_disable_local_tensor_mode()`) for all ranks together."
         )
-    return _C.gpu_memory(gpu)
+    return _C.gpu_memory_stats(gpu) | {"max_split_size": -1}
 
 
-def _memory_stats(gpu: int) -> dict[str, Any]:
-    memory = _memory_of(gpu)
-    nothing = {pool: dict(_NO_FIGURE) for pool in ("all", "small_pool", "large_pool")}
+def _memory_snapshot(mempool_id: Any = None, include_traces: bool = True) -> dict[str, Any]:
+    """`torch.cuda.memory._snapshot`: what is there, without a history of how it came to be."""
+    gpus = range(_C.virtual_gpus().count)
+    segments = [
+        segment | {"device": gpu} for gpu in gpus for segment in _C.gpu_memory_snapshot(gpu)
+    ]
     return {
-        **dict.fromkeys(("allocation", "active"), _figure(memory.blocks)),
-        **dict.fromkeys(("allocated_bytes", "active_bytes"), _figure(memory.allocated_bytes)),
-        "reserved_bytes": _figure(memory.reserved_bytes),
-        "requested_bytes": _figure(memory.requested_bytes),
-        **dict.fromkeys(("segment", "inactive_split", "inactive_split_bytes"), nothing),
-        **{key: dict(_NO_FIGURE) for key in ("oversize_allocations", "oversize_segments")},
-        **dict.fromkeys(("num_alloc_retries", "num_ooms", "num_sync_all_streams"), 0),
-        **dict.fromkeys(("num_device_alloc", "num_device_free"), 0),
-        "max_split_size": -1,
+        "segments": segments,
+        "device_traces": [[] for _ in gpus],
+        "allocator_settings": {},
+        "external_annotations": [],
     }
 
 
 def _no_snapshot(*_: Any) -> Any:
     raise UnsupportedOpError(
-        "a virtual GPU keeps no history of its memory. torch.cuda.memory_stats() counts it; a "
-        "snapshot needs a GPU."
+        "a virtual GPU keeps no history of its memory; torch.cuda.memory_stats() counts it, and "
+        "torch.cuda.memory._snapshot() shows what is there"
     )
 
 
 def _record_no_history(enabled: str | None, *_: Any) -> None:
-    """Let programs ask for a history that they may never look at; who looks is told."""
+    """Let programs ask for a history that they may never look at, and say that there is none."""
     if enabled is not None:
         warnings.warn(
-            "a virtual GPU keeps no history of its memory; a snapshot of it will be refused",
+            "a virtual GPU keeps no history of its memory; a snapshot shows what is there alone",
             stacklevel=4,
         )
 
@@ -227,7 +218,7 @@ RUNTIME_FUNCTIONS: dict[str, Any] = {
     "_cuda_canDeviceAccessPeer": _always(True),
     "_cuda_getArchFlags": lambda: f"sm_{_C.virtual_gpus().major}{_C.virtual_gpus().minor}",
     "_cuda_getCompiledVersion": _always(_CUDA_VERSION),
-    "_cuda_synchronize": _always(None),
+    "_cuda_synchronize": lambda: _C.synchronize_gpu(_C.current_gpu()),
     "_cuda_sleep": lambda cycles: time.sleep(cycles / _CLOCK_HZ),
     "_cuda_ipc_collect": _always(None),
     "_cuda_set_sync_debug_mode": _always(None),
@@ -246,13 +237,13 @@ RUNTIME_FUNCTIONS: dict[str, Any] = {
     "_cuda_resetPeakMemoryStats": _C.reset_peak_gpu_memory,
     "_cuda_resetAccumulatedMemoryStats": _C.reset_accumulated_gpu_memory,
     "_cuda_emptyCache": _C.empty_gpu_cache,
-    "_cuda_setMemoryFraction": _always(None),
+    "_cuda_setMemoryFraction": _C.set_gpu_memory_fraction,
     "_cuda_getMemoryFraction": _always(1.0),
     "_cuda_getAllocatorBackend": _always("native"),
     "_cuda_hostMemoryStats": _always({}),
     "_cuda_resetPeakHostMemoryStats": _always(None),
     "_cuda_resetAccumulatedHostMemoryStats": _always(None),
-    "_cuda_memorySnapshot": _no_snapshot,
+    "_cuda_memorySnapshot": _memory_snapshot,
     "_cuda_record_memory_history": _record_no_history,
     "_cuda_record_memory_history_legacy": _no_snapshot,
     "_cuda_cudaCachingAllocator_raw_alloc": missing("raw memory"),

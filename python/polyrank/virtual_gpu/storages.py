@@ -11,7 +11,7 @@ import torch
 from polyrank import _C
 from polyrank.errors import UnsupportedOpError
 
-__all__ = ["no_foreign_kernels", "storage_on_gpu", "storage_resized_on_gpu"]
+__all__ = ["no_foreign_kernels", "storage_on_gpu", "storage_resized_on_gpu", "through_the_host"]
 
 
 def storage_on_gpu(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,6 +43,17 @@ def storage_resized_on_gpu(original: Callable[..., Any]) -> Callable[..., Any]:
         return self
 
     return resize_
+
+
+def through_the_host(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of `UntypedStorage` that reads raw memory: of a storage on a GPU its copy's."""
+
+    @functools.wraps(original)
+    def read(self: torch.UntypedStorage, *args: Any) -> Any:
+        source = self.cpu() if self.device.type == "cuda" else self  # type: ignore[no-untyped-call]
+        return original(source, *args)
+
+    return read
 
 
 def no_foreign_kernels(original: Callable[..., Any]) -> Callable[..., Any]:

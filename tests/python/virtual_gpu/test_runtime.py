@@ -86,7 +86,6 @@ def test_data_loaders_pin() -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        torch.cuda.memory._snapshot,
         lambda: torch.cuda.CUDAGraph(),
         lambda: torch.cuda.current_blas_handle(),
         lambda: torch.cuda.caching_allocator_alloc(8),

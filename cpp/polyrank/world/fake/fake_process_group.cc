@@ -2,6 +2,7 @@
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/exchange/call_checks.h>
+#include <polyrank/exchange/host_memory.h>
 #include <polyrank/exchange/launch_details.h>
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/fake/fake_exchange.h>
@@ -156,7 +157,10 @@ FakeProcessGroup::Work FakeProcessGroup::launch(CollectiveCall call, c10d::OpTyp
     FakeWorkState state = new_work(call, op_type);
     if (!is_barrier(call.spec->kind)) {
       const auto exchange = options_->values == FakeValues::kPyTorch ? &imitate_pytorch : &mirror;
-      state.unknown = exchange(call, member_.group_rank(), member_.group_size());
+      // What the exchange needs beside the operands takes nothing of a virtual GPU's memory.
+      CollectiveCall on_host = call;
+      move_to_host_memory(&on_host);
+      state.unknown = exchange(on_host, member_.group_rank(), member_.group_size());
     }
     return finish(call, std::move(state), start);
   });
@@ -167,7 +171,7 @@ FakeProcessGroup::Work FakeProcessGroup::launch_message(CollectiveCall call, c10
     const std::int64_t start = start_ns();
     check(call);
     FakeWorkState state = new_work(call, op_type);
-    const at::Tensor& tensor = call.units.front().inputs.front();
+    const at::Tensor tensor = in_host_memory(call.units.front().inputs.front());
     const std::int64_t tag = call.tags.front();
     if (options_->values == FakeValues::kPyTorch) {
       // Nothing is kept, and buffers stay as they are.

@@ -1,0 +1,151 @@
+#include <ATen/Functions.h>
+#include <c10/core/ScalarType.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/virtual_gpu/data_sizes.h>
+#include <polyrank/virtual_gpu/devices.h>
+#include <polyrank/virtual_gpu/reads.h>
+#include <polyrank/virtual_gpu/shape_call.h>
+#include <polyrank/virtual_gpu/streams.h>
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+namespace polyrank {
+
+namespace {
+
+using c10::DispatchKey;
+
+using Run = void (*)(const c10::OperatorHandle& op, std::size_t num_arguments,
+                     torch::jit::Stack* stack);
+
+void redispatch(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  op.redispatchBoxed(c10::DispatchKeySet(DispatchKey::Meta), stack);
+}
+
+// The host waits for what it reads.
+void wait_for_data() { synchronize_gpu_stream(current_gpu_stream({c10::kCUDA, current_gpu()})); }
+
+std::string text_of(const c10::Scalar& value) {
+  if (value.isBoolean()) {
+    return value.toBool() ? "True" : "False";
+  }
+  return value.isIntegral(/*includeBool=*/false) ? str_cat(value.toLong())
+                                                 : str_cat(value.toDouble(), ".0");
+}
+
+// `Tensor.item()`, and with it float(), int(), bool(), tolist() and branches.
+void read_number(const c10::OperatorHandle& /*op*/, std::size_t num_arguments,
+                 torch::jit::Stack* stack) {
+  const c10::Scalar value =
+      stand_in(torch::jit::peek(*stack, 0, num_arguments).toTensor().scalar_type());
+  note_read("item()", text_of(value));
+  wait_for_data();
+  torch::jit::drop(*stack, num_arguments);
+  torch::jit::push(*stack, value);
+}
+
+void read_equality(const c10::OperatorHandle& op, std::size_t num_arguments,
+                   torch::jit::Stack* stack) {
+  note_read(op.schema().name() == "aten::equal" ? "equal()" : "allclose()", "False");
+  wait_for_data();
+  torch::jit::drop(*stack, num_arguments);
+  torch::jit::push(*stack, false);
+}
+
+void fill_with_stand_in(const at::Tensor& on_cpu, bool is_non_blocking) {
+  const c10::Scalar value = stand_in(on_cpu.scalar_type());
+  note_read("a copy to the CPU", str_cat("all elements are ", text_of(value)));
+  on_cpu.fill_(value);
+  if (!is_non_blocking) {
+    wait_for_data();
+  }
+}
+
+bool is_non_blocking(const c10::OperatorHandle& op, std::size_t num_arguments,
+                     const torch::jit::Stack& stack) {
+  const int at = *op.schema().argumentIndexWithName("non_blocking");
+  return torch::jit::peek(stack, static_cast<std::size_t>(at), num_arguments).toBool();
+}
+
+// `copy_(self, src, …)`, where `self` may be the CPU's.
+void copy(const c10::OperatorHandle& op, std::size_t num_arguments, torch::jit::Stack* stack) {
+  const at::Tensor self = torch::jit::peek(*stack, 0, num_arguments).toTensor();
+  if (!self.is_cpu()) {
+    redispatch(op, stack);
+    return;
+  }
+  fill_with_stand_in(self, is_non_blocking(op, num_arguments, *stack));
+  torch::jit::drop(*stack, num_arguments);
+  torch::jit::push(*stack, self);
+}
+
+// `_to_copy(self, *, dtype, layout, device, …)`, to the CPU or not.
+void to_copy(const c10::OperatorHandle& op, std::size_t num_arguments, torch::jit::Stack* stack) {
+  const int device_at = *op.schema().argumentIndexWithName("device");
+  c10::IValue& device =
+      torch::jit::peek(*stack, static_cast<std::size_t>(device_at), num_arguments);
+  const bool is_to_cpu = device.isDevice() && device.toDevice().is_cpu();
+  if (is_to_cpu) {
+    device = c10::Device(c10::kMeta);
+    // Pinned memory is the CPU's.
+    const int pinned_at = *op.schema().argumentIndexWithName("pin_memory");
+    torch::jit::peek(*stack, static_cast<std::size_t>(pinned_at), num_arguments) = c10::IValue();
+  }
+  const bool is_async = is_non_blocking(op, num_arguments, *stack);
+  redispatch(op, stack);
+  if (is_to_cpu) {
+    const at::Tensor shape = torch::jit::pop(*stack).toTensor();
+    const at::Tensor on_cpu =
+        at::empty_strided(shape.sizes(), shape.strides(), shape.options().device(c10::kCPU));
+    fill_with_stand_in(on_cpu, is_async);
+    torch::jit::push(*stack, on_cpu);
+  }
+}
+
+// Those that are more than a shape function.
+const std::unordered_map<std::string_view, Run>& special_calls() {
+  static const std::unordered_map<std::string_view, Run> calls{
+      {"aten::_local_scalar_dense", &read_number},
+      {"aten::equal", &read_equality},
+      {"aten::allclose", &read_equality},
+      {"aten::copy_", &copy},
+      {"aten::_to_copy", &to_copy},
+  };
+  return calls;
+}
+
+}  // namespace
+
+bool has_shape_function(const c10::OperatorHandle& op) {
+  const auto has = [&](DispatchKey key) { return op.hasKernelForDispatchKey(key); };
+  return has(DispatchKey::Meta) || has(DispatchKey::CompositeExplicitAutograd) ||
+         has(DispatchKey::CompositeExplicitAutogradNonFunctional) ||
+         special_calls().contains(op.schema().name());
+}
+
+void call_shape_function(const c10::OperatorHandle& op, std::size_t num_arguments,
+                         torch::jit::Stack* stack) {
+  const auto special = special_calls().find(op.schema().name());
+  if (special != special_calls().end() && op.schema().overload_name().empty()) {
+    special->second(op, num_arguments, stack);
+    return;
+  }
+  if (has_size_of_data(op, num_arguments, *stack)) {
+    call_with_largest_size(op, num_arguments, stack);
+    return;
+  }
+  if (!has_shape_function(op)) {
+    throw UnsupportedOpError(
+        c10::str(op.operator_name(),
+                 " has no shape function, by which a virtual GPU without bytes "
+                 "could know its results. Register one with "
+                 "torch.library.register_fake(\"",
+                 op.schema().name(), "\")."));
+  }
+  redispatch(op, stack);
+}
+
+}  // namespace polyrank
