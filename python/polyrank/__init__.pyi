@@ -13,6 +13,7 @@ from polyrank.errors import (
     UsageError,
 )
 from polyrank.fake import fake_world
+from polyrank.forecast.running import Forecast, forecast
 from polyrank.install import install, uninstall
 from polyrank.local_int_node import LocalIntNode
 from polyrank.local_runner_mode import LocalRunnerMode
@@ -47,6 +48,7 @@ __all__ = [
     "DivergenceError",
     "DivisionByZeroError",
     "Error",
+    "Forecast",
     "InternalError",
     "LocalIntNode",
     "LocalRunnerMode",
@@ -66,6 +68,7 @@ __all__ = [
     "enabled_local_tensor_mode",
     "expect_equal",
     "fake_world",
+    "forecast",
     "install",
     "local_tensor_mode",
     "lockstep",

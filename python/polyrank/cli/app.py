@@ -394,6 +394,6 @@ def world_size_option(ranks: int | None, nproc_per_node: int | None, nnodes: int
 
 def main() -> None:
     """Entry point of the `polyrank` command."""
-    from polyrank.cli import check  # noqa: F401  adds its commands to `app`
+    from polyrank.cli import check, forecast  # noqa: F401  add their commands to `app`
 
     app()

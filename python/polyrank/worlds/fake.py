@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from polyrank.worlds.outcome import Outcome
     from polyrank.worlds.run_options import RunOptions
 
-__all__ = ["WORLD"]
+__all__ = ["WORLD", "entered"]
 
 
 class FakeWorld(World):
@@ -31,10 +31,11 @@ class FakeWorld(World):
         return None if world is None else RunningWorld(self.name, world.size, world.rank)
 
     def run(self, options: RunOptions) -> Outcome:
+        from polyrank.worlds.device import device_as_asked
         from polyrank.worlds.in_process import run_here, run_main
 
         options = dataclasses.replace(options, rank=options.rank or 0)
-        return run_here(options, _entered(options, options.rank or 0), run_main)
+        return run_here(options, entered(options, device_as_asked(options)), run_main)
 
     @contextlib.contextmanager
     def surrounding(self, world_size: int, **options: Any) -> Iterator[None]:
@@ -48,12 +49,13 @@ class FakeWorld(World):
 
 
 @contextlib.contextmanager
-def _entered(options: RunOptions, rank: int) -> Iterator[None]:
+def entered(options: RunOptions, device: contextlib.AbstractContextManager[None]) -> Iterator[None]:
+    """A block in which the process is the options' rank, and `cuda` is what `device` makes it."""
     from polyrank.install import install, uninstall
-    from polyrank.worlds.device import device_as_asked
     from polyrank.worlds.environment import torchrun_environment
     from polyrank.worlds.process_group import fake_process_group
 
+    rank = options.rank or 0
     with contextlib.ExitStack() as stack:
         install()
         stack.callback(uninstall)
@@ -61,7 +63,7 @@ def _entered(options: RunOptions, rank: int) -> Iterator[None]:
             torchrun_environment(options.world_size, options.local_world_size, rank)
         )
         stack.enter_context(fake_process_group(options.world_size, rank))
-        stack.enter_context(device_as_asked(options))
+        stack.enter_context(device)
         yield
 
 

@@ -1,0 +1,170 @@
+"""`polyrank forecast` and `polyrank clusters`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from polyrank.cli.app import app, count_option, writable_option
+from polyrank.worlds.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from polyrank.forecast.clusters import Cluster
+
+__all__ = ["EXIT_DOES_NOT_FIT"]
+
+EXIT_DOES_NOT_FIT = 7
+
+
+class OnRead(StrEnum):
+    """What a read of data that is not there gives."""
+
+    assume = "assume"
+    error = "error"
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def forecast(
+    script: Annotated[str, typer.Argument(help="The script, or with -m a module's name.")],
+    arguments: Annotated[list[str] | None, typer.Argument(help="What the script gets.")] = None,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="A cluster of `polyrank clusters`, or a file of your own."
+        ),
+    ] = "dgx-h100",
+    ranks: Annotated[
+        int, typer.Option(parser=count_option, metavar="N", help="The world size.")
+    ] = 1,
+    rank: Annotated[int, typer.Option(min=0, metavar="R", help="The rank that runs.")] = 0,
+    steps: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="K", help="End the script after so many optimizer steps; 0: let it end."
+        ),
+    ] = 3,
+    on_read: Annotated[
+        OnRead,
+        typer.Option(
+            "--on-read",
+            help="What reading a GPU's data gives. **assume**: a stand-in, listed in the report. "
+            "**error**: an error.",
+        ),
+    ] = OnRead.assume,
+    module: Annotated[
+        bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
+    ] = None,
+    snapshot_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--snapshot",
+            metavar="FILE",
+            help="Write the history of memory there, for pytorch.org/memory_viz.",
+        ),
+    ] = None,
+) -> None:
+    """Say whether a script's rank fits into a GPU, and what holds its memory, without a GPU.
+
+    The script runs as one rank of the fake world. Tensors on `cuda` have a size and no bytes; what
+    they take is placed by a model of PyTorch's caching allocator, with the settings of
+    PYTORCH_ALLOC_CONF. docs/forecast.md says what is modelled.
+
+    **Exit codes**: as `polyrank run`, and 7 if it does not fit.
+
+    - `polyrank forecast --cluster dgx-h100 --ranks 512 train.py --batch 4`
+    """
+    from polyrank.errors import UsageError
+    from polyrank.forecast.clusters import find_cluster
+
+    if not module and not Path(script).is_file():
+        raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
+    if rank >= ranks:
+        raise typer.BadParameter(
+            f"a world of {ranks} ranks has no rank {rank}", param_hint="--rank"
+        )
+    try:
+        found = find_cluster(cluster)
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="--cluster") from error
+    json_target = None if json_file is None else writable_option(json_file, "--json")
+    snapshot_target = (
+        None if snapshot_file is None else writable_option(snapshot_file, "--snapshot")
+    )
+    options = RunOptions(
+        script=script,
+        arguments=tuple(arguments or ()),
+        is_module=module,
+        world="fake",
+        world_size=ranks,
+        local_world_size=_ranks_a_node(ranks, found),
+        device="cuda",
+        json_file=None,
+        rank=rank,
+    )
+    raise typer.Exit(
+        _run(
+            options,
+            found,
+            steps=steps or None,
+            refuses_reads=on_read == OnRead.error,
+            json_target=json_target,
+            snapshot_target=snapshot_target,
+        )
+    )
+
+
+def _ranks_a_node(ranks: int, cluster: Cluster) -> int:
+    full = min(ranks, cluster.gpus_per_node)
+    if ranks % full:
+        raise typer.BadParameter(
+            f"{ranks} ranks do not fill nodes of {cluster.gpus_per_node} GPUs", param_hint="--ranks"
+        )
+    return full
+
+
+def _run(
+    options: RunOptions,
+    cluster: Cluster,
+    *,
+    steps: int | None,
+    refuses_reads: bool,
+    json_target: Path | None,
+    snapshot_target: Path | None,
+) -> int:
+    from polyrank.forecast.report import write_snapshot
+    from polyrank.forecast.running import Forecast
+    from polyrank.worlds.fake import entered
+    from polyrank.worlds.in_process import run_here, run_main
+    from polyrank.written_whole import write_json
+
+    made = Forecast(cluster, options.world_size, options.rank or 0)
+    gpus = made.gpus(steps=steps, refuses_reads=refuses_reads)
+    outcome = run_here(options, entered(options, gpus), run_main)
+    sys.stdout.write(made.report())
+    sys.stderr.write(outcome.failure)
+    if json_target is not None:
+        write_json(json_target, made.to_dict() | {"error": outcome.error})
+    if snapshot_target is not None:
+        write_snapshot(made.history, snapshot_target)
+    exit_code: int = outcome.exit_code
+    return exit_code if made.memory.fits else EXIT_DOES_NOT_FIT
+
+
+@app.command()
+def clusters() -> None:
+    """List the clusters that forecasts know, and where their figures are from."""
+    from polyrank.forecast.clusters import Figure, cluster_names, find_cluster
+
+    for name in cluster_names():
+        cluster = find_cluster(name)
+        typer.echo(f"{name}: {cluster.gpus_per_node} x {cluster.gpu_name}")
+        for field, figure in vars(cluster).items():
+            if isinstance(figure, Figure):
+                typer.echo(f"  {field} {figure.value:,.0f}  ({figure.source})")

@@ -1,0 +1,134 @@
+"""A block, or a script, as one rank of a cluster whose GPUs have no bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from polyrank import _C
+from polyrank.errors import UsageError
+from polyrank.forecast.clusters import Cluster, find_cluster
+from polyrank.forecast.memory import Memory, memory_of
+from polyrank.forecast.owners import owners_told
+from polyrank.module_paths import named_modules_run
+from polyrank.virtual_gpu import virtual_gpu
+
+__all__ = ["EnoughStepsError", "Forecast", "forecast"]
+
+
+class EnoughStepsError(SystemExit):
+    """Ends a program after the steps that were asked for; its own clean-up runs."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+
+class Forecast:
+    """What a program takes of one rank's GPU; may be asked while it still runs."""
+
+    def __init__(self, cluster: Cluster, world_size: int, rank: int) -> None:
+        self.cluster = cluster
+        self.world_size = world_size
+        self.rank = rank
+        self.history = _C.MemoryHistory()
+        self._memory: Memory | None = None
+
+    @property
+    def memory(self) -> Memory:
+        """The memory's peaks, who held it, and whether it fits."""
+        return self._memory or memory_of(self.history, self.cluster)
+
+    def report(self) -> str:
+        """All of it as text."""
+        from polyrank.forecast.report import report_text
+
+        return report_text(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it for other programs; docs/forecast.md describes the fields."""
+        from polyrank.forecast.report import report_dict
+
+        return report_dict(self)
+
+    @contextlib.contextmanager
+    def gpus(self, *, steps: int | None = None, refuses_reads: bool = False) -> Iterator[None]:
+        """A block in which `cuda` is the cluster's GPUs, without bytes.
+
+        Raises (from the program's step):
+            EnoughStepsError: it has made `steps` of them.
+        """
+        cluster = self.cluster
+        num_steps = 0
+
+        def after_step() -> None:
+            nonlocal num_steps
+            self._take_memory_beside()
+            num_steps += 1
+            if num_steps == steps:
+                raise EnoughStepsError
+
+        gc.collect()  # tensors that nobody can reach any more would count
+        _C.clear_reads(refuses_reads)
+        with (
+            virtual_gpu(
+                cluster.gpus_per_node,
+                name=cluster.gpu_name,
+                memory_bytes=cluster.memory_bytes,
+                capability=cluster.compute_capability,
+                num_multiprocessors=cluster.multiprocessors,
+                has_bytes=False,
+            ),
+            named_modules_run(),
+            owners_told(self.history, after_step),
+        ):
+            self._take_memory_beside()
+            _C.keep_memory_history(self.history)
+            try:
+                yield
+            finally:
+                _C.keep_memory_history(None)
+                self._memory = memory_of(self.history, cluster)
+
+    def _take_memory_beside(self) -> None:
+        """Leave the allocator what context and communicators leave it."""
+        from polyrank.forecast.memory import num_communicators
+
+        taken = self.cluster.context_bytes + self.cluster.communicator_bytes(num_communicators())
+        for gpu in range(self.cluster.gpus_per_node):
+            _C.set_gpu_capacity(self.cluster.memory_bytes - taken, gpu)
+
+
+@contextlib.contextmanager
+def forecast(
+    cluster: str = "dgx-h100", world_size: int = 1, rank: int = 0, *, on_read: str = "assume"
+) -> Iterator[Forecast]:
+    """Run the block as one rank of many on a cluster whose GPUs have no bytes.
+
+    Args:
+        cluster: Its name, as `polyrank clusters` lists them, or the path of a file.
+        world_size: How many ranks there are.
+        rank: The one that the block is.
+        on_read: What a read of a GPU's data gives: "assume", a stand-in that the report lists, or
+            "error".
+
+    Raises:
+        UsageError: an argument makes no sense.
+
+    Example:
+        with polyrank.forecast("dgx-h100", world_size=512) as f:
+            train()
+        print(f.report())
+    """
+    from polyrank.fake import fake_world
+
+    if on_read not in ("assume", "error"):
+        raise UsageError(f"on_read is {on_read!r}; it can be 'assume' or 'error'")
+    made = Forecast(find_cluster(cluster), world_size, rank)
+    _C.reset_report()
+    with fake_world(world_size, rank=rank), made.gpus(refuses_reads=on_read == "error"):
+        torch.cuda.set_device(rank % made.cluster.gpus_per_node)
+        yield made

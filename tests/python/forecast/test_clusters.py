@@ -1,0 +1,69 @@
+"""Cluster files: what comes with the package is right, and what is wrong is told field by field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from polyrank.errors import UsageError
+from polyrank.forecast.clusters import Figure, cluster_names, find_cluster
+
+GOOD = """
+gpu_name = "GPU"
+gpus_per_node = 8
+compute_capability = [9, 0]
+multiprocessors = 132
+memory_mib = { value = 1000, source = "the vendor" }
+context_mib = { value = 10, source = "measured" }
+first_communicator_mib = { value = 20, source = "measured" }
+further_communicator_mib = { value = 5.5, source = "measured" }
+"""
+
+
+def file_of(folder: Path, text: str) -> str:
+    file = folder / "own.toml"
+    file.write_text(text)
+    return str(file)
+
+
+@pytest.mark.parametrize("name", cluster_names())
+def test_each_cluster_of_ours_is_whole(name: str) -> None:
+    cluster = find_cluster(name)
+    assert cluster.name == name
+    figures = [value for value in vars(cluster).values() if isinstance(value, Figure)]
+    assert len(figures) == 4
+    assert all(figure.source for figure in figures)
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    cluster = find_cluster(file_of(tmp_path, GOOD))
+    assert cluster.memory_bytes == 1000 * 2**20
+    assert cluster.communicator_bytes(0) == 0
+    assert cluster.communicator_bytes(3) == 31 * 2**20
+
+
+def test_all_that_is_wrong_is_told(tmp_path: Path) -> None:
+    text = GOOD.replace("gpus_per_node = 8", "gpus_per_node = 0").replace(
+        'context_mib = { value = 10, source = "measured" }', "context_mib = 10"
+    )
+    text = text.replace('"the vendor"', '""').replace("multiprocessors", "processors")
+    with pytest.raises(UsageError) as error:
+        find_cluster(file_of(tmp_path, text))
+    for part in (
+        "gpus_per_node must be positive, and is 0",
+        "context_mib must be a table",
+        "memory_mib must have a value and a source",
+        "multiprocessors is missing",
+        "processors is no field",
+    ):
+        assert part in str(error.value)
+
+
+def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"own\.toml"):
+        find_cluster(file_of(tmp_path, "gpu_name"))
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(UsageError, match=r"there are .*dgx-h100"):
+        find_cluster("dgx-h1000")

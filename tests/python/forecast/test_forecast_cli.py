@@ -1,0 +1,81 @@
+"""`polyrank forecast` and `polyrank clusters`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import os, sys
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
+
+dist.init_process_group("nccl")
+torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+width = int(sys.argv[1])
+with torch.device("cuda"):
+    model = torch.nn.Sequential(*(torch.nn.Linear(width, width) for _ in range(4)))
+for layer in model:
+    fully_shard(layer)
+fully_shard(model)
+optimizer = torch.optim.AdamW(model.parameters())
+step = 0
+while True:
+    model(torch.randn(8, width, device="cuda")).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    step += 1
+    print("step", step, dist.get_rank(), dist.get_world_size(), flush=True)
+"""
+
+
+def polyrank(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "polyrank.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+
+
+def test_an_unchanged_script_is_forecast(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    report, snapshot = tmp_path / "report.json", tmp_path / "snapshot.pickle"
+    options = ["--cluster", "dgx-h100", "--ranks", "512", "--rank", "17", "--steps", "2"]
+    files = ["--json", str(report), "--snapshot", str(snapshot)]
+    result = polyrank("forecast", *options, *files, str(script), "1024")
+    assert result.returncode == 0, result.stderr
+    assert "step 1 17 512" in result.stdout
+    assert "step 3" not in result.stdout  # it is ended after two steps
+    assert "rank 17 of 512 on dgx-h100" in result.stdout
+    document = json.loads(report.read_text())
+    assert document["fits"] is True
+    owners = document["memory"]["peak"]["by_owner"]
+    shards = 4 * (1024 * 1024 // 512 * 4 + 512)  # of weights; biases take a block each
+    assert owners["parameters"] == shards
+    assert document["memory"]["num_communicators"] == 1
+    assert snapshot.stat().st_size > 0
+
+
+def test_what_does_not_fit_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    result = polyrank("forecast", "--cluster", "dgx-a100-40", "--ranks", "1", str(script), "40000")
+    assert result.returncode == 7, result.stderr
+    assert "does not fit" in result.stdout
+    assert "CUDA out of memory" in result.stderr
+
+
+def test_clusters_are_listed_with_their_sources() -> None:
+    result = polyrank("clusters")
+    assert result.returncode == 0
+    assert "dgx-h100: 8 x NVIDIA H100 80GB HBM3" in result.stdout
+    assert "issue 964" in result.stdout
+
+
+def test_wrong_arguments_are_told(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    result = polyrank("forecast", "--cluster", "dgx-h1", str(script))
+    assert result.returncode == 2
+    assert "there is no cluster" in result.stderr
