@@ -64,10 +64,11 @@ void fill_with_stand_in(const at::Tensor& on_cpu, bool is_non_blocking) {
   }
 }
 
-bool is_non_blocking(const c10::OperatorHandle& op, std::size_t num_arguments,
-                     const torch::jit::Stack& stack) {
-  const int at = *op.schema().argumentIndexWithName("non_blocking");
-  return torch::jit::peek(stack, static_cast<std::size_t>(at), num_arguments).toBool();
+// The argument of that name, which the operator has.
+c10::IValue& argument(const c10::OperatorHandle& op, const char* name, std::size_t num_arguments,
+                      torch::jit::Stack* stack) {
+  const int at = op.schema().argumentIndexWithName(name).value_or(0);
+  return torch::jit::peek(*stack, static_cast<std::size_t>(at), num_arguments);
 }
 
 // `copy_(self, src, …)`, where `self` may be the CPU's.
@@ -77,24 +78,21 @@ void copy(const c10::OperatorHandle& op, std::size_t num_arguments, torch::jit::
     redispatch(op, stack);
     return;
   }
-  fill_with_stand_in(self, is_non_blocking(op, num_arguments, *stack));
+  fill_with_stand_in(self, argument(op, "non_blocking", num_arguments, stack).toBool());
   torch::jit::drop(*stack, num_arguments);
   torch::jit::push(*stack, self);
 }
 
 // `_to_copy(self, *, dtype, layout, device, …)`, to the CPU or not.
 void to_copy(const c10::OperatorHandle& op, std::size_t num_arguments, torch::jit::Stack* stack) {
-  const int device_at = *op.schema().argumentIndexWithName("device");
-  c10::IValue& device =
-      torch::jit::peek(*stack, static_cast<std::size_t>(device_at), num_arguments);
+  c10::IValue& device = argument(op, "device", num_arguments, stack);
   const bool is_to_cpu = device.isDevice() && device.toDevice().is_cpu();
   if (is_to_cpu) {
     device = c10::Device(c10::kMeta);
     // Pinned memory is the CPU's.
-    const int pinned_at = *op.schema().argumentIndexWithName("pin_memory");
-    torch::jit::peek(*stack, static_cast<std::size_t>(pinned_at), num_arguments) = c10::IValue();
+    argument(op, "pin_memory", num_arguments, stack) = c10::IValue();
   }
-  const bool is_async = is_non_blocking(op, num_arguments, *stack);
+  const bool is_async = argument(op, "non_blocking", num_arguments, stack).toBool();
   redispatch(op, stack);
   if (is_to_cpu) {
     const at::Tensor shape = torch::jit::pop(*stack).toTensor();

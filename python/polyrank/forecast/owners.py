@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,7 +50,9 @@ class _Owners:
         self._after_step = after_step
         self._names: Any = WeakIdKeyDictionary()  # of parameters
         self._seen: Any = WeakIdKeyDictionary()  # modules
-        self._first: Any = None  # the optimizer whose steps count
+        # The optimizer whose steps count. Weak, as is all that is kept here: what the program lets go
+        # of must be gone.
+        self._first: Callable[[], torch.optim.Optimizer | None] = lambda: None
         self._is_in_step = False
 
     def module_runs(self, module: nn.Module, args: Any) -> None:
@@ -79,8 +82,9 @@ class _Owners:
             for value in state.values() if isinstance(state, dict) else ():
                 if isinstance(value, torch.Tensor):
                     _own(value, "optimizer states", self._names.get(parameter, ""))
-        self._first = self._first or optimizer
-        if optimizer is self._first:
+        if self._first() is None:
+            self._first = weakref.ref(optimizer)
+        if optimizer is self._first():
             self._history.next_step()
             self._after_step()
 

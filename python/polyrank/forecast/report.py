@@ -128,7 +128,8 @@ def _shares(title: str, shares: dict[str, int], most: int | None = None) -> Tabl
 def _assumptions(memory: Memory) -> Table:
     table = Table(title="what was read of a GPU, and assumed")
     for name in ("line", "read", "assumed", "times"):
-        table.add_column(name, justify="right" if name == "times" else "left")
+        # No line is cut: it is what the reader looks for.
+        table.add_column(name, justify="right" if name == "times" else "left", overflow="fold")
     for read in memory.reads:
         table.add_row(read.line or "?", read.operation, read.assumed, f"{read.count:,}")
     return table
