@@ -216,6 +216,8 @@ def _text(checked: Checked) -> str:
     said = (
         "ranks part" if checked.findings else "no rank parts from those that it should agree with"
     )
+    if checked.outcome.exit_code:
+        said = f"the script ended with {checked.outcome.exit_code}; up to then {said}"
     lines.append(f"{said}: watched {watched} over {meeting.num_steps:,} optimizer steps")
     if checked.num_suspicions and not checked.findings:
         lines.append(

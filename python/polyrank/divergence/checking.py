@@ -30,13 +30,15 @@ class Checked:
 
 
 def check_agreement(options: RunOptions, ignored: tuple[str, ...] = ()) -> Checked:
-    """Run the script; where ranks parted, run it once more to find the operation.
+    """Run the script; where ranks parted, or nothing could be watched, run it once more with operators.
 
     The second run does the same as the first, because a world's runs do; what it prints is dropped.
     """
     meeting = Meeting(options.world_size, ignored)
     outcome = _run(options, meeting, operators=False)
-    if not meeting.suspicions:
+    # Without modules and optimizers parameters are found by the operators that take them.
+    is_blind = not meeting.watched and not outcome.exit_code
+    if not meeting.suspicions and not is_blind:
         return Checked(outcome, meeting, [], 0)
     again = Meeting(options.world_size, ignored)
     with output_dropped():

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from polyrank import _C
 from polyrank.local_tensor import LocalTensor
 
-__all__ = ["Content", "Share", "content_of", "groups_of", "local_part"]
+__all__ = ["Content", "Share", "content_of", "groups_of", "local_part", "shape_of"]
 
 _SHOWN = 3
 
@@ -37,6 +37,14 @@ Content = tuple[Share, ...]
 def local_part(tensor: torch.Tensor) -> torch.Tensor:
     """What the ranks hold of it."""
     return tensor._local_tensor if isinstance(tensor, DTensor) else tensor
+
+
+def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The shape that all ranks have of what they hold; empty where it differs."""
+    tensor = local_part(tensor)
+    if _C.is_local_tensor(tensor) and not _C.has_uniform_geometry(tensor):
+        return ()
+    return tuple(tensor.shape)
 
 
 def content_of(tensor: torch.Tensor, ranks: Sequence[int], *, keep: bool = False) -> Content | None:

@@ -21,6 +21,7 @@ from polyrank.divergence.operations import Operation
 __all__ = ["History", "geometry_key", "history_of", "mark_parameter", "writers_of"]
 
 _ATTRIBUTE = "_polyrank_history"
+_ANYWHERE = (0, 2**62)  # where ranks' tensors lie differently
 
 
 @dataclass(slots=True)
@@ -43,7 +44,9 @@ class History:
     def note_write(self, operation: Operation, tensor: torch.Tensor) -> None:
         """The operation wrote what the tensor shows."""
         span = _span(tensor)
-        covers = bool(span[1] - span[0] <= tensor.numel() * tensor.element_size())
+        covers = span != _ANYWHERE and bool(
+            span[1] - span[0] <= tensor.numel() * tensor.element_size()
+        )
         # What an operation leaves of an operand is an operand of its own, so its writers go with it.
         if covers:
             self.writes = [write for write in self.writes if not _holds(span, write.span)]
@@ -80,7 +83,7 @@ def geometry_key(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 def _span(tensor: torch.Tensor) -> tuple[int, int]:
     if _C.is_local_tensor(tensor) and not _C.has_uniform_geometry(tensor):
-        return (0, 2**62)
+        return _ANYWHERE
     if tensor.numel() == 0:
         return (0, 0)
     size = tensor.element_size()

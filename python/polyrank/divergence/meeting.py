@@ -65,6 +65,8 @@ class Meeting:
         self._strength: dict[str, bool] = {}  # whether to be equal once says that it should be
         self._open: dict[tuple[str, Any], _Telling] = {}
         self._meets: list[frozenset[int]] = []  # groups that gradients were seen equal over
+        self._met: set[str] = set()  # whose gradients were seen
+        self._joined: dict[str, set[tuple[int, ...]]] = {}  # pairs that a collective made equal
         self._buffers: list[tuple[Case, Watch]] = []  # which differ, and may have been read
 
     # --- Telling ------------------------------------------------------------------------------
@@ -145,10 +147,21 @@ class Meeting:
                 continue
             gradients = [told[name] for told in telling.gradients.values() if name in told]
             contents = [told.content for told in gradients if told.content is not None]
+            self._met.add(name)
+            self._note_joined(name, telling)
             for group, _ in groups_of(contents):
                 if len(group) > 1:
                     self._meets.append(frozenset(group))
                     self._check_joined(name, group, telling)
+
+    def _note_joined(self, name: str, telling: _Telling) -> None:
+        """Note which pairs hold it alike because a collective, a broadcast say, made them."""
+        for group in self._expected.get(name, ()):
+            writers = _told(telling.told, telling, group[0])[name].writers
+            for other in group[1:]:
+                pair = (group[0], other)
+                if reducing_collective(writers, pair) is not None:
+                    self._joined.setdefault(name, set()).add(pair)
 
     def _check_joined(self, name: str, group: list[int], telling: _Telling) -> None:
         parts = _groups(telling, name, group)
@@ -236,7 +249,8 @@ class Meeting:
             ),
             shape=told[0].shape,
             logs=_logs(telling, pair),
-            gradients_meet=any(set(pair) <= meets for meets in self._meets),
+            gradients_meet=2 * sum(set(pair) <= meets for meets in self._meets) > len(self._met),
+            was_joined=tuple(pair) in self._joined.get(name, ()),
             is_update=is_update,
         )
 

@@ -52,6 +52,7 @@ class Operation:
     place: Place
     made_by: Place | None  # in backward, the forward operation whose gradient it computes
     operands: list[Operand]
+    forward: Operation | None = None  # the one that `made_by` places
     is_random: bool = False
     is_view: bool = False
     is_read: bool = False  # by the model: by a forward operation that autograd records

@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from polyrank import _C
-from polyrank.divergence.content import Content, Share, content_of
+from polyrank.divergence.content import Content, Share, content_of, shape_of
 from polyrank.divergence.histories import geometry_key, history_of
 from polyrank.divergence.operations import Key, Operand, Operation, Place
 from polyrank.local_tensor import is_foreign_subclass
@@ -44,7 +44,9 @@ class OperationLog(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.in_optimizer = False
         self.unseen: set[str] = set()  # operators on tensors that hold no values
         self._occurrences: dict[tuple[Any, ...], int] = {}
-        self._made: dict[int, Place] = {}  # by the number of the autograd node
+        self._made: dict[int, Operation] = {}  # by the number of the autograd node
+        # Told of each read of a tensor that is differentiated, where, and of what it holds.
+        self.on_leaf: Callable[[torch.Tensor, Place, Content | None], None] | None = None
 
     def __torch_dispatch__(
         self,
@@ -65,22 +67,21 @@ class OperationLog(TorchDispatchMode):  # type: ignore[no-untyped-call]
         call.note_results(result)
         return result
 
-    def place(self) -> tuple[Place, Place | None]:
+    def place(self) -> tuple[Place, Operation | None]:
         """Where the program is, and in backward whose gradient is computed."""
         file, line, module, is_backward = _C.call_site()
         node: Any = torch._C._current_autograd_node()
-        made_by = None
-        if node is not None:
-            made_by = self._made.get(node._sequence_nr())
+        if node is not None or is_backward:
             phase = "backward"
         else:
             phase = "optimizer" if self.in_optimizer else "forward"
-            if is_backward:
-                phase = "backward"
-        place = Place(file, line, module, phase)
-        if node is None and torch.is_grad_enabled():
-            self._made.setdefault(_next_node() - 1, place)
-        return place, made_by
+        forward = None if node is None else self._made.get(node._sequence_nr())
+        return Place(file, line, module, phase), forward
+
+    def note_made(self, operation: Operation) -> None:
+        """The operation is what autograd's next node was made for."""
+        if operation.place.phase != "backward" and torch.is_grad_enabled():
+            self._made.setdefault(_next_node() - 1, operation)
 
     def key(self, name: str, place: Place, position: int) -> Key:
         """Of the next such operation."""
@@ -101,7 +102,7 @@ class _Call:
         self.name = name
         self.row = _COLLECTIVES.get(name)
         self.written: list[tuple[int, torch.Tensor]] = []  # position in lists, tensor
-        place, made_by = log.place()
+        place, forward = log.place()
         arguments = list(_named_arguments(func._schema, args, kwargs))
         length = self._num_positions(arguments)
         self.operations = [
@@ -109,8 +110,9 @@ class _Call:
                 0,
                 log.key(name, place, position),
                 place,
-                made_by,
+                None if forward is None else forward.place,
                 [],
+                forward,
                 is_random=torch.Tag.nondeterministic_seeded in func.tags,
             )
             for position in range(length)
@@ -118,6 +120,7 @@ class _Call:
         for operation in self.operations:
             operation.number = len(log.operations)
             log.operations[operation.key] = operation
+        log.note_made(self.operations[0])
         for index, argument, value in arguments:
             self._read(index, argument, value)
         if self.row is not None:
@@ -175,13 +178,15 @@ class _Call:
             Operand(
                 name,
                 history.contents[geometry],
-                tuple(tensor.shape),
+                shape_of(tensor),
                 history.writers(tensor),
                 is_parameter=history.is_parameter or (tensor.requires_grad and tensor.is_leaf),
                 is_written=is_write,
             )
         )
         if not is_write and operation.place.phase == "forward" and torch.is_grad_enabled():
+            if tensor.requires_grad and tensor.is_leaf and self.log.on_leaf is not None:
+                self.log.on_leaf(tensor, operation.place, history.contents[geometry])
             for writer in operation.operands[-1].writers:
                 writer.is_read = True
 

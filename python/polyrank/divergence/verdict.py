@@ -31,7 +31,9 @@ class Case:
     writers: tuple[Sequence[Operation], Sequence[Operation]]  # of what they hold
     shape: tuple[Any, ...]
     logs: tuple[dict[Key, Operation], dict[Key, Operation]]
-    gradients_meet: bool = False  # whether gradients of others are reduced over the pair
+    # Whether most other gradients are reduced over the pair, and whether a collective made it equal.
+    gradients_meet: bool = False
+    was_joined: bool = False
     # Whether it was equal before, so that what wrote it last is to blame, or what that took.
     is_update: bool = True
     reduced_by: Operation | None = None  # of what never agreed, what joins its gradients
@@ -183,8 +185,14 @@ def _first_update(found: Trail) -> Visit:
 
 def _is_pipeline(case: Case, found: Trail) -> bool:
     """Whether the two are stages, which hold layers of their own."""
-    kinds = {visit.operation.kind for visit in found.visits}
-    return bool(kinds & {"recv", "send_recv"}) and not case.gradients_meet
+    return _has_messages(found) and not case.gradients_meet and not case.was_joined
+
+
+def _has_messages(found: Trail) -> bool:
+    """Whether one of the two got any message. Not only on the trail, which ends where stages differ."""
+    return any(
+        operation.kind in ("recv", "send_recv") for log in found.logs for operation in log.values()
+    )
 
 
 def _fault_within(case: Case, found: Trail) -> _Fault | None:
@@ -192,7 +200,7 @@ def _fault_within(case: Case, found: Trail) -> _Fault | None:
     roots = found.roots()
     inside = [visit for visit in roots if _is_inside(visit)]
     shards = [visit for visit in roots if visit.root is Root.SHARD]
-    if len(inside) + len(shards) < len(roots) or not roots:
+    if len(inside) + len(shards) < len(roots) or not roots or _has_messages(found):
         return None
     if inside:
         return _Fault(inside[0], _cause(inside[0], found))
@@ -216,12 +224,13 @@ def _missing(case: Case, gradient: Visit) -> str:
 def _is_inside(visit: Visit) -> bool:
     """Whether the ranks part within the model, by random numbers or by what only some do."""
     operation = visit.operation
-    if visit.root not in (Root.RANDOM, Root.ONLY_ONE, Root.UNKNOWN):
-        return False
+    if visit.root is Root.RANDOM:
+        is_dropout = operation.name in ("aten::bernoulli_", "aten::native_dropout")
+        return bool(operation.place.module) or is_dropout
     return (
-        operation.place.phase == "backward"
-        or bool(operation.place.module)
-        or (operation.name in ("aten::bernoulli_", "aten::native_dropout"))
+        visit.root is Root.ONLY_ONE
+        and operation.place.phase == "forward"
+        and bool(operation.place.module)
     )
 
 
@@ -244,6 +253,7 @@ def _parting_of_agreed(case: Case, found: Trail, gradient: Visit | None) -> Visi
 def _takes_reduced(case: Case, visit: Visit, found: Trail) -> bool:
     return any(
         mine.shape == case.shape
+        and not mine.is_parameter
         and (mine.is_written or visit.operation.place.phase != "backward")
         and not differs(mine, other, found.ranks)
         and reducing_collective(mine.writers, found.ranks) is not None
@@ -269,12 +279,15 @@ def _is_expert(gradient: Visit, found: Trail) -> bool:
     """Whether the activations that the gradient was computed of came by an all-to-all only."""
     kinds: set[str] = set()
     seen: set[int] = set()
+    forward = gradient.operation.forward
+    other = None if forward is None else found.logs[1].get(forward.key)
+    if forward is None or other is None:
+        return False
     waiting = [
         writer
-        for mine, other in gradient.pairs()
-        if differs(mine, other, found.ranks)
+        for mine, theirs in zip(forward.operands, other.operands, strict=False)
+        if differs(mine, theirs, found.ranks) and not mine.is_parameter
         for writer in mine.writers
-        if writer.place.phase == "forward"
     ]
     while waiting:
         operation = waiting.pop()
@@ -289,8 +302,8 @@ def _is_expert(gradient: Visit, found: Trail) -> bool:
             continue
         before = [
             writer
-            for mine, other in zip(operation.operands, counterpart.operands, strict=False)
-            if differs(mine, other, found.ranks) and not mine.is_parameter
+            for mine, theirs in zip(operation.operands, counterpart.operands, strict=False)
+            if differs(mine, theirs, found.ranks) and not mine.is_parameter
             for writer in mine.writers
         ]
         if not before:

@@ -21,13 +21,15 @@ from torch.optim.optimizer import (
 from torch.utils._python_dispatch import _disable_current_modes
 
 from polyrank import _C
-from polyrank.divergence.content import Content, content_of, local_part
+from polyrank.divergence.content import Content, content_of, local_part, shape_of
 from polyrank.divergence.histories import mark_parameter, writers_of
 from polyrank.divergence.operations import Operation, Place
 from polyrank.divergence.recording import OperationLog
 from polyrank.module_paths import named_modules_run, paths_of
 
 __all__ = ["Facts", "Told", "Watch"]
+
+_MOST_NAMES = 10_000
 
 
 @contextlib.contextmanager
@@ -78,6 +80,8 @@ class Watch:
         self.declared: dict[str, list[list[int]]] = {}  # groups, by what was declared
         self._counts: dict[str, int] = {}
         self._writes = 0
+        # What tensors held when they were last read that no module and no optimizer holds.
+        self._leaves: dict[str, Content | None] = {}
         # In the order in which they ran.
         self._roots: weakref.WeakKeyDictionary[nn.Module, None] = weakref.WeakKeyDictionary()
         self._parts: weakref.WeakSet[nn.Module] = weakref.WeakSet()
@@ -93,6 +97,7 @@ class Watch:
             ):
                 stack.callback(handle.remove)
             if self.log is not None:
+                self.log.on_leaf = self._meet_leaf
                 stack.enter_context(named_modules_run())
                 stack.enter_context(self.log)
             yield
@@ -146,7 +151,7 @@ class Watch:
         name = f"{what} at {Path(here.file).name}:{here.line}"
         self._place = here
         self.declared[name] = groups
-        self.facts.setdefault(name, Facts("tensor", here.module, tuple(tensor.shape)))
+        self.facts.setdefault(name, Facts("tensor", here.module, shape_of(tensor)))
         count = self._counts[name] = self._counts.get(name, 0) + 1
         with _watching_nothing():
             told = {name: self._tell(tensor)}
@@ -169,6 +174,24 @@ class Watch:
         if told:
             count = self._counts["first seen"] = self._counts.get("first seen", 0) + 1
             self.meeting.tell("first seen", count, self.ranks, told, self, {})
+
+    def _meet_leaf(self, tensor: torch.Tensor, place: Place, content: Content | None) -> None:
+        """Tell a tensor that is differentiated and that no module or optimizer holds, as it changes."""
+        known = self._names.get(id(tensor))
+        if known is None or known[0]() is not tensor:
+            if len(self._names) < _MOST_NAMES:
+                name = f"made before {Path(place.file).name}:{place.line}"
+                name = self._name(tensor, name, f"{len(self._names)} {name}", None)
+                self._leaves[name] = content
+                self._meet(None)
+            return
+        name = known[1]
+        if name in self._leaves and self._leaves[name] is not content:
+            self._leaves[name] = content
+            count = self._counts[name] = self._counts.get(name, 0) + 1
+            self._place = place
+            told = {name: Told(content, shape_of(tensor), writers_of(tensor))}
+            self.meeting.tell("update of parameters", (name, count), self.ranks, told, self, {})
 
     def _tell_named(
         self, moment: str, count: int, optimizer: torch.optim.Optimizer | None = None
@@ -199,7 +222,7 @@ class Watch:
 
     def _tell(self, tensor: torch.Tensor) -> Told:
         writers = writers_of(tensor) if self.log is not None else ()
-        return Told(content_of(tensor, self.ranks), tuple(local_part(tensor).shape), writers)
+        return Told(content_of(tensor, self.ranks), shape_of(tensor), writers)
 
     # --- Names --------------------------------------------------------------------------------
 
@@ -219,16 +242,17 @@ class Watch:
                 self._name(tensor, name, f"{name} {len(self._names)}", None)
                 count += 1
 
-    def _name(self, tensor: torch.Tensor, name: str, longer: str, module: nn.Module | None) -> None:
+    def _name(self, tensor: torch.Tensor, name: str, longer: str, module: nn.Module | None) -> str:
         """Give the tensor a name if it has none: the longer one where another has the first."""
         known = self._names.get(id(tensor))
         if known is not None and known[0]() is tensor:
-            return
+            return known[1]
         own = longer if name in self._taken else name
         self._taken.add(own)
         self._names[id(tensor)] = (weakref.ref(tensor), own, module)
         if self.log is not None and isinstance(tensor, nn.Parameter):
             mark_parameter(tensor)
+        return own
 
     def _named(self) -> Iterator[tuple[str, torch.Tensor]]:
         for reference, name, _ in self._names.values():
@@ -246,7 +270,7 @@ class Watch:
                     name = f"{key} of {entry[1]}"
                     if name not in self.facts:
                         self.facts[name] = Facts(
-                            "optimizer state", "", tuple(value.shape), parameter=entry[1]
+                            "optimizer state", "", shape_of(value), parameter=entry[1]
                         )
                     yield name, value
 
@@ -257,7 +281,7 @@ class Watch:
         facts = Facts(
             "parameter" if is_parameter else "buffer",
             path,
-            tuple(local_part(tensor).shape),
+            shape_of(tensor),
             is_constant=_is_constant(local_part(tensor)),
             is_norm=module is not None and _normalizes(module),
         )
@@ -275,14 +299,13 @@ def _normalizes(module: nn.Module) -> bool:
 
 
 def _is_constant(tensor: torch.Tensor) -> bool:
-    if tensor.numel() == 0 or tensor.layout != torch.strided:
+    """Whether it is one number, on the lowest of the ranks."""
+    if _C.is_local_tensor(tensor):
+        tensor = _C.cohorts(tensor.detach())[0].tensor
+    if tensor.numel() == 0 or tensor.layout != torch.strided or tensor.device.type == "meta":
         return True
-    pieces = (
-        [cohort.tensor for cohort in _C.cohorts(tensor.detach())]
-        if _C.is_local_tensor(tensor)
-        else [tensor.detach()]
-    )
-    return all(bool((piece == piece.reshape(-1)[0]).all()) for piece in pieces[:1])
+    tensor = tensor.detach()
+    return bool((tensor == tensor.reshape(-1)[0]).all())
 
 
 def _replicas(tensor: DTensor) -> Iterator[tuple[int, ...]]:

@@ -22,14 +22,16 @@ class Program:
     """A program with one fault, and its twin without: `program.py right`."""
 
     file: Path
-    line: int  # where the fault is to be found
+    line: int  # where the fault is to be found; 0: there is none
     operation: str
     worlds: tuple[str, ...]
 
     @staticmethod
     def read(file: Path) -> Program:
         lines = file.read_text().splitlines()
-        [(number, line)] = [(i, line) for i, line in enumerate(lines, 1) if _MARK in line]
+        marked = [(i, line) for i, line in enumerate(lines, 1) if _MARK in line]
+        number, line = marked[0] if marked else (0, "")
+        assert len(marked) <= 1
         branches = any(line.startswith(_THREADS_ONLY) for line in lines)
         worlds = ("threads",) if branches else ("threads", "lockstep")
         return Program(file, number, line.partition(_MARK)[2], worlds)
@@ -49,12 +51,13 @@ class Program:
 
 
 def _programs(check: str) -> list[Program]:
-    files = sorted((FOLDER / check).glob("*.py"))
-    return [Program.read(file) for file in files if _MARK in file.read_text()]
+    programs = [Program.read(file) for file in sorted((FOLDER / check).glob("*.py"))]
+    return [program for program in programs if bool(program.line) == (check != "right")]
 
 
 AGREEMENT = _programs("agreement")
 REFERENCE = _programs("reference")
+WITHOUT_FAULT = _programs("right")  # what looks like a fault, and is none
 
 
 def cases(programs: list[Program]) -> pytest.MarkDecorator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import AGREEMENT, REFERENCE, Program, cases
+from conftest import AGREEMENT, REFERENCE, WITHOUT_FAULT, Program, cases
 from polyrank.divergence.checking import Checked, check_agreement
 from polyrank.divergence.reference.checking import CheckedReference, check_reference
 from polyrank.divergence.reference.report import document_of, text_of
@@ -38,8 +38,8 @@ def test_the_fault_is_named_at_its_operation_and_line(program: Program, world: s
     assert len(first.held) > 1
 
 
-@cases(AGREEMENT)
-def test_the_right_twin_raises_no_alarm(program: Program, world: str) -> None:
+@cases([*AGREEMENT, *WITHOUT_FAULT])
+def test_a_right_program_raises_no_alarm(program: Program, world: str) -> None:
     checked = agreement(program, world, "right")
     assert [finding.text() for finding in checked.findings] == []
     assert checked.meeting.watched
