@@ -25,7 +25,7 @@ class RunOptions:
     rank_env: str = (
         "ask"  # in lockstep, what RANK and its like are: "ask" is an error, "0" rank 0's
     )
-    # Entered around the script: on each rank's thread, or in lockstep once.
+    # Entered around the script: on each rank's thread, or in lockstep once; not in other worlds.
     around: Callable[[], AbstractContextManager[object]] = nullcontext
     # Of the threads world:
     schedule: str = "in_turn"  # or "random": who is next

@@ -31,6 +31,7 @@ def record_file(folder: Path, rank: int) -> Path:
 def arguments_for(options: RunOptions, folder: Path) -> list[str]:
     """The command that starts a rank, after the interpreter."""
     fields = dataclasses.asdict(options) | {"json_file": None}
+    del fields["around"]  # of worlds that run the script in this process
     fields["trace_file"] = options.trace_file and str(options.trace_file)
     return ["-P", "-m", __name__, str(folder), json.dumps(fields)]
 
