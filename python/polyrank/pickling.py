@@ -43,6 +43,49 @@ def rebuild_local_tensor(
     return result
 
 
+def rebuild_sparse_tensor(
+    layout: torch.layout,
+    parts: tuple[LocalTensor, ...],
+    size: torch.Size,
+    is_coalesced: bool,
+    requires_grad: bool,
+    attributes: dict[str, Any],
+) -> LocalTensor:
+    """A LocalTensor of sparse tensors of these indices and values."""
+    result: Any
+    if layout == torch.sparse_coo:
+        indices, values = parts
+        result = torch.sparse_coo_tensor(indices, values, size)._coalesced_(is_coalesced)
+    else:
+        make: Any = torch.sparse_compressed_tensor
+        result = make(*parts, size, layout=layout)
+    result.requires_grad_(requires_grad)
+    result.__dict__.update(attributes)
+    return result  # type: ignore[no-any-return]
+
+
+def _parts_of_sparse(tensor: Any) -> tuple[Any, ...]:
+    if tensor.layout == torch.sparse_coo:
+        return tensor._indices(), tensor._values()
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+    return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+
+
+def _reduce_sparse(tensor: Any) -> tuple[Any, ...]:
+    is_coalesced = tensor.layout == torch.sparse_coo and tensor.is_coalesced()
+    plain = tensor.detach()
+    arguments = (
+        tensor.layout,
+        _parts_of_sparse(plain),
+        tensor.size(),
+        is_coalesced,
+        tensor.requires_grad,
+        tensor.__dict__,
+    )
+    return rebuild_sparse_tensor, arguments
+
+
 def reduce_local_tensor(tensor: LocalTensor) -> tuple[Any, ...]:
     """What pickle needs to make `tensor` again."""
     _refuse_without_bytes(tensor)
@@ -53,6 +96,8 @@ def reduce_local_tensor(tensor: LocalTensor) -> tuple[Any, ...]:
         raise UnsupportedOpError(
             "a LocalTensor that autograd made can't be pickled; detach it first, as a plain tensor"
         )
+    if tensor.layout != torch.strided:
+        return _reduce_sparse(tensor)
     ranks, geometries = _C.geometry_of(tensor)
     arguments = (
         _C.storage_of(tensor),
@@ -76,15 +121,19 @@ def deepcopy_local_tensor(tensor: LocalTensor, memo: dict[int, Any]) -> LocalTen
             "detach it first"
         )
     _refuse_without_bytes(tensor)
-    _, arguments = reduce_local_tensor(tensor)
-    storage = copy.deepcopy(arguments[0], memo)
-    attributes = copy.deepcopy(tensor.__dict__, memo)
-    _, dtype, ranks, geometries, requires_grad, _ = arguments
-    result = rebuild_local_tensor(storage, dtype, ranks, geometries, requires_grad, attributes)
+    result: Any
+    if tensor.layout == torch.strided:
+        _, arguments = reduce_local_tensor(tensor)
+        storage = copy.deepcopy(arguments[0], memo)
+        _, dtype, ranks, geometries, requires_grad, _ = arguments
+        result = rebuild_local_tensor(storage, dtype, ranks, geometries, requires_grad, {})
+    else:
+        result = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+    result.__dict__.update(copy.deepcopy(tensor.__dict__, memo))
     memo[id(tensor)] = result
     if tensor.grad is not None:
         result.grad = copy.deepcopy(tensor.grad, memo)
-    return result
+    return result  # type: ignore[no-any-return]
 
 
 def _refuse_without_bytes(tensor: LocalTensor) -> None:
@@ -107,4 +156,4 @@ def _reduce_storage(storage: _C.LocalStorage) -> tuple[Any, ...]:
 
 
 copyreg.pickle(_C.LocalStorage, _reduce_storage)
-torch.serialization.add_safe_globals([rebuild_storage, rebuild_local_tensor])
+torch.serialization.add_safe_globals([rebuild_storage, rebuild_local_tensor, rebuild_sparse_tensor])

@@ -117,6 +117,15 @@ void LocalStorage::split(const RankPartition& partition) {
                 "). Make it a LocalTensor first: create it inside the mode, or clone it with "
                 "`polyrank.rank_map(lambda rank: tensor.clone())`."));
   }
+  if (is_whole_) {
+    throw UnsupportedOpError(str_cat(
+        "a sparse tensor, or memory that it shares, would be written with values that differ "
+        "between ranks (cohorts ",
+        finer.to_string(),
+        "), or handed out to be written. Use the operator that makes a new tensor (`a = a * b` "
+        "in the place of `a *= b`), look at a rank's tensor with `t.on_rank(rank)`, or run the "
+        "program in the threads world (`polyrank run --world threads`)."));
+  }
   const CohortProjection old_cohort = project(finer, partition_);
   std::vector<bool> taken(storages_.size(), false);
   std::vector<c10::Storage> storages;

@@ -60,19 +60,24 @@ class POLYRANK_API LocalStorage final : public c10::StorageImpl {
 
   // Splits cohorts, so that the partition refines `partition`; copies one cohort's bytes for each
   // new cohort. No-op without data.
-  // Throws: DivergenceError if the storage is borrowed and would have to be split.
+  // Throws: DivergenceError if the storage is borrowed and would have to be split;
+  //         UnsupportedOpError if it is that of sparse tensors.
   void split(const RankPartition& partition);
 
   // Replaces all storages; the old ones are dropped.
   // Requires: nothing is pinned and the storage is not borrowed; see can_replace().
   void replace(RankPartition partition, std::vector<c10::Storage> storages);
-  bool can_replace() const noexcept { return pinned_.empty() && !is_borrowed_; }
+  bool can_replace() const noexcept { return pinned_.empty() && !is_borrowed_ && !is_whole_; }
 
   // Splits `ranks` off, each a cohort of its own for good.
   void pin(const RankSet& ranks);
 
   // Marks the storage as the memory of a plain tensor, see invariant (4).
   void set_borrowed() noexcept { is_borrowed_ = true; }
+
+  // Marks the storage as that of tensors which are kept whole, or as memory that one of them has,
+  // too: it is never split either (NOTE [Sparse LocalTensors] in whole_tensor.h).
+  void set_whole() noexcept { is_whole_ = true; }
 
   // Frees (0) or regrows the memory of all ranks; bytes up to the smaller size are kept. Freed
   // memory differs between no ranks: a storage without pinned ranks becomes one cohort.
@@ -92,6 +97,7 @@ class POLYRANK_API LocalStorage final : public c10::StorageImpl {
   std::uint64_t generation_ = 0;
   RankSet pinned_;
   bool is_borrowed_ = false;
+  bool is_whole_ = false;
   bool has_data_ = true;
 };
 

@@ -5,6 +5,7 @@
 #include <polyrank/engine/local_tensor.h>
 #include <polyrank/engine/local_tensor_impl.h>
 #include <polyrank/engine/run_operator.h>
+#include <polyrank/engine/whole_tensor.h>
 
 #include <unordered_map>
 #include <unordered_set>
@@ -69,6 +70,11 @@ at::Tensor read_only(const at::Tensor& tensor) {
   if (tensor.key_set().has(c10::DispatchKey::Python) || tensor.is_meta()) {
     return tensor;  // no bytes to protect
   }
+  if (!is_strided(tensor)) {  // a copy, since its bytes can't be protected
+    const BelowLockstepGuard below(/*has_python_tensors=*/false);
+    const CohortKeysGuard keys(/*keep_python=*/false);
+    return tensor.clone();
+  }
   const c10::Storage& storage = tensor.storage();
   // The view keeps the memory alive through a reference to the storage that owns it.
   auto* owner = new c10::Storage(storage);
@@ -96,22 +102,20 @@ at::Tensor make_local_tensor(const RankPartition& given, std::vector<at::Tensor>
     const std::int64_t rank = partition.lowest_rank(static_cast<std::int32_t>(i));
     check_member(rank, tensors[i]);
     check_alike(partition.lowest_rank(0), tensors.front(), rank, tensors[i]);
-    if (!tensors[i].has_storage() || tensors[i].layout() != c10::kStrided) {
-      throw UnsupportedOpError(str_cat("a LocalTensor holds dense strided tensors; rank ", rank,
-                                       " was given one of layout ", c10::str(tensors[i].layout()),
-                                       ". Convert it (`to_dense()`)."));
-    }
     // A wrapper of its own, so that nobody changes its metadata from outside.
-    if (!tensors[i].key_set().has(c10::DispatchKey::Python)) {
+    if (is_strided(tensors[i]) && !tensors[i].key_set().has(c10::DispatchKey::Python)) {
       tensors[i] = alias_on(tensors[i], tensors[i].storage());
     }
   }
   merge_without_data(&partition, &tensors);
   for (const at::Tensor& tensor : tensors) {
-    storages.push_back(tensor.storage());
+    storages.push_back(storage_behind(tensor));
   }
-  return LocalTensorImpl::make(LocalStorage::make(partition, std::move(storages)), partition,
-                               std::move(tensors));
+  auto storage = LocalStorage::make(partition, std::move(storages));
+  if (!is_strided(tensors.front())) {
+    storage->set_whole();
+  }
+  return LocalTensorImpl::make(std::move(storage), partition, std::move(tensors));
 }
 
 at::Tensor make_local_tensor(const std::vector<std::pair<std::int64_t, at::Tensor>>& tensors) {
@@ -169,6 +173,9 @@ at::Tensor take_rank(const at::Tensor& tensor, std::int64_t rank) {
   const LocalTensorImpl& impl = impl_on_rank(tensor, rank);
   impl.local_storage().pin(RankSet::range(rank, rank + 1));
   const at::Tensor& own = impl.cohort_tensors().on_rank(rank);
+  if (impl.is_whole()) {
+    return own;
+  }
   return own.key_set().has(c10::DispatchKey::Python) ? own : alias_on(own, own.storage());
 }
 
@@ -178,10 +185,13 @@ at::Tensor reconcile(const at::Tensor& tensor) {
   const CohortTensors& own = impl_of(tensor).cohort_tensors();
   const BelowLockstepGuard below(impl_of(tensor).has_python_cohorts());
   const CohortKeysGuard keys(below.runs_python());
+  const auto dense = [](const at::Tensor& tensor) {
+    return is_strided(tensor) ? tensor : tensor.to_dense();
+  };
   const at::Tensor& first = own.tensors.front();
   for (std::size_t i = 1; i < own.tensors.size(); ++i) {
     const at::Tensor& other = own.tensors[i];
-    if (!first.sizes().equals(other.sizes()) || !at::equal(first, other)) {
+    if (!first.sizes().equals(other.sizes()) || !at::equal(dense(first), dense(other))) {
       throw DivergenceError(
           str_cat("ranks hold different values, so there is no one tensor to reconcile to: ranks ",
                   own.partition.cohort(0).to_string(), " differ from ranks ",

@@ -4,6 +4,7 @@
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/local_tensor_impl.h>
+#include <polyrank/engine/whole_tensor.h>
 
 #include <typeinfo>
 #include <utility>
@@ -28,11 +29,14 @@ c10::DispatchKeySet view_bits(const at::Tensor& tensor) {
 
 c10::DispatchKeySet keys_for(const at::Tensor& sample) {
   const c10::DispatchKey backend = c10::computeDispatchKey(
-      c10::typeMetaToScalarType(sample.dtype()), c10::kStrided, sample.device());
+      c10::typeMetaToScalarType(sample.dtype()), sample.layout(), sample.device());
   return c10::DispatchKeySet(backend) | view_bits(sample);
 }
 
 bool same_geometry(const at::Tensor& a, const at::Tensor& b) {
+  if (!is_strided(a)) {
+    return a.sym_sizes() == b.sym_sizes();
+  }
   return a.sym_sizes() == b.sym_sizes() && a.sym_strides() == b.sym_strides() &&
          a.sym_storage_offset() == b.sym_storage_offset();
 }
@@ -50,16 +54,16 @@ bool is_foreign(const at::Tensor& tensor) {
          interpreter_hooks().handles_operators_itself(tensor);
 }
 
-void check_strided(const at::Tensor& tensor) {
+void check_kind(const at::Tensor& tensor) {
   if (is_foreign(tensor)) {
     throw UnsupportedOpError(
         "a rank holds a tensor of a subclass that handles operators itself; a LocalTensor is made "
         "of plain tensors. Wrap the LocalTensor in the subclass instead.");
   }
-  if (tensor.layout() != c10::kStrided || tensor.is_nested() || tensor.is_quantized() ||
-      !tensor.has_storage()) {
+  const bool is_dense = is_strided(tensor) && !tensor.is_nested() && !tensor.is_quantized();
+  if (!is_dense && !can_be_whole(tensor)) {
     throw UnsupportedOpError(str_cat(
-        "a LocalTensor holds dense strided tensors; this one is ", c10::str(tensor.layout()),
+        "a LocalTensor holds strided or sparse tensors; this one is ", c10::str(tensor.layout()),
         tensor.is_nested() ? ", nested" : "", tensor.is_quantized() ? ", quantized" : "",
         ". Convert it (`to_dense()`, `dequantize()`), or run the program in the threads world."));
   }
@@ -67,20 +71,23 @@ void check_strided(const at::Tensor& tensor) {
 
 void check_alike(const RankPartition& partition, const std::vector<at::Tensor>& tensors) {
   const at::Tensor& first = tensors.front();
-  check_strided(first);
+  check_kind(first);
   for (std::size_t i = 1; i < tensors.size(); ++i) {
     const at::Tensor& tensor = tensors[i];
-    check_strided(tensor);
+    check_kind(tensor);
     if (tensor.dim() != first.dim() || tensor.dtype() != first.dtype() ||
-        tensor.device() != first.device() || view_bits(tensor) != view_bits(first)) {
+        tensor.layout() != first.layout() || tensor.device() != first.device() ||
+        view_bits(tensor) != view_bits(first)) {
       throw DivergenceError(str_cat(
-          "ranks must hold tensors of one dtype, device and number of dimensions, but ranks ",
+          "ranks must hold tensors of one dtype, device, layout and number of dimensions, but "
+          "ranks ",
           partition.cohort(0).to_string(), " hold ", shape_of(first), " and ranks ",
           partition.cohort(static_cast<std::int32_t>(i)).to_string(), " hold ", shape_of(tensor),
           view_bits(tensor) != view_bits(first) ? " with another conjugate or negative bit" : "",
           "."));
     }
   }
+  check_one_shape_of_whole(tensors);
 }
 
 // One LocalInt per entry of a list that each cohort has.
@@ -102,10 +109,9 @@ bool all_cohorts(const CohortTensors& cohorts, Predicate predicate) {
 }  // namespace
 
 at::Tensor alias_on(const at::Tensor& geometry, const c10::Storage& storage) {
-  auto impl = geometry.unsafeGetTensorImpl()->shallow_copy_and_detach(
-      c10::VariableVersion(0), /*allow_tensor_metadata_change=*/true);
-  impl->set_storage_keep_dtype(storage);
-  return at::Tensor(std::move(impl));
+  at::Tensor alias = shallow_copy(geometry);
+  alias.unsafeGetTensorImpl()->set_storage_keep_dtype(storage);
+  return alias;
 }
 
 void merge_without_data(RankPartition* partition, std::vector<at::Tensor>* tensors) {
@@ -188,6 +194,7 @@ void LocalTensorImpl::set_cohort_tensors(const RankPartition& partition,
                   [&](const at::Tensor& tensor) { return same_geometry(tensor, tensors.front()); });
   geometry_partition_ = is_uniform ? RankPartition::uniform(partition.ranks()) : partition;
   has_python_cohorts_ = tensors.front().key_set().has(c10::DispatchKey::Python);
+  is_whole_ = !is_strided(tensors.front());
 
   auto cohorts = std::make_shared<CohortTensors>();
   cohorts->generation = storage.generation();
@@ -205,6 +212,13 @@ void LocalTensorImpl::set_cohort_tensors(const RankPartition& partition,
   const CohortTensors& current = *cohort_tensors_;
   const at::Tensor& first = current.tensors.front();
   symbolic_ = nullptr;
+  if (is_whole_) {
+    sizes_and_strides_.set_sizes(first.sizes());
+    refresh_numel();
+    empty_tensor_restride(at::MemoryFormat::Contiguous);
+    set_custom_sizes_strides(SizesStridesPolicy::Default);
+    return;
+  }
   if (is_uniform) {
     if (first.unsafeGetTensorImpl()->has_symbolic_sizes_strides()) {
       TensorImpl::set_sizes_and_strides(first.sym_sizes(), first.sym_strides(),
@@ -238,6 +252,9 @@ void LocalTensorImpl::set_cohort_tensors(const RankPartition& partition,
 }
 
 bool LocalTensorImpl::covers_storage() const {
+  if (is_whole_) {
+    return false;
+  }
   const CohortTensors& cohorts = cohort_tensors();
   return all_cohorts(cohorts, [](const at::Tensor& tensor) {
     return tensor.is_non_overlapping_and_dense() && tensor.storage_offset() == 0 &&
@@ -248,7 +265,7 @@ bool LocalTensorImpl::covers_storage() const {
 void LocalTensorImpl::own_cohort_tensors() {
   auto owned = std::make_shared<CohortTensors>(cohort_tensors());
   for (auto& tensor : owned->tensors) {
-    if (!tensor.key_set().has(c10::DispatchKey::Python)) {
+    if (!tensor.key_set().has(c10::DispatchKey::Python) && !is_whole_) {
       tensor = alias_on(tensor, tensor.storage());
     }
   }
@@ -271,8 +288,16 @@ void LocalTensorImpl::reset(c10::intrusive_ptr<LocalStorage> storage,
 void LocalTensorImpl::copy_local_fields(const LocalTensorImpl& other) {
   geometry_partition_ = other.geometry_partition_;
   cohort_tensors_ = other.cohort_tensors_;
+  if (other.is_whole_) {  // as a copy of a sparse tensor: its own, of the same indices and values
+    auto copies = std::make_shared<CohortTensors>(*cohort_tensors_);
+    for (at::Tensor& tensor : copies->tensors) {
+      tensor = shallow_copy(tensor);
+    }
+    cohort_tensors_ = std::move(copies);
+  }
   symbolic_ = other.symbolic_;
   has_python_cohorts_ = other.has_python_cohorts_;
+  is_whole_ = other.is_whole_;
   set_custom_sizes_strides(symbolic_ ? SizesStridesPolicy::CustomSizes
                                      : SizesStridesPolicy::Default);
 }
@@ -305,7 +330,7 @@ void LocalTensorImpl::shallow_copy_from(const c10::intrusive_ptr<TensorImpl>& im
   // A plain tensor: the same on all ranks.
   const at::Tensor plain = at::Tensor(impl).detach();
   const RankPartition all = RankPartition::uniform(ranks());
-  auto storage = LocalStorage::make(all, {plain.storage()});
+  auto storage = LocalStorage::make(all, {storage_behind(plain)});
   storage->set_borrowed();
   reset(std::move(storage), all, {plain});
 }
@@ -331,6 +356,10 @@ void LocalTensorImpl::throw_sizes_differ(const char* what) const {
                                 " of a tensor whose shape differs between ranks: ", shapes.str(),
                                 ". Use the symbolic sizes (`t.shape`, `sym_sizes()`), or run the "
                                 "program in the threads world.")));
+}
+
+c10::Layout LocalTensorImpl::layout_impl() const {
+  return cohort_tensors_->tensors.front().layout();
 }
 
 c10::IntArrayRef LocalTensorImpl::sizes_custom() const {

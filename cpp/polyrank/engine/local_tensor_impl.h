@@ -41,7 +41,8 @@ POLYRANK_API void merge_without_data(RankPartition* partition, std::vector<at::T
 //
 // Invariants:
 //  (1) cohort_tensors().partition == meet(local_storage().partition(), geometry_partition());
-//  (2) all cohort tensors share dtype, device, layout (strided) and number of dimensions;
+//  (2) all cohort tensors share dtype, device, layout and number of dimensions; those that are not
+//      strided are kept whole (NOTE [Sparse LocalTensors] in whole_tensor.h);
 //  (3) cohort tensors belong to this wrapper or to shallow copies of it with the same geometry;
 //      who changes their metadata calls own_cohort_tensors() first and refresh_geometry() after.
 class POLYRANK_API LocalTensorImpl final : public c10::TensorImpl {
@@ -49,7 +50,7 @@ class POLYRANK_API LocalTensorImpl final : public c10::TensorImpl {
   // Wraps `tensors`, one per cohort of `partition`, which lie on `storage`'s cohorts.
   // Requires: partition refines storage->partition(); tensors is not empty
   // Throws: DivergenceError if the tensors differ in number of dimensions, dtype or device;
-  //         UnsupportedOpError if one is not strided.
+  //         UnsupportedOpError if one is neither strided nor sparse.
   static at::Tensor make(c10::intrusive_ptr<LocalStorage> storage, const RankPartition& partition,
                          std::vector<at::Tensor> tensors);
 
@@ -70,6 +71,9 @@ class POLYRANK_API LocalTensorImpl final : public c10::TensorImpl {
 
   // Whether cohort tensors dispatch to Python themselves (FakeTensors).
   bool has_python_cohorts() const noexcept { return has_python_cohorts_; }
+
+  // Whether the cohorts' tensors are kept whole: sparse.
+  bool is_whole() const noexcept { return is_whole_; }
 
   // Whether this tensor is the only content of its storage: writing all of it writes all of that.
   bool covers_storage() const;
@@ -110,6 +114,7 @@ class POLYRANK_API LocalTensorImpl final : public c10::TensorImpl {
   bool is_strides_like_custom(at::MemoryFormat memory_format) const override;
   c10::SymBool sym_is_contiguous_custom(at::MemoryFormat memory_format) const override;
   c10::SymBool sym_is_non_overlapping_and_dense_custom() const override;
+  c10::Layout layout_impl() const override;
   const char* tensorimpl_type_name() const override { return "LocalTensorImpl"; }
 
  private:
@@ -124,6 +129,7 @@ class POLYRANK_API LocalTensorImpl final : public c10::TensorImpl {
   mutable std::shared_ptr<const CohortTensors> cohort_tensors_;
   std::shared_ptr<const SymbolicGeometry> symbolic_;  // null where the geometry is uniform
   bool has_python_cohorts_ = false;
+  bool is_whole_ = false;
 };
 
 }  // namespace polyrank

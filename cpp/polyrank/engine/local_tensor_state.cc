@@ -17,6 +17,14 @@ LocalTensorImpl& impl_of(const at::Tensor& tensor) {
   return *impl;
 }
 
+LocalTensorImpl& strided_impl_of(const at::Tensor& tensor) {
+  LocalTensorImpl& impl = impl_of(tensor);
+  if (impl.is_whole()) {
+    throw UsageError("a LocalTensor of sparse tensors has no storage and no strides");
+  }
+  return impl;
+}
+
 std::vector<std::vector<std::int64_t>> ranks_by_cohort(const RankPartition& partition) {
   std::vector<std::vector<std::int64_t>> ranks;
   ranks.reserve(static_cast<std::size_t>(partition.num_cohorts()));
@@ -44,7 +52,7 @@ at::Tensor tensor_over(const c10::Storage& storage, c10::ScalarType dtype) {
 }  // namespace
 
 c10::intrusive_ptr<LocalStorage> storage_of(const at::Tensor& tensor) {
-  return impl_of(tensor).local_storage_ptr();
+  return strided_impl_of(tensor).local_storage_ptr();
 }
 
 StorageState storage_state(const LocalStorage& storage) {
@@ -70,7 +78,7 @@ c10::intrusive_ptr<LocalStorage> make_storage(const std::vector<std::vector<std:
 }
 
 GeometryState geometry_of(const at::Tensor& tensor) {
-  const LocalTensorImpl& impl = impl_of(tensor);
+  const LocalTensorImpl& impl = strided_impl_of(tensor);
   const RankPartition& partition = impl.geometry_partition();
   GeometryState state{ranks_by_cohort(partition), {}};
   for (std::int32_t cohort = 0; cohort < partition.num_cohorts(); ++cohort) {
@@ -103,7 +111,7 @@ at::Tensor tensor_on_storage(const c10::intrusive_ptr<LocalStorage>& storage, c1
 
 void put_rank(const at::Tensor& tensor, std::int64_t rank, const at::Tensor& value) {
   const CohortKeysGuard plain(/*keep_python=*/false);
-  LocalTensorImpl& impl = impl_of(tensor);
+  LocalTensorImpl& impl = strided_impl_of(tensor);
   if (value.scalar_type() != tensor.scalar_type() || value.device() != tensor.device()) {
     throw UsageError(str_cat("rank ", rank, " holds ", c10::toString(tensor.scalar_type()), " on ",
                              c10::str(tensor.device()), " but was given ",

@@ -14,6 +14,7 @@
 namespace polyrank {
 
 // The memory of a LocalTensor. Tensors that share memory have the same object.
+// Throws: UsageError if it is no LocalTensor, or one of sparse tensors.
 POLYRANK_API c10::intrusive_ptr<LocalStorage> storage_of(const at::Tensor& tensor);
 
 // Ranks of each cohort, and their storage.
@@ -29,6 +30,7 @@ POLYRANK_API c10::intrusive_ptr<LocalStorage> make_storage(
 using Geometry = std::tuple<std::vector<std::int64_t>, std::vector<std::int64_t>, std::int64_t>;
 // Ranks and geometry of each cohort that has a geometry of its own.
 using GeometryState = std::pair<std::vector<std::vector<std::int64_t>>, std::vector<Geometry>>;
+// Throws: as storage_of().
 POLYRANK_API GeometryState geometry_of(const at::Tensor& tensor);
 
 // A LocalTensor of the given dtype and geometry on `storage`.
@@ -40,7 +42,8 @@ POLYRANK_API at::Tensor tensor_on_storage(const c10::intrusive_ptr<LocalStorage>
 
 // Replaces one rank's tensor. Where it has the geometry that the rank has now its values are
 // copied, so that views of the LocalTensor see them; otherwise the LocalTensor moves to new memory.
-// Throws: UsageError as on_rank(), or if dtype or device are not the LocalTensor's.
+// Throws: UsageError as on_rank(), if dtype or device are not the LocalTensor's, or as
+// storage_of().
 POLYRANK_API void put_rank(const at::Tensor& tensor, std::int64_t rank, const at::Tensor& value);
 
 }  // namespace polyrank

@@ -2,10 +2,12 @@
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/results.h>
+#include <polyrank/engine/whole_tensor.h>
 
 #include <algorithm>
 #include <bit>
 #include <sstream>
+#include <unordered_set>
 #include <utility>
 
 namespace polyrank {
@@ -176,16 +178,11 @@ const at::Tensor* ResultCombiner::plain_source(const std::vector<at::Tensor>& te
 }
 
 ResultCombiner::Placement ResultCombiner::place(std::vector<at::Tensor> tensors) {
+  if (!std::ranges::all_of(tensors, is_strided)) {
+    return place_whole(std::move(tensors));
+  }
   c10::SmallVector<LocalStorage*, 8> sources(tensors.size(), nullptr);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    if (!tensors[i].has_storage()) {
-      throw UnsupportedOpError(
-          str_cat(c10::toString(op_.operator_name()), " returned a tensor of ",
-                  c10::str(tensors[i].layout()),
-                  " layout; a LocalTensor holds dense strided tensors. Keep it dense "
-                  "(`sparse=False`, no `to_sparse()`), or run the program in "
-                  "the threads world (`polyrank run --world threads`)."));
-    }
     sources[i] = source_of(tensors[i], partition_.lowest_rank(static_cast<std::int32_t>(i)));
   }
   LocalStorage* source = sources.front();
@@ -213,7 +210,36 @@ ResultCombiner::Placement ResultCombiner::place(std::vector<at::Tensor> tensors)
     storages.push_back(tensor.storage());
   }
   fresh_.push_back(LocalStorage::make(partition, std::move(storages)));
+  if (shares_memory_of_whole(tensors)) {
+    fresh_.back()->set_whole();
+  }
   return {fresh_.back(), std::move(partition), std::move(tensors)};
+}
+
+ResultCombiner::Placement ResultCombiner::place_whole(std::vector<at::Tensor> tensors) const {
+  std::vector<c10::Storage> storages;
+  storages.reserve(tensors.size());
+  std::unordered_set<const c10::TensorImpl*> known;
+  for (const at::Tensor& tensor : tensors) {
+    if (!known.insert(tensor.unsafeGetTensorImpl()).second) {
+      throw UnsupportedOpError(str_cat(c10::toString(op_.operator_name()),
+                                       " returned one sparse tensor to ranks that differ. Clone it "
+                                       "first."));
+    }
+    storages.push_back(storage_behind(tensor));
+  }
+  auto storage = LocalStorage::make(partition_, std::move(storages));
+  storage->set_whole();
+  return {std::move(storage), partition_, std::move(tensors)};
+}
+
+bool ResultCombiner::shares_memory_of_whole(const std::vector<at::Tensor>& tensors) const {
+  return std::ranges::any_of(
+             operands_.locals(),
+             [](const LocalOperand& operand) { return operand.impl->is_whole(); }) &&
+         std::ranges::any_of(tensors, [](const at::Tensor& tensor) {
+           return tensor.has_storage() && tensor.storage().use_count() > 1;
+         });
 }
 
 ResultCombiner::Placement ResultCombiner::place_mixed(c10::ArrayRef<LocalStorage*> sources,

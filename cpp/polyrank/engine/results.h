@@ -41,6 +41,9 @@ class ResultCombiner {
   at::Tensor operand_returned(const std::vector<at::Tensor>& tensors) const;
   LocalStorage* source_of(const at::Tensor& tensor, std::int64_t rank) const;
   const at::Tensor* plain_source(const std::vector<at::Tensor>& tensors) const;
+  Placement place_whole(std::vector<at::Tensor> tensors) const;
+  // Whether the call took sparse tensors and the results have memory of theirs.
+  bool shares_memory_of_whole(const std::vector<at::Tensor>& tensors) const;
   Placement place_mixed(c10::ArrayRef<LocalStorage*> sources, std::vector<at::Tensor> tensors);
   [[noreturn]] void throw_differing(c10::ArrayRef<c10::IValue> values) const;
 

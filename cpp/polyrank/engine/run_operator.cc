@@ -139,6 +139,10 @@ void finish_writes(const Operands& operands, const OperatorInfo& info,
       continue;
     }
     LocalTensorImpl* impl = operand.impl;
+    if (impl->is_whole()) {
+      impl->refresh_geometry();
+      continue;
+    }
     LocalStorage& storage = impl->local_storage();
     const bool merges = operand.may_merge && storage.partition() != partition;
     if (!merges && !info.changes_metadata) {

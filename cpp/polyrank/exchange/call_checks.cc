@@ -35,6 +35,7 @@ class Checker {
       check_list(call_.spec->outputs, unit.outputs, "output");
     }
     check_dtypes();
+    check_layouts();
     if (call_.spec->destination == Destination::kResults || has_symbolic_sizes()) {
       return;
     }
@@ -81,6 +82,19 @@ class Checker {
       if (!takes_dtype(tensor.scalar_type(), tensor.device().type())) {
         refuse(str_cat("was given a ", describe_tensor(tensor), " on ", tensor.device(),
                        "; neither gloo nor NCCL takes that dtype. Convert the tensor first."));
+      }
+    }
+  }
+
+  void check_layouts() const {
+    const bool sums =
+        call_.spec->kind == CollectiveKind::kAllReduce && call_.reduce_op == ReduceOp::kSum;
+    for (const at::Tensor& tensor : tensors_) {
+      if (tensor.layout() != c10::kStrided && (!sums || tensor.layout() != c10::kSparse)) {
+        refuse(
+            str_cat("was given a tensor of ", tensor.layout(),
+                    " layout; of those that are not strided, backends sum sparse (COO) tensors by "
+                    "all_reduce, and do nothing else. Convert it with `to_dense()` first."));
       }
     }
   }

@@ -2,7 +2,9 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/local_int_node.h>
+#include <polyrank/engine/local_tensor.h>
 #include <polyrank/engine/lockstep_mode.h>
+#include <polyrank/engine/whole_tensor.h>
 #include <polyrank/exchange/rank_operand.h>
 
 #include <algorithm>
@@ -57,11 +59,11 @@ const at::Tensor& RankOperand::on_rank(std::int64_t rank) const {
 
 std::int64_t RankOperand::largest_nbytes() const {
   if (impl_ == nullptr || impl_->has_uniform_geometry()) {
-    return static_cast<std::int64_t>(on_rank(ranks_.min()).nbytes());
+    return static_cast<std::int64_t>(nbytes_of(on_rank(ranks_.min())));
   }
   std::size_t largest = 0;
   for (const at::Tensor& tensor : impl_->cohort_tensors().tensors) {
-    largest = std::max(largest, tensor.nbytes());
+    largest = std::max(largest, nbytes_of(tensor));
   }
   return static_cast<std::int64_t>(largest);
 }
@@ -72,6 +74,8 @@ void RankOperand::write(const RankResults& results) const {
   }
   if (impl_ == nullptr) {
     write_plain(results);
+  } else if (impl_->is_whole()) {
+    replace_whole(results);
   } else if (impl_->local_storage().has_data() && !replace(results)) {
     copy_in(results);
   }
@@ -116,6 +120,19 @@ bool RankOperand::replace(const RankResults& results) const {
   }
   storage.replace(partition, std::move(storages));
   return true;
+}
+
+// As gloo gives a sparse tensor other indices and values: who shares the old ones keeps them.
+void RankOperand::replace_whole(const RankResults& results) const {
+  RankResults all = with_kept_ranks(results, *this, ranks_);
+  if (!all.are_new) {
+    for (at::Tensor& tensor : all.tensors) {
+      tensor = tensor.clone();
+    }
+  }
+  const at::Tensor made = make_local_tensor(all.partition, std::move(all.tensors));
+  const LocalTensorImpl& other = *LocalTensorImpl::from(made);
+  impl_->reset(other.local_storage_ptr(), other.partition(), other.cohort_tensors().tensors);
 }
 
 void RankOperand::copy_in(const RankResults& results) const {
@@ -200,7 +217,7 @@ RankResults with_kept_ranks(const RankResults& results, const RankOperand& opera
     const std::int64_t rank = all.partition.lowest_rank(cohort);
     all.tensors.push_back(results.partition.ranks().contains(rank)
                               ? results.on_rank(rank)
-                              : operand.on_rank(rank).clone(at::MemoryFormat::Contiguous));
+                              : own_copy(operand.on_rank(rank)));
   }
   return all;
 }

@@ -50,6 +50,7 @@ class RankOperand {
 
  private:
   bool replace(const RankResults& results) const;
+  void replace_whole(const RankResults& results) const;
   void copy_in(const RankResults& results) const;
   void write_plain(const RankResults& results) const;
 

@@ -2,6 +2,7 @@
 #include <ATen/Functions.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/engine/whole_tensor.h>
 #include <polyrank/exchange/reduction.h>
 #include <polyrank/exchange/repeated_sum.h>
 
@@ -120,12 +121,6 @@ void accumulate_repeatedly(ReduceOp op, at::Tensor& total, const at::Tensor& mem
                                    [](scalar_t a, scalar_t b) { return a * b; });
     }
   });
-}
-
-// What a fold may write to. Sparse tensors have no memory format.
-at::Tensor own_copy(const at::Tensor& member) {
-  return member.layout() == at::kStrided ? member.clone(at::MemoryFormat::Contiguous)
-                                         : member.clone();
 }
 
 at::Tensor reshaped_like(const at::Tensor& member, const at::Tensor& total) {

@@ -97,10 +97,6 @@ TableBackend::Work TableBackend::allreduce_sparse(Tensors& tensors,
                                                   const c10d::AllreduceOptions& options) {
   CollectiveCall call = call_of("c10d::allreduce_");
   set_reduce_op(options.reduceOp, &call);
-  if (call.reduce_op != ReduceOp::kSum) {
-    refuse(call, str_cat("sparse tensors and ", to_string(call.reduce_op),
-                         "; sparse tensors can only be summed."));
-  }
   call.units = {{{only(call, tensors)}, tensors}};
   call.is_async = options.asyncOp;
   return launch(std::move(call), OpType::_ALLREDUCE_SPARSE);

@@ -122,17 +122,3 @@ def test_functions_are_scripted_in_a_mode(name: str, lockstep: World) -> None:
 def test_cohorts_say_what_they_hold(lockstep: World) -> None:
     cohorts = (torch.zeros(1) + dist.get_rank() // 2).cohorts()  # type: ignore[attr-defined]
     assert str(cohorts) == "[Cohort(ranks 0-1: tensor([0.])), Cohort(ranks 2-3: tensor([1.]))]"
-
-
-SPARSE: dict[str, Callable[[torch.Tensor], object]] = {
-    "to_sparse": lambda x: x.to_sparse(),
-    "to_sparse_csr": lambda x: x.to_sparse_csr(),
-    "coo": lambda x: torch.sparse_coo_tensor(torch.tensor([[1]]), x[0, :1], (4,)),
-    "gradient": lambda x: nn.Embedding(4, 2, sparse=True)(torch.tensor([1])).sum().backward(),
-}
-
-
-@pytest.mark.parametrize("how", SPARSE)
-def test_sparse_tensors_are_refused_with_what_to_do(how: str, lockstep: World) -> None:
-    with pytest.raises(polyrank.UnsupportedOpError, match=r"Keep it dense .*threads world"):
-        SPARSE[how](torch.eye(2) * dist.get_rank())

@@ -1,4 +1,4 @@
-"""Complex, bool, integer, half and float8 dtypes; sparse and quantized tensors."""
+"""Complex, bool, integer, half and float8 dtypes; quantized tensors."""
 
 from __future__ import annotations
 
@@ -105,50 +105,6 @@ def test_bit_views(make: Callable[..., Argument]) -> None:
         return x, bits, x.view(torch.uint8), x.view(torch.int16)[::2]
 
     assert_as_alone(program, shared(4), make(4, seed=1))
-
-
-@makers
-@pytest.mark.parametrize("to_sparse", [Tensor.to_sparse, Tensor.to_sparse_csr], ids=["coo", "csr"])
-def test_sparse_is_right_or_refused(
-    make: Callable[..., Argument], to_sparse: Callable[[Tensor], Tensor]
-) -> None:
-    argument = make(3, 3)
-    x = argument.on_all_ranks()
-    for program in (
-        lambda t: to_sparse(t).to_dense(),
-        lambda t: torch.sparse.mm(to_sparse(t), t),
-        lambda t: to_sparse(t).values().sum(),
-    ):
-        try:
-            with polyrank.LocalTensorMode(4):
-                result = program(x)
-        except polyrank.UnsupportedOpError as error:
-            message = str(error).lower()
-            if "sparse" not in message and "layout" not in message:
-                raise
-        else:
-            assert_each_rank(result, {rank: program(argument.on_rank(rank)) for rank in range(4)})
-
-
-def test_a_plain_sparse_operand_is_right_or_refused() -> None:
-    sparse = torch.eye(3).to_sparse()
-    x = distinct(3, 3).on_all_ranks()
-    try:
-        with polyrank.LocalTensorMode(4):
-            result = torch.sparse.mm(sparse, x)
-    except polyrank.UnsupportedOpError:
-        return
-    assert_each_rank(result, {r: distinct(3, 3).on_rank(r) for r in range(4)})
-
-
-def test_local_tensor_of_sparse_tensors_is_right_or_refused() -> None:
-    sparse = [torch.eye(3).to_sparse() * i for i in range(2)]
-    try:
-        x = polyrank.LocalTensor(dict(enumerate(sparse)))
-        result = x.to_dense() + 1
-    except polyrank.UnsupportedOpError:
-        return
-    assert_each_rank(result, {i: torch.eye(3) * i + 1 for i in range(2)})
 
 
 def test_quantized_is_right_or_refused() -> None:

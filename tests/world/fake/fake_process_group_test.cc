@@ -220,7 +220,7 @@ TEST(FakeProcessGroup, SparseTensorsAreSummed) {
   c10d::AllreduceOptions max;
   max.reduceOp = c10d::ReduceOp::MAX;
   EXPECT_THAT([&] { group->allreduce_sparse(tensors, max); },
-              ThrowsMessage<CollectiveError>(HasSubstr("can only be summed")));
+              ThrowsMessage<CollectiveError>(HasSubstr("sum sparse (COO) tensors")));
 }
 
 TEST(FakeProcessGroup, MessagesAndBarriersAreComplete) {

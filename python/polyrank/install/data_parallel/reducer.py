@@ -51,8 +51,9 @@ class Reducer:
     ) -> None:
         if any(expect_sparse_gradients):
             raise UnsupportedOpError(
-                "DistributedDataParallel can't reduce sparse gradients over LocalTensors, which are "
-                "dense: make the embedding with sparse=False"
+                "DistributedDataParallel does not reduce sparse gradients in lockstep: make the "
+                "embedding with sparse=False, reduce its gradient by dist.all_reduce, or run the "
+                "program in the processes world"
             )
         self._params = params
         self._names = param_to_name_mapping or {}

@@ -1,0 +1,50 @@
+#include <ATen/Functions.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/engine/whole_tensor.h>
+
+namespace polyrank {
+
+bool is_strided(const at::Tensor& tensor) {
+  return tensor.layout() == c10::kStrided && tensor.has_storage();
+}
+
+bool can_be_whole(const at::Tensor& tensor) {
+  return !tensor.is_nested() && !tensor.is_quantized() && !tensor.is_mkldnn() &&
+         tensor.layout() != c10::kStrided && tensor.layout() != c10::kJagged;
+}
+
+c10::Storage storage_behind(const at::Tensor& tensor) {
+  if (is_strided(tensor)) {
+    return tensor.storage();
+  }
+  return c10::Storage(c10::Storage::use_byte_size_t(), 0, c10::DataPtr(nullptr, tensor.device()),
+                      /*allocator=*/nullptr,
+                      /*resizable=*/false);
+}
+
+at::Tensor shallow_copy(const at::Tensor& tensor) {
+  return at::Tensor(tensor.unsafeGetTensorImpl()->shallow_copy_and_detach(
+      c10::VariableVersion(0), /*allow_tensor_metadata_change=*/true));
+}
+
+void check_one_shape_of_whole(const std::vector<at::Tensor>& tensors) {
+  for (const at::Tensor& tensor : tensors) {
+    if (!is_strided(tensor) && tensor.sizes() != tensors.front().sizes()) {
+      throw UnsupportedOpError(
+          "ranks hold sparse tensors of different shapes. Give them one shape, or run the program "
+          "in the threads world (`polyrank run --world threads`).");
+    }
+  }
+}
+
+at::Tensor own_copy(const at::Tensor& tensor) {
+  return tensor.layout() == c10::kStrided ? tensor.clone(at::MemoryFormat::Contiguous)
+                                          : tensor.clone();  // it has no memory format
+}
+
+std::size_t nbytes_of(const at::Tensor& tensor) {
+  return tensor.layout() == c10::kSparse ? tensor._indices().nbytes() + tensor._values().nbytes()
+                                         : tensor.nbytes();
+}
+
+}  // namespace polyrank
