@@ -13,6 +13,8 @@ BENCH_FLAGS ?=
 
 # Arguments for clients/run.py, e.g. `make clients CLIENTS_FLAGS="--only lightning"`.
 CLIENTS_FLAGS ?=
+# Arguments for benchmarks/forecast/score.py, e.g. `make forecast-score FORECAST_FLAGS="--only 43"`.
+FORECAST_FLAGS ?=
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -137,6 +139,9 @@ bench: $(VENV)/.editable $(RELEASE)/.configured ## Measure, beside PyTorch's own
 clients: package ## Run other people's libraries on polyrank, beside gloo's processes
 	python clients/run.py $(CLIENTS_FLAGS)
 
+forecast-score: package ## Forecast the memory of runs that were measured, and say how far off
+	python benchmarks/forecast/score.py $(FORECAST_FLAGS)
+
 docs: ## Render the C++ interface into build/docs/html
 	@command -v doxygen >/dev/null || { echo "doxygen is not installed: install it (Debian: doxygen)," \
 	  "then make docs." >&2; exit 1; }
@@ -146,4 +151,4 @@ docs: ## Render the C++ interface into build/docs/html
 clean: ## Remove what was built; .venv stays
 	rm -rf build python/polyrank/compiled .venv*/.editable
 
-.PHONY: help setup package build demo wheel wheel-part test check check-torches check-asan check-tsan lint tidy format bench clients docs clean
+.PHONY: help setup package build demo wheel wheel-part test check check-torches check-asan check-tsan lint tidy format bench clients forecast-score docs clean

@@ -58,6 +58,7 @@ class Client:
 
     name: str
     requirements: tuple[str, ...]
+    bare: tuple[str, ...]  # installed without what they require
     programs: tuple[Program, ...]
 
     @property
@@ -105,7 +106,8 @@ def read_clients(path: Path) -> list[Client]:
             )
         except TypeError as error:
             raise typer.BadParameter(f"{path.name}, {table['name']}: {error}") from error
-        clients.append(Client(table["name"], tuple(table["requirements"]), programs))
+        bare = tuple(table.get("bare", ()))
+        clients.append(Client(table["name"], tuple(table["requirements"]), bare, programs))
     return clients
 
 
@@ -113,7 +115,7 @@ def make_environment(client: Client) -> None:
     """An environment with what the client requires, as it was required last time or anew."""
     folder = ENVIRONMENTS / client.name
     stamp = folder / "requirements.txt"
-    wanted = "\n".join([*client.requirements, f"torch=={torch.__version__}"]) + "\n"
+    wanted = "\n".join([*client.requirements, *client.bare, f"torch=={torch.__version__}"]) + "\n"
     if stamp.exists() and stamp.read_text() == wanted:
         return
     venv.create(folder, clear=True, with_pip=True)
@@ -123,19 +125,10 @@ def make_environment(client: Client) -> None:
     )
     constraint = folder / "constraint.txt"
     constraint.write_text(f"torch=={torch.__version__}\n")
-    subprocess.run(
-        [
-            str(client.python),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "-c",
-            str(constraint),
-            *list(client.requirements),
-        ],
-        check=True,
-    )
+    pip = [str(client.python), "-m", "pip", "install", "--quiet", "-c", str(constraint)]
+    subprocess.run([*pip, *client.requirements], check=True)
+    if client.bare:
+        subprocess.run([*pip, "--no-deps", *client.bare], check=True)
     stamp.write_text(wanted)
 
 
@@ -186,7 +179,7 @@ def main(
     records: list[dict[str, Any]] = []
     is_right = True
     for client in clients:
-        if only and client.name not in only:
+        if not client.programs or (only and client.name not in only):
             continue
         with console.status(f"installing {', '.join(client.requirements)}"):
             make_environment(client)

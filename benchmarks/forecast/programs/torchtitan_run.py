@@ -1,0 +1,121 @@
+"""torchtitan 0.3.0's trainer on a row of measured_runs.csv: its own model, parallelism, optimizer and
+loop, set as the versions that the rows are of had them.
+
+    polyrank forecast … torchtitan_run.py '{"model": "8B", "seq": 8192, …}'
+
+Data is made up: its values hold no memory.
+"""
+
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.nn.attention import SDPBackend
+from torchtitan.components.checkpoint import CheckpointManager
+from torchtitan.components.dataloader import BaseDataLoader
+from torchtitan.components.loss import CrossEntropyLoss
+from torchtitan.components.optimizer import default_adamw
+from torchtitan.components.tokenizer import BaseTokenizer
+from torchtitan.components.validate import Validator
+from torchtitan.config import ParallelismConfig, TrainingConfig
+from torchtitan.distributed.activation_checkpoint import FullAC, SelectiveAC
+from torchtitan.models.common.attention import ScaledDotProductAttention
+from torchtitan.models.common.config_utils import decoder_vocab_size
+
+# Added in torch 2.14; nothing times out in one process.
+if not hasattr(dist, "set_timeout"):
+    dist.set_timeout = lambda *args, **kwargs: None
+
+# The rows' versions called scaled_dot_product_attention as it comes: flash attention first.
+ScaledDotProductAttention.sdpa_backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+
+CHECKPOINTING = {"none": None, "full": FullAC.Config, "selective op": SelectiveAC.Config}
+
+
+class NoTokenizer(BaseTokenizer):
+    @dataclasses.dataclass(kw_only=True, slots=True)
+    class Config(BaseTokenizer.Config):
+        pass
+
+    def __init__(self, config: Any, **_: Any) -> None:
+        super().__init__()
+
+    def encode(self, *args: Any, **kwargs: Any) -> list[int]:
+        raise NotImplementedError
+
+    def decode(self, *args: Any, **kwargs: Any) -> str:
+        raise NotImplementedError
+
+    def get_vocab_size(self) -> int:
+        raise NotImplementedError
+
+
+class MadeUpData(BaseDataLoader):
+    @dataclasses.dataclass(kw_only=True, slots=True)
+    class Config(BaseDataLoader.Config):
+        pass
+
+    def __init__(self, config: Any, *, seq_len: int, local_batch_size: int, **_: Any) -> None:
+        self._shape = (local_batch_size, seq_len)
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            tokens = torch.ones(self._shape, dtype=torch.int64)
+            yield {"input": tokens}, tokens.clone()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass
+
+
+def spec_of(family: str, flavor: str) -> Any:
+    if family == "qwen3":
+        from torchtitan.models.qwen3 import model_registry
+    else:
+        from torchtitan.models.llama3 import model_registry
+    spec = model_registry(flavor)
+    for layer in spec.model.layers:
+        layer.attention.inner_attention = ScaledDotProductAttention.Config()
+    return spec
+
+
+def config_of(run: dict[str, Any]) -> Any:
+    from torchtitan.trainer import Trainer
+
+    spec = spec_of(run["family"], run["flavor"])
+    checkpointing = CHECKPOINTING[run["ac"]]
+    return Trainer.Config(
+        model_spec=spec,
+        loss=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec)),
+        optimizer=default_adamw(lr=3e-4),
+        tokenizer=NoTokenizer.Config(),
+        dataloader=MadeUpData.Config(),
+        dump_folder=tempfile.mkdtemp(),
+        training=TrainingConfig(
+            local_batch_size=run["batch"],
+            seq_len=run["seq"],
+            steps=100,
+            disable_cuda_graphs=True,
+        ),
+        parallelism=ParallelismConfig(
+            data_parallel_replicate_degree=run["dp_replicate"],
+            data_parallel_shard_degree=run["fsdp"],
+            tensor_parallel_degree=run["tp"],
+            fsdp_reshard_after_forward=run["reshard"],
+            spmd_backend="partial_dtensor",
+        ),
+        activation_checkpoint=checkpointing and checkpointing(),
+        checkpoint=CheckpointManager.Config(enable=False),
+        validator=Validator.Config(enable=False),
+    )
+
+
+trainer = config_of(json.loads(sys.argv[1])).build()
+trainer.train()

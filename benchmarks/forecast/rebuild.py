@@ -1,0 +1,103 @@
+"""Which of the measured runs can be run again as a forecast, and how; or why not."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+_CLUSTERS = {  # by how the rows name a GPU, from its start
+    "H100 SXM HBM2e 500W": "grand-teton-h100-96",
+    "H100 95GiB": "grand-teton-h100-96",
+    "H100 80GB": "dgx-h100",
+    "H100": "grand-teton-h100-96",  # those of torchtitan's authors; gpu_GB says 96
+    "H200": "dgx-h200",
+    "B200": "dgx-b200",
+}
+_MODELS = {
+    "llama3.1-8B": ("llama3", "8B"),
+    "llama3.1-70B": ("llama3", "70B"),
+    "qwen3-32B": ("qwen3", "32B"),
+}
+_CHECKPOINTING = ("none", "full", "selective op")
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a row is run again."""
+
+    client: str  # of clients.toml
+    program: str  # of programs/
+    argument: str
+    cluster: str
+    ranks: int
+    is_compiled: bool  # it was; here it runs uncompiled
+
+
+def measured_runs() -> list[dict[str, str]]:
+    """The rows of measured_runs.csv."""
+    with (HERE / "measured_runs.csv").open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def rebuilt(row: dict[str, str]) -> Run | str:
+    """How the row is run again, or the reason why it is not."""
+    if not row["mem_GiB"] and "OOM" not in row["outcome"] and "not fit" not in row["outcome"]:
+        return "it says nothing of memory"
+    if row["framework"] == "torchtitan":
+        return _with_torchtitan(row)
+    return _why_not_megatron(row)
+
+
+def _why_not_megatron(row: dict[str, str]) -> str:
+    if "TE " in row["framework"]:
+        return "layers are Transformer Engine's, whose kernels are no operators of PyTorch"
+    if "DeepSpeed" in row["framework"]:
+        return "Megatron-DeepSpeed is no version of megatron-core"
+    return f"{row['framework']} is not rebuilt yet"
+
+
+def _why_not_torchtitan(row: dict[str, str]) -> str:
+    reasons = {
+        "float8 kernels are torchao's": "float8" in row["dtype"],
+        "a graph that torchtitan's graph trainer makes": "graph" in row["compile"]
+        or "toolkit" in row["compile"]
+        or "graph" in row["ac"],
+        "its settings are in a file that the row does not have": "toml" in row["ac"],
+        "torchtitan 0.3.0 calls schedules of pipelines that torch 2.13 has not": row["pp"] != "1",
+        "context parallelism is not rebuilt yet": row["cp"] != "1",
+        "expert parallelism: what each expert gets depends on data": row["ep"] != "1",
+        f"no settings for {row['model']}": row["model"] not in _MODELS,
+        f"no settings for checkpointing {row['ac']!r}": row["ac"] not in _CHECKPOINTING,
+        "activations are offloaded to the host": row["notes"].startswith("offload"),
+        "its chunked loss is another one than torchtitan 0.3.0's": "chunked" in row["notes"],
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def _with_torchtitan(row: dict[str, str]) -> Run | str:
+    if reason := _why_not_torchtitan(row):
+        return reason
+    family, flavor = _MODELS[row["model"]]
+    run = {
+        "family": family,
+        "flavor": flavor,
+        "seq": int(row["seq"]),
+        "batch": int(row["mbs"]),
+        "fsdp": int(row["fsdp"]),
+        "dp_replicate": int(row["dp_replicate"]),
+        "tp": int(row["tp"]),
+        "ac": row["ac"],
+        "reshard": "never" if "reshard_after_forward=never" in row["notes"] else "default",
+    }
+    cluster = next(name for start, name in _CLUSTERS.items() if row["gpu"].startswith(start))
+    return Run(
+        client="torchtitan",
+        program="torchtitan_run.py",
+        argument=json.dumps(run),
+        cluster=cluster,
+        ranks=int(row["n_gpus"]),
+        is_compiled=row["compile"] not in ("no", ""),
+    )

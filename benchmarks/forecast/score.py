@@ -1,0 +1,173 @@
+"""Runs again, as forecasts, the measured runs that can be rebuilt, and says how far off they are.
+
+    make forecast-score FORECAST_FLAGS="--only 43 --only 49 --json score.json"
+
+The real program of each row runs as rank 0 of the row's world, in an environment of its own
+(clients/clients.toml). No constant is fitted: what is measured goes into the table alone.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rebuild import HERE, Run, measured_runs, rebuilt
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(HERE.parents[1] / "clients"))
+from run import make_environment, read_clients
+
+GIB = 2**30
+STEPS = 3  # the first one allocates the optimizer's states, the others are alike
+SECONDS = 1200
+DOES_NOT_FIT = 7  # exit code of `polyrank forecast`
+
+
+@dataclass
+class Scored:
+    """A row, and its forecast."""
+
+    id: str
+    source: str
+    kind: str  # what was measured: "reserved", …
+    measured_gib: float | None  # None: it ran out of memory
+    forecast_gib: float | None  # None: so does the forecast
+    has_fitted: bool
+    fits: bool
+    is_compiled: bool
+    seconds: float
+    failure: str  # empty: the forecast ran
+
+    @property
+    def error(self) -> float | None:
+        """Relative, of the forecast."""
+        if self.measured_gib is None or self.forecast_gib is None:
+            return None
+        return self.forecast_gib / self.measured_gib - 1
+
+
+def score(row: dict[str, str], run: Run, python: Path) -> Scored:
+    """Run the row's program as a forecast."""
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        command = [
+            *(str(python), "-m", "polyrank", "forecast", "--cluster", run.cluster),
+            *("--ranks", str(run.ranks), "--steps", str(STEPS), "--json", str(report)),
+            *(str(HERE / "programs" / run.program), run.argument),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=folder
+        )
+        told = json.loads(report.read_text()) if report.is_file() else None
+    ran = told is not None and done.returncode in (0, DOES_NOT_FIT)
+    kind = "allocated" if row["mem_kind"].startswith("allocated") else "reserved"
+    ran_out = ran and told["memory"]["num_ooms"] > 0
+    return Scored(
+        id=row["id"],
+        source=row["source"],
+        kind=kind,
+        measured_gib=float(row["mem_GiB"]) if row["mem_GiB"] else None,
+        forecast_gib=told["memory"][f"peak_{kind}"] / GIB if ran and not ran_out else None,
+        has_fitted=row["outcome"] == "ok",
+        fits=ran and told["fits"],
+        is_compiled=run.is_compiled,
+        seconds=time.monotonic() - begun,
+        failure="" if ran else (done.stderr.strip().splitlines() or ["?"])[-1],
+    )
+
+
+def row_of(one: Scored) -> list[str]:
+    """The table's row."""
+    forecast = "does not fit" if not one.fits else ""
+    if one.forecast_gib is not None:
+        forecast = f"{one.forecast_gib:.2f}" + (", does not fit" if not one.fits else "")
+    return [
+        one.id,
+        one.source,
+        one.kind + (", compiled" if one.is_compiled else ""),
+        "did not fit" if one.measured_gib is None else f"{one.measured_gib:.2f}",
+        one.failure or forecast,
+        "" if one.error is None else f"{one.error:+.1%}",
+        f"{one.seconds:.0f}",
+    ]
+
+
+def means(scored: list[Scored]) -> list[dict[str, Any]]:
+    """The mean of the errors' sizes by source; rows that were compiled stand apart."""
+    groups: dict[str, list[float]] = defaultdict(list)
+    for one in scored:
+        if one.error is not None:
+            groups[one.source + (", compiled" if one.is_compiled else "")].append(abs(one.error))
+    groups["all that were not compiled"] = [
+        abs(one.error) for one in scored if one.error is not None and not one.is_compiled
+    ]
+    return [
+        {"source": source, "rows": len(errors), "mean": sum(errors) / len(errors)}
+        for source, errors in groups.items()
+        if errors
+    ]
+
+
+def print_tables(scored: list[Scored], reasons: dict[str, list[str]]) -> None:
+    """Rows, means, what fits, and what could not be rebuilt."""
+    console = Console(width=180 if not sys.stdout.isatty() else None)
+    table = Table(
+        *("row", "source", "memory", "measured, GiB", "forecast, GiB", "error", "s"),
+        title="Measured, and forecast",
+    )
+    for one in scored:
+        table.add_row(*row_of(one))
+    console.print(table)
+    table = Table("source", "rows", "mean error", title="Means of the errors' sizes")
+    for mean in means(scored):
+        table.add_row(mean["source"], str(mean["rows"]), f"{mean['mean']:.1%}")
+    console.print(table)
+    ran = [one for one in scored if not one.failure]
+    right = sum(one.fits == one.has_fitted for one in ran)
+    console.print(f"does it fit: {right} of {len(ran)} right")
+    table = Table("why", "rows", title="Rows that are not rebuilt")
+    for reason, rows in reasons.items():
+        table.add_row(reason, f"{len(rows)}: {', '.join(rows)}")
+    console.print(table)
+
+
+def main(
+    only: Annotated[list[str] | None, typer.Option(help="A row; may be repeated.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all there.")] = None,
+) -> None:
+    """Forecast what was measured."""
+    clients = {
+        client.name: client for client in read_clients(HERE.parents[1] / "clients/clients.toml")
+    }
+    reasons: dict[str, list[str]] = defaultdict(list)
+    scored: list[Scored] = []
+    for row in measured_runs():
+        run = rebuilt(row)
+        if isinstance(run, str):
+            reasons[run].append(row["id"])
+        elif not only or row["id"] in only:
+            make_environment(clients[run.client])
+            typer.echo(f"row {row['id']}: {row['model']} on {row['n_gpus']} GPUs …", err=True)
+            scored.append(score(row, run, clients[run.client].python))
+    print_tables(scored, reasons)
+    if json_file is not None:
+        document = {
+            "rows": [asdict(one) | {"error": one.error} for one in scored],
+            "means": means(scored),
+            "not_rebuilt": reasons,
+        }
+        json_file.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
