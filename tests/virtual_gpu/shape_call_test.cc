@@ -58,6 +58,24 @@ TEST(ShapeCall, WhatIsReadIsAStandInThatIsKept) {
   ASSERT_EQ(data_reads().size(), 4U);
 }
 
+TEST(ShapeCall, CopiesOfListsAreReadsToo) {
+  const GpusWithoutBytesOn on;
+  clear_reads(OnRead::kAssume);
+  const at::Tensor cpu = at::zeros({3});
+  const at::Tensor gpu = at::empty({3}, on_gpu());
+  std::vector<at::Tensor> targets{cpu, gpu, at::zeros({2})};
+  at::_foreach_copy_(targets, {gpu, cpu, at::ones({2})});
+  EXPECT_TRUE(cpu.eq(1).all().item<bool>());
+  EXPECT_TRUE(targets[2].eq(1).all().item<bool>());
+  EXPECT_EQ(data_reads().size(), 1U);
+}
+
+TEST(ShapeCall, NothingIsLeftUnwrittenOnTheCpu) {
+  const GpusWithoutBytesOn on;
+  at::Tensor cpu = at::zeros({3});
+  EXPECT_THROW(at::resize_as_(cpu, at::empty({4}, on_gpu())), UnsupportedOpError);
+}
+
 TEST(ShapeCall, TensorsOfTheCpuStayReal) {
   const GpusWithoutBytesOn on;
   const at::Tensor cpu = at::arange(4);

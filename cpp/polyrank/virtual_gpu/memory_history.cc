@@ -92,7 +92,20 @@ std::vector<MemoryEvent> MemoryHistory::events() const {
 
 std::vector<MemoryPiece> MemoryHistory::pieces() const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  return pieces_;
+  std::vector<MemoryPiece> pieces;
+  pieces.reserve(pieces_.size());
+  for (const MemoryPiece& piece : pieces_) {
+    pieces.push_back(with_owner(piece));
+  }
+  return pieces;
+}
+
+MemoryPiece MemoryHistory::with_owner(const MemoryPiece& piece) const {
+  MemoryPiece owned = piece;
+  if (owned.owner.empty() && is_saved(piece)) {
+    owned.owner = "saved for backward";
+  }
+  return owned;
 }
 
 std::vector<MemoryPiece> MemoryHistory::alive_after(std::int64_t event) const {
@@ -103,10 +116,7 @@ std::vector<MemoryPiece> MemoryHistory::alive_after(std::int64_t event) const {
   for (const MemoryPiece& piece : pieces_) {
     if (piece.gpu == gpu && piece.made_at <= event &&
         (piece.freed_at < 0 || piece.freed_at > event)) {
-      alive.push_back(piece);
-      if (piece.owner.empty() && is_saved(piece)) {
-        alive.back().owner = "saved for backward";
-      }
+      alive.push_back(with_owner(piece));
     }
   }
   return alive;

@@ -61,13 +61,16 @@ class POLYRANK_API MemoryHistory {
   void next_step();
 
   std::vector<MemoryEvent> events() const;
+
+  // All pieces; those that autograd kept, and nobody owns, are owned by "saved for backward": made
+  // in forward by a module, and alive when a backward began.
   std::vector<MemoryPiece> pieces() const;
 
-  // The pieces of its GPU that lived just after an event; those that autograd kept are owned by
-  // "saved for backward": made in forward by a module, and alive when a backward began.
+  // The pieces of its GPU that lived just after an event, owned as in pieces().
   std::vector<MemoryPiece> alive_after(std::int64_t event) const;
 
  private:
+  MemoryPiece with_owner(const MemoryPiece& piece) const;
   bool is_saved(const MemoryPiece& piece) const;
   void add_event(std::int64_t piece, std::int64_t allocated, std::int64_t reserved,
                  bool is_backward);

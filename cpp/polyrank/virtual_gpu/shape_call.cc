@@ -8,9 +8,11 @@
 #include <polyrank/virtual_gpu/shape_call.h>
 #include <polyrank/virtual_gpu/streams.h>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 namespace polyrank {
 
@@ -83,6 +85,23 @@ void copy(const c10::OperatorHandle& op, std::size_t num_arguments, torch::jit::
   torch::jit::push(*stack, self);
 }
 
+// `_foreach_copy_(self, src, …)`, where each of `self` may be the CPU's.
+void copy_each(const c10::OperatorHandle& op, std::size_t num_arguments, torch::jit::Stack* stack) {
+  const bool is_async = argument(op, "non_blocking", num_arguments, stack).toBool();
+  const auto targets = torch::jit::peek(*stack, 0, num_arguments).toTensorVector();
+  const auto sources = torch::jit::peek(*stack, 1, num_arguments).toTensorVector();
+  TORCH_CHECK(targets.size() == sources.size(), "_foreach_copy_ was given ", targets.size(),
+              " tensors to write to, and ", sources.size(), " to copy");
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (targets[i].is_cpu() && sources[i].is_meta()) {
+      fill_with_stand_in(targets[i], is_async);
+    } else {
+      targets[i].copy_(sources[i], is_async);
+    }
+  }
+  torch::jit::drop(*stack, num_arguments);
+}
+
 // `_to_copy(self, *, dtype, layout, device, …)`, to the CPU or not.
 void to_copy(const c10::OperatorHandle& op, std::size_t num_arguments, torch::jit::Stack* stack) {
   c10::IValue& device = argument(op, "device", num_arguments, stack);
@@ -106,13 +125,34 @@ void to_copy(const c10::OperatorHandle& op, std::size_t num_arguments, torch::ji
 // Those that are more than a shape function.
 const std::unordered_map<std::string_view, Run>& special_calls() {
   static const std::unordered_map<std::string_view, Run> calls{
-      {"aten::_local_scalar_dense", &read_number},
-      {"aten::equal", &read_equality},
-      {"aten::allclose", &read_equality},
-      {"aten::copy_", &copy},
-      {"aten::_to_copy", &to_copy},
+      {"aten::_local_scalar_dense", &read_number}, {"aten::equal", &read_equality},
+      {"aten::allclose", &read_equality},          {"aten::copy_", &copy},
+      {"aten::_foreach_copy_", &copy_each},        {"aten::_to_copy", &to_copy},
   };
   return calls;
+}
+
+bool is_on_cpu(const at::Tensor& tensor) { return tensor.defined() && tensor.is_cpu(); }
+
+// A shape function writes nothing: what the operator would write to the CPU's memory would be
+// missing there.
+void check_writes_nothing_of_cpu(const c10::OperatorHandle& op, std::size_t num_arguments,
+                                 const torch::jit::Stack& stack) {
+  for (std::size_t i = 0; i < num_arguments; ++i) {
+    const c10::AliasInfo* alias = op.schema().arguments()[i].alias_info();
+    if (alias == nullptr || !alias->isWrite()) {
+      continue;
+    }
+    const c10::IValue& value = torch::jit::peek(stack, i, num_arguments);
+    const auto list = value.isTensorList() ? value.toTensorVector() : std::vector<at::Tensor>();
+    if ((value.isTensor() && is_on_cpu(value.toTensor())) ||
+        std::any_of(list.begin(), list.end(), &is_on_cpu)) {
+      throw UnsupportedOpError(
+          c10::str(op.operator_name(),
+                   " writes to a tensor of the CPU what a virtual GPU without bytes has not. Move "
+                   "its operands to the CPU first."));
+    }
+  }
 }
 
 }  // namespace
@@ -143,6 +183,7 @@ void call_shape_function(const c10::OperatorHandle& op, std::size_t num_argument
                  "torch.library.register_fake(\"",
                  op.schema().name(), "\")."));
   }
+  check_writes_nothing_of_cpu(op, num_arguments, *stack);
   redispatch(op, stack);
 }
 

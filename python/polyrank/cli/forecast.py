@@ -61,6 +61,14 @@ def forecast(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
     ] = None,
+    html_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write the report with pictures there: one file that opens without a network.",
+        ),
+    ] = None,
     snapshot_file: Annotated[
         Path | None,
         typer.Option(
@@ -94,6 +102,7 @@ def forecast(
     except UsageError as error:
         raise typer.BadParameter(str(error), param_hint="--cluster") from error
     json_target = None if json_file is None else writable_option(json_file, "--json")
+    html_target = None if html_file is None else _page_option(html_file)
     snapshot_target = (
         None if snapshot_file is None else writable_option(snapshot_file, "--snapshot")
     )
@@ -115,9 +124,21 @@ def forecast(
             steps=steps or None,
             refuses_reads=on_read == OnRead.error,
             json_target=json_target,
+            html_target=html_target,
             snapshot_target=snapshot_target,
         )
     )
+
+
+def _page_option(file: Path) -> Path:
+    from polyrank.errors import UsageError
+    from polyrank.forecast.page import check_page_can_be_written
+
+    try:
+        check_page_can_be_written()
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="--html") from error
+    return writable_option(file, "--html")
 
 
 def _ranks_a_node(ranks: int, cluster: Cluster) -> int:
@@ -136,8 +157,10 @@ def _run(
     steps: int | None,
     refuses_reads: bool,
     json_target: Path | None,
+    html_target: Path | None,
     snapshot_target: Path | None,
 ) -> int:
+    from polyrank.forecast.page import write_page
     from polyrank.forecast.report import write_snapshot
     from polyrank.forecast.running import Forecast
     from polyrank.worlds.fake import entered
@@ -151,8 +174,10 @@ def _run(
     sys.stderr.write(outcome.failure)
     if json_target is not None:
         write_json(json_target, made.to_dict() | {"error": outcome.error})
+    if html_target is not None:
+        write_page(made, html_target)
     if snapshot_target is not None:
-        write_snapshot(made.history, snapshot_target)
+        write_snapshot(made, snapshot_target)
     exit_code: int = outcome.exit_code
     return exit_code if made.memory.fits else EXIT_DOES_NOT_FIT
 

@@ -12,7 +12,7 @@ from polyrank.forecast.owners import OPTIMIZER
 # What tensors hold that were made before the forecast began.
 OLDER = "from before"
 
-__all__ = ["Memory", "Peak", "StepPeak", "memory_of", "num_communicators"]
+__all__ = ["Memory", "Peak", "StepPeak", "memory_of", "num_communicators", "owner_of"]
 
 
 @dataclass(frozen=True)

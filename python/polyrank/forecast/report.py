@@ -135,12 +135,12 @@ def _assumptions(memory: Memory) -> Table:
     return table
 
 
-def write_snapshot(history: _C.MemoryHistory, path: Path) -> None:
+def write_snapshot(forecast: Forecast, path: Path) -> None:
     """Write what PyTorch's memory viewer (pytorch.org/memory_viz) shows: all that came and went."""
-    pieces = history.pieces()
+    pieces = forecast.history.pieces()
     seen: set[int] = set()
-    trace = []
-    for time, event in enumerate(history.events()):
+    traces: list[list[dict[str, Any]]] = [[] for _ in range(forecast.cluster.gpus_per_node)]
+    for time, event in enumerate(forecast.history.events()):
         piece = pieces[event.piece]
         is_new = event.piece not in seen
         seen.add(event.piece)
@@ -152,10 +152,10 @@ def write_snapshot(history: _C.MemoryHistory, path: Path) -> None:
             "frames": _frames(piece),
         }
         actions = ("alloc",) if is_new else ("free_requested", "free_completed")
-        trace += [entry | {"action": action} for action in actions]
+        traces[piece.gpu] += [entry | {"action": action} for action in actions]
     document = {
-        "segments": [],
-        "device_traces": [trace],
+        "segments": forecast.segments,
+        "device_traces": traces,
         "allocator_settings": {},
         "external_annotations": [],
     }

@@ -35,6 +35,7 @@ class Forecast:
         self.world_size = world_size
         self.rank = rank
         self.history = _C.MemoryHistory()
+        self.segments: list[dict[str, Any]] = []  # of the allocators, as they were at the end
         self._memory: Memory | None = None
 
     @property
@@ -92,6 +93,11 @@ class Forecast:
             finally:
                 _C.keep_memory_history(None)
                 self._memory = memory_of(self.history, cluster)
+                self.segments = [
+                    segment | {"device": gpu}
+                    for gpu in range(cluster.gpus_per_node)
+                    for segment in _C.gpu_memory_snapshot(gpu)
+                ]
 
     def _take_memory_beside(self) -> None:
         """Leave the allocator what context and communicators leave it."""

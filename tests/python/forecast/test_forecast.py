@@ -151,13 +151,28 @@ def test_a_snapshot_opens_in_pytorchs_viewer(tmp_path: Path) -> None:
     from torch.cuda import _memory_viz
 
     with polyrank.forecast() as f:
-        train(model_of(2), 16)
+        model = model_of(2)
+        train(model, 16)
     file = tmp_path / "snapshot.pickle"
-    write_snapshot(f.history, file)
+    write_snapshot(f, file)
     snapshot = pickle.loads(file.read_bytes())
-    assert "alloc" in {entry["action"] for entry in snapshot["device_traces"][0]}
     assert "MEM[" in _memory_viz.trace(snapshot)
-    assert "MemoryViz" in _memory_viz.trace_plot(snapshot)
+    for picture in (_memory_viz.trace_plot, _memory_viz.segment_plot):
+        assert "MemoryViz" in picture(snapshot)
+    # What is left: the model, in the allocator's segments.
+    assert "20.0MiB allocated" in _memory_viz.segsum(snapshot)
+    blocks = [block for segment in snapshot["segments"] for block in segment["blocks"]]
+    live = sum(one["size"] for one in blocks if one["state"] == "active_allocated")
+    assert live == 2 * WEIGHT
+    # Playing the trace through gives the same.
+    held: dict[int, int] = {}
+    for entry in snapshot["device_traces"][0]:
+        if entry["action"] == "alloc":
+            held[entry["addr"]] = entry["size"]
+        elif entry["action"] == "free_completed":
+            del held[entry["addr"]]
+    assert sum(held.values()) == live
+    assert len(list(model.parameters())) == 2
 
 
 def test_an_operator_without_a_shape_function_is_named() -> None:
