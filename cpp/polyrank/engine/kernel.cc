@@ -22,6 +22,8 @@ namespace {
 
 thread_local bool engine_is_forced = false;
 
+const c10::DispatchKeySet kBelowPython(c10::DispatchKeySet::FULL_AFTER, c10::DispatchKey::Python);
+
 // An operator without any kernel: what the dispatcher computes for it are the fallbacks.
 constexpr const char* kProbe = "polyrank::_fallbacks";
 
@@ -72,7 +74,9 @@ class LocalKernel final : public c10::OperatorKernel {
     if (info.handler != nullptr && (scan.has_local || in_mode)) {
       info.handler(op, stack);
     } else if (scan.has_local || (in_mode && (is_factory || info.is_random || info.lifts_plain))) {
-      if (info.is_foreach) {
+      if (info.is_of_python) {
+        op.redispatchBoxed(keys & kBelowPython, stack);
+      } else if (info.is_foreach) {
         run_foreach(op, info, mode, stack);
       } else {
         run_operator(op, info, mode, stack);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <span>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -73,6 +74,21 @@ bool is_tensor_list(const c10::TypePtr& type) {
   return list != nullptr && list->getElementType()->kind() == c10::TypeKind::TensorType;
 }
 
+// Whether a program registered the kernel in Python: the dispatcher tells file and line of each
+// kernel.
+bool is_registered_in_python(const c10::OperatorHandle& op) {
+  constexpr std::array<std::string_view, 3> kKernels = {
+      "CPU:", "CUDA:", "CompositeExplicitAutograd["};
+  std::istringstream lines(op.dumpState());
+  for (std::string line; std::getline(lines, line);) {
+    if (std::ranges::any_of(kKernels, [&](auto kernel) { return line.starts_with(kernel); }) &&
+        line.find(".py:") != std::string::npos && line.find("(inactive)") == std::string::npos) {
+      return true;
+    }
+  }
+  return false;
+}
+
 std::unordered_map<std::string, OperatorHandler>& handlers() {
   static std::unordered_map<std::string, OperatorHandler> table;
   return table;
@@ -107,6 +123,8 @@ OperatorInfo::OperatorInfo(const c10::OperatorHandle& op)
   is_foreach = name.starts_with("aten::_foreach_") || name.starts_with("aten::_fused_");
   is_foreach = is_foreach && num_arguments > 0 && is_tensor_list(schema.arguments()[0].type());
   reads_geometry_only = name.ends_with("_like") || name.starts_with("aten::new_");
+  is_of_python =
+      !name.starts_with("aten::") && !name.starts_with("prims::") && is_registered_in_python(op);
   makes_like = reads_geometry_only && name != "aten::new_empty";
   lifts_plain = name == "aten::lift_fresh" || name == "aten::lift";
   for (const auto& entry : kHiddenWrites) {

@@ -39,6 +39,11 @@ struct OperatorInfo {
   bool makes_like = false;
   bool lifts_plain = false;  // the plain tensor argument is new, nobody else holds it
 
+  // Its kernel is a function of Python (torch.library), which may call anything: what a rank is, a
+  // collective, a random operator. So it is called once, with LocalTensors, and not for each
+  // cohort.
+  bool is_of_python = false;
+
   // Arguments that the operator writes to though its schema doesn't say so, while the bool argument
   // `hidden_write_switch` is true.
   std::vector<std::size_t> hidden_writes;

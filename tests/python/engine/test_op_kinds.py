@@ -156,6 +156,62 @@ def test_python_custom_op() -> None:
     assert_as_alone(add_into, mixed(3), shared(3, seed=1), in_mode=False)
 
 
+@torch.library.custom_op("polyrank_tests::reduced", mutates_args=())
+def _reduced(x: torch.Tensor) -> torch.Tensor:
+    y = x.clone()
+    dist.all_reduce(y)
+    return y
+
+
+@torch.library.custom_op("polyrank_tests::gathered", mutates_args=())
+def _gathered(x: torch.Tensor) -> torch.Tensor:
+    output = torch.empty(dist.get_world_size() * x.numel())
+    dist.all_gather_into_tensor(output, x)
+    return output
+
+
+@torch.library.custom_op("polyrank_tests::ranked", mutates_args=())
+def _ranked(x: torch.Tensor) -> torch.Tensor:
+    return x * 0 + dist.get_rank()
+
+
+@torch.library.custom_op("polyrank_tests::drawn", mutates_args=())
+def _drawn(x: torch.Tensor) -> torch.Tensor:
+    return x * 0 + torch.rand(2)
+
+
+def in_python_operators() -> list[torch.Tensor]:
+    """Results of operators whose functions ask for the rank, draw, and launch collectives."""
+    rank = dist.get_rank()
+    x = torch.ones(2) * rank
+    torch.manual_seed(rank)
+    results = [_reduced(x), _gathered(x), _ranked(x), _drawn(x)]
+    with torch.library._scoped_library("polyrank_tests", "FRAGMENT") as library:
+        library.define("impl_reduced(Tensor x) -> Tensor")
+        library.impl("impl_reduced", lambda x: _reduced(x) + dist.get_rank(), "CPU")
+        results.append(torch.ops.polyrank_tests.impl_reduced(x))
+    return results
+
+
+def test_operators_of_python_run_for_all_ranks_at_once() -> None:
+    with polyrank.lockstep(4):
+        together = in_python_operators()
+    for rank, alone in enumerate(polyrank.run_ranks(in_python_operators, 4, world="processes")):
+        for own, expected in zip(together, alone, strict=True):
+            assert torch.equal(own.on_rank(rank), expected)  # type: ignore[attr-defined]
+
+
+def test_an_operator_of_python_that_needs_one_rank_s_values_is_refused(
+    lockstep: polyrank.LocalTensorMode,
+) -> None:
+    @torch.library.custom_op("polyrank_tests::by_numpy", mutates_args=())
+    def by_numpy(x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(x.numpy() + 1)
+
+    with pytest.raises(polyrank.DivergenceError):
+        by_numpy(torch.ones(2) * dist.get_rank())
+
+
 def test_an_error_of_the_operator_is_that_error() -> None:
     x, y = distinct(3).on_all_ranks(), distinct(4).on_all_ranks()
     with polyrank.LocalTensorMode(4), pytest.raises(RuntimeError, match="size of tensor a"):
