@@ -141,7 +141,9 @@ void RankThread::begin() {
 }
 
 void RankThread::end() {
-  if (thread_ == rank_->number) {
+  if (thread_ != rank_->number) {
+    keep_own();  // the rank draws on where its thread has stopped
+  } else {
     for (const std::string& line : rank_->in_flight.findings(rank_->number)) {
       turns_->note(rank_->number, line);
     }

@@ -9,11 +9,28 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from polyrank.rank_threads.rank_globals import rank_globals
 
 __all__ = ["output_in_files", "prefixed_output"]
+
+
+class _RankBytes(io.RawIOBase):
+    """What stands for the bytes below a stream: those that are no text are shown as escapes."""
+
+    def __init__(self, stream: io.TextIOBase) -> None:
+        self._text = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._text.write(bytes(data).decode(errors="backslashreplace"))
+        return len(data)
+
+    def flush(self) -> None:
+        self._text.flush()
 
 
 class _RankStream(io.TextIOBase):
@@ -35,6 +52,11 @@ class _RankStream(io.TextIOBase):
 
     def flush(self) -> None:
         self._stream.flush()
+
+    @property
+    def buffer(self) -> _RankBytes:
+        """Takes bytes, as a program writes them."""
+        return _RankBytes(self)
 
     def isatty(self) -> bool:
         return self._stream.isatty()

@@ -126,6 +126,8 @@ def _wait_for_child(original: Function, *args: Any) -> Any:
 
 
 def _lock_file(original: Function, file: Any, operation: int, *args: Any) -> Any:
+    if operation & fcntl.LOCK_UN:
+        return original(file, operation, *args)
     try:
         return original(file, operation | fcntl.LOCK_NB, *args)
     except OSError:

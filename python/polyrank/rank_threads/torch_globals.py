@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch.distributed as dist
+
+# Its functions have the default group of who imports them first as a default, which is to be none.
+import torch.distributed.nn.functional  # noqa: F401
 from torch._C import _distributed_c10d
 from torch._C._distributed_c10d import PrefixStore, ProcessGroup
 from torch.distributed import distributed_c10d
