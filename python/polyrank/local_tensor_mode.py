@@ -15,6 +15,7 @@ from torch._ops import HigherOrderOperator
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
+import polyrank.pickling  # noqa: F401 - tells pickle how, before it is asked
 from polyrank import _C
 from polyrank.bare_errors import explained
 from polyrank.errors import UnsupportedOpError, UsageError
