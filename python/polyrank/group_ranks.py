@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 
 from polyrank import _C
+from polyrank.errors import DivergenceError
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.one_rank import OneRank
 from polyrank.process_groups import own_group_ranks
@@ -36,6 +37,7 @@ def _folders(*names: str) -> tuple[str, ...]:
 
 
 _TORCH_FOLDER = str(_TORCH) + os.sep
+_OWN_FOLDER = str(Path(__file__).parent) + os.sep
 # What acts by its own rank for the program: rank 0's answer would make all ranks do as rank 0 does.
 _ACTING_FOR_THE_PROGRAM = _folders("distributed", "utils/data")
 # What of it is told of the other ranks, by our replacements or by names of DTensor's simulator.
@@ -72,15 +74,19 @@ def _asks_for_the_program(file: str) -> bool:
     return file.startswith(_ACTING_FOR_THE_PROGRAM) and not file.startswith(_TOLD_OF_ALL_RANKS)
 
 
+def _calling_file(depth: int) -> str:
+    frame: FrameType | None = sys._getframe(depth)
+    if frame is not None and is_exchanged(frame):
+        frame = frame.f_back
+    return "" if frame is None else frame.f_code.co_filename
+
+
 def _mode_for_caller(*ranks: object) -> LocalTensorMode | None:
     """The mode whose ranks the caller's caller asks about; None: it is to get PyTorch's answer."""
     mode = enabled_local_tensor_mode()
     if mode is None or not mode.has_rank_dependent_get_rank or not dist.is_initialized():
         return None
-    frame: FrameType | None = sys._getframe(2)
-    if frame is not None and is_exchanged(frame):
-        frame = frame.f_back
-    caller = "" if frame is None else frame.f_code.co_filename
+    caller = _calling_file(3)
     asks_about_all = any(isinstance(rank, torch.SymInt) for rank in ranks)
     has_one_answer = isinstance(mode, OneRank)
     if asks_about_all or has_one_answer or _asks_for_the_program(caller):
@@ -139,6 +145,33 @@ def _make_get_global_rank(original: Callable[..., int]) -> Callable[..., int | t
     return get_global_rank
 
 
+def _is_in_a_group(group_rank: int | torch.SymInt) -> bool:
+    """Whether all ranks are in one."""
+    try:
+        return bool(group_rank >= 0)
+    except DivergenceError:
+        return False
+
+
+def _make_get_group_ranks(original: Callable[..., list[int]]) -> Callable[..., list[Any]]:
+    def get_process_group_ranks(group: dist.ProcessGroup | None) -> list[Any]:
+        """The global ranks of each rank's group."""
+        mode = _mode_for_caller()
+        if (
+            mode is None
+            or _calling_file(2).startswith(_OWN_FOLDER)
+            or group is None
+            or group is dist.group.WORLD
+        ):
+            return original(group)
+        if not _is_in_a_group(_own_group_rank(mode, group)):
+            return original(group)  # one that was made alone: the others have no answer
+        name, ranks = group.group_name, mode.rank_set
+        return [_C.global_ranks_of(name, ranks, place) for place in range(group.size())]
+
+    return get_process_group_ranks
+
+
 _C10D = "torch.distributed.distributed_c10d"
 _WHY = "gives one rank's answer for all"
 
@@ -147,4 +180,5 @@ ROWS = (
     Row(_C10D, "get_rank", _make_get_rank, _WHY),
     Row(_C10D, "get_group_rank", _make_get_group_rank, _WHY),
     Row(_C10D, "get_global_rank", _make_get_global_rank, _WHY),
+    Row(_C10D, "get_process_group_ranks", _make_get_group_ranks, _WHY),
 )

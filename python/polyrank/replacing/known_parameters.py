@@ -198,6 +198,7 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.distributed.distributed_c10d.get_global_rank": "group, group_rank",
     "torch.distributed.distributed_c10d.get_group_rank": "group, global_rank",
     "torch.distributed.distributed_c10d.get_node_local_rank": "fallback_rank",
+    "torch.distributed.distributed_c10d.get_process_group_ranks": "group",
     "torch.distributed.distributed_c10d.get_rank": "group",
     "torch.distributed.distributed_c10d.init_process_group": (
         "backend, init_method, timeout, world_size, rank, store, group_name, pg_options, device_id, _ranks",

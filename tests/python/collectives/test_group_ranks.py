@@ -37,6 +37,18 @@ def test_global_rank() -> None:
         dist.get_global_rank(group, 2)
 
 
+def test_ranks_of_a_group() -> None:
+    group = tp()
+    first, second = dist.get_process_group_ranks(group)
+    assert by_rank(first) == [0, 0, 2, 2]
+    assert by_rank(second) == [1, 1, 3, 3]
+    x = torch.ones(1) * dist.get_rank()
+    dist.broadcast(x, src=first, group=group)
+    assert [x.on_rank(rank).item() for rank in range(4)] == [0, 0, 2, 2]  # type: ignore[attr-defined]
+    assert dist.get_process_group_ranks(dist.group.WORLD) == [0, 1, 2, 3]
+    assert dist.get_process_group_ranks(dist.new_group([1, 2])) == [1, 2]
+
+
 def test_group_rank() -> None:
     group = tp()
     assert by_rank(dist.get_group_rank(group, dist.get_rank())) == [0, 1, 0, 1]
