@@ -66,6 +66,10 @@ _ACTING_IN_DTENSOR = _folders(
 )
 
 
+# Comparisons there are a program's as well.
+_C.set_acting_files(_ACTING_FOR_THE_PROGRAM, _TOLD_OF_ALL_RANKS, _ACTING_IN_DTENSOR)
+
+
 @functools.cache
 def _asks_for_the_program(file: str) -> bool:
     """Whether code of that file acts by the rank that it asks for, as a program does."""

@@ -216,9 +216,10 @@ const c10::SymNodeImpl* behind_python(const c10::SymNodeImpl& node) {
 
 }  // namespace
 
-// NOLINTNEXTLINE(misc-const-correctness): all init functions have one signature.
 void init_local_int_node(py::module_& module) {
   number_hooks().caller = &python_caller;
+  module.def("set_acting_files", &set_acting_files, py::arg("acting"), py::arg("exceptions"),
+             py::arg("acting_in_these"));
   number_hooks().behind_python = &behind_python;
 
   NodeClass node(module, "LocalNode", "A number that differs between ranks, of any kind.");

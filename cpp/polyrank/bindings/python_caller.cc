@@ -1,8 +1,11 @@
 #include <polyrank/bindings/python_caller.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace polyrank {
 
@@ -28,6 +31,27 @@ const TorchFiles& torch_files() {
   return *files;
 }
 
+// Parts of torch that act by the rank that they ask for, as a program does.
+struct ActingFiles {
+  std::vector<std::string> acting;           // folders and files
+  std::vector<std::string> exceptions;       // of these
+  std::vector<std::string> acting_in_these;  // of the exceptions
+};
+
+ActingFiles& acting_files() {
+  static auto* const files = new ActingFiles();  // outlives threads
+  return *files;
+}
+
+bool acts_for_program(const std::string& file) {
+  const auto is_in = [&](const std::vector<std::string>& places) {
+    return std::ranges::any_of(places,
+                               [&](const std::string& place) { return file.starts_with(place); });
+  };
+  const ActingFiles& files = acting_files();
+  return is_in(files.acting_in_these) || (is_in(files.acting) && !is_in(files.exceptions));
+}
+
 py::object as_object(void* new_reference) {
   return py::reinterpret_steal<py::object>(static_cast<PyObject*>(new_reference));
 }
@@ -44,7 +68,7 @@ std::string file_of(const py::object& frame) {
 bool belongs_to_torch(const py::object& frame) {
   const std::string file = file_of(frame);
   if (!file.starts_with('<')) {
-    return file.starts_with(torch_files().folder);
+    return file.starts_with(torch_files().folder) && !acts_for_program(file);
   }
   const py::dict globals = frame.attr("f_globals");
   if (!globals.contains("__name__") || !py::isinstance<py::str>(globals["__name__"])) {
@@ -55,6 +79,11 @@ bool belongs_to_torch(const py::object& frame) {
 }
 
 }  // namespace
+
+void set_acting_files(std::vector<std::string> acting, std::vector<std::string> exceptions,
+                      std::vector<std::string> acting_in_these) {
+  acting_files() = {std::move(acting), std::move(exceptions), std::move(acting_in_these)};
+}
 
 Caller python_caller() {
   if (Py_IsInitialized() == 0 || PyGILState_GetThisThreadState() == nullptr) {

@@ -3,6 +3,9 @@
 
 #include <polyrank/engine/number_hooks.h>
 
+#include <string>
+#include <vector>
+
 namespace polyrank {
 
 // NOTE [Who asks]
@@ -12,10 +15,17 @@ namespace polyrank {
 // or
 //   somebody calls a node's method. That is Caller::kTorch.
 // - else the first frame outside those two files is who wrote `a == b`: Caller::kTorch if its code
-//   belongs to torch, else Caller::kUser. Code that was generated at run time (a dataclass's
+//   belongs to torch, else Caller::kUser. Parts of torch that act by their own rank as a program
+//   does (set_acting_files()) are users, too. Code that was generated at run time (a dataclass's
 //   `__eq__`) belongs to the module whose globals it runs in.
 //
 // Thread rule: any thread, with or without the GIL. A thread that never ran Python has no frame.
 Caller python_caller();
+
+// Names folders and files of torch that act by the rank that they ask for, which of what is in them
+// do not, and which of these do after all. Thread rule: with the GIL, before ranks' numbers are
+// asked about.
+void set_acting_files(std::vector<std::string> acting, std::vector<std::string> exceptions,
+                      std::vector<std::string> acting_in_these);
 
 }  // namespace polyrank

@@ -14,6 +14,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from polyrank import DivergenceError, UsageError
 from torch import nn
+from torch.distributed._shard import sharded_tensor
+from torch.distributed._shard.sharding_spec import ChunkShardingSpec
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.optim import ZeroRedundancyOptimizer
@@ -21,7 +23,13 @@ from torch.distributed.optim import ZeroRedundancyOptimizer
 World = polyrank.LocalTensorMode
 
 
+def _shards() -> object:
+    placements = [f"rank:{rank}/cpu" for rank in range(4)]
+    return sharded_tensor.rand(ChunkShardingSpec(dim=0, placements=placements), 8, 2)  # type: ignore[arg-type]
+
+
 PARTING: dict[str, Callable[[nn.Module], object]] = {
+    "sharded tensor": lambda _: _shards(),
     "optimizer": lambda m: ZeroRedundancyOptimizer(m.parameters(), torch.optim.Adam),
     "FSDP1": lambda m: FullyShardedDataParallel(m, device_id=torch.device("cpu")),
 }
