@@ -20,7 +20,7 @@ from polyrank import _C
 from polyrank.errors import DivergenceError, UsageError
 from polyrank.in_lockstep import in_lockstep
 from polyrank.process_groups import group_and_root
-from polyrank.replacing.row import Row
+from polyrank.replacing.row import Row, with_original
 
 __all__ = ["ROWS"]
 
@@ -171,7 +171,15 @@ _ROOT = "has the list on the root alone, and all ranks call it"
 _ONE_ROOT = "says which ranks name which root, where they differ"
 _INTS = "takes ints, which can't differ between ranks"
 
+
+def _barrier(original: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """`barrier`, whose `device_ids` name one GPU for each rank: here there is no device to wait on."""
+    options.pop("device_ids", None)
+    return original(*args[:2], **options)
+
+
 ROWS = (
+    Row(_C10D, "barrier", with_original(_barrier), "takes no number that differs as a GPU's"),
     Row(_C10D, "gather", in_lockstep(_gather), _ROOT),
     Row(_C10D, "gather_single", in_lockstep(_gather_single), _ROOT, is_optional=True),
     Row(_C10D, "scatter", in_lockstep(_scatter), _ROOT),

@@ -44,6 +44,10 @@ def _rdivmod(self: Any, other: Any) -> tuple[Any, Any]:
     return other // self, other % self
 
 
+def _invert(self: Any) -> Any:
+    return -self - 1
+
+
 def _always(own: Callable[..., Any]) -> Callable[[Any], Callable[..., Any]]:
     return lambda _: own
 
@@ -74,6 +78,7 @@ ROWS = (
         for name, own in (
             ("__divmod__", _divmod),
             ("__rdivmod__", _rdivmod),
+            ("__invert__", _invert),
         )
     ),
 )

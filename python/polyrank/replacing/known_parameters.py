@@ -183,6 +183,7 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
         "object_list, obj, group",
         "object_list, obj, group, weights_only",
     ),
+    "torch.distributed.distributed_c10d.barrier": "group, async_op, device_ids, timeout",
     "torch.distributed.distributed_c10d.broadcast": "tensor, src, group, async_op, group_src",
     "torch.distributed.distributed_c10d.broadcast_object_list": (
         "object_list, src, group, device, group_src",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polyrank
 import pytest
 import torch
@@ -134,6 +136,12 @@ def test_coalescing_manager() -> None:
         dist.all_gather_into_tensor(outs[1], own_rank(2))
     assert outs[0].on_rank(3).tolist() == [0, 1, 2, 3]
     assert outs[1].on_rank(3).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_barrier_on_the_gpu_of_each_rank() -> None:
+    rank: Any = dist.get_rank()
+    dist.barrier(device_ids=[rank])
+    dist.barrier(dist.group.WORLD, False, [rank])
 
 
 def test_monitored_barrier() -> None:

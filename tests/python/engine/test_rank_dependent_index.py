@@ -104,8 +104,9 @@ def test_ranks_as_programs_take_them_apart(lockstep: polyrank.LocalTensorMode) -
     row, column = divmod(rank, 2)
     quotient, remainder = divmod(7, rank + 1)
     for r in range(4):
-        numbers = [torch.tensor(n).on_rank(r).item() for n in (row, column, quotient, remainder)]
-        assert numbers == [*divmod(r, 2), *divmod(7, r + 1)]
+        parts = (row, column, quotient, remainder, ~rank)
+        numbers = [torch.tensor(n).on_rank(r).item() for n in parts]
+        assert numbers == [*divmod(r, 2), *divmod(7, r + 1), ~r]
     assert f"rank {rank:02d}" == "rank LocalIntNode({0: 00, 1: 01, 2: 02, 3: 03})"
 
 
