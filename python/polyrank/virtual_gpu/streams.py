@@ -14,6 +14,8 @@ __all__ = ["CudaEventBase", "CudaStreamBase"]
 class CudaStreamBase(torch.Stream):
     """As `torch._C._CudaStreamBase`: a new stream of the current GPU, or the one that is named."""
 
+    _priority: int
+
     def __new__(
         cls,
         priority: int = 0,
@@ -25,9 +27,17 @@ class CudaStreamBase(torch.Stream):
         """Make the object."""
         if stream_id is None or device_index is None or device_type is None:
             stream_id, device_index, device_type = _C.new_gpu_stream(_C.current_gpu())
-        return super().__new__(
+        made = super().__new__(
             cls, stream_id=stream_id, device_index=device_index, device_type=device_type
         )
+        lowest, highest = cls.priority_range()
+        made._priority = min(max(priority, highest), lowest)
+        return made
+
+    @property
+    def priority(self) -> int:
+        """The priority that it was made with, within the range that there is."""
+        return self._priority
 
     @property
     def cuda_stream(self) -> int:

@@ -38,6 +38,8 @@ def test_streams_are_current_in_their_block() -> None:
     assert torch.cuda.current_stream() == default
     assert stream.query()
     stream.synchronize()
+    assert [torch.cuda.Stream(priority=p).priority for p in (0, -1, -7, 3)] == [0, -1, -1, 0]
+    assert torch.cuda.current_stream().priority == 0
     assert stream != torch.cuda.Stream()
     with torch.cuda.stream(torch.cuda.Stream(device=1)):
         assert torch.cuda.current_device() == 1
