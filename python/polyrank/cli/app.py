@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from polyrank.cli.options import Arguments, Count, IsModule, Nodes, RanksANode, Script
 from polyrank.world import MAX_RANKS, World, default_world, find_world, worlds
 from polyrank.worlds.run_options import RunOptions
 from polyrank.written_whole import writable_target
@@ -63,14 +64,6 @@ def polyrank(
     """Keep `run` a command of its own, so that others can stand beside it."""
 
 
-def count_option(value: str | int) -> int:
-    """A number of ranks or nodes, as typed or an option's default."""
-    text = str(value)
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_RANKS:
-        raise typer.BadParameter(f"{text!r} is no number from 1 to {MAX_RANKS:,}")
-    return int(text)
-
-
 def _world(name: str) -> str:
     names = [world.name for world in worlds()]
     if name not in names:
@@ -84,8 +77,8 @@ def _world(name: str) -> str:
 
 @app.command(context_settings={"allow_interspersed_args": False})
 def run(
-    script: Annotated[str, typer.Argument(help="The script, or with -m a module's name.")],
-    arguments: Annotated[list[str] | None, typer.Argument(help="What the script gets.")] = None,
+    script: Script,
+    arguments: Arguments = None,
     world: Annotated[
         str | None,
         typer.Option(
@@ -95,29 +88,14 @@ def run(
             + " Default: processes, or threads where an option is theirs or memory is short.",
         ),
     ] = None,
-    ranks: Annotated[
-        int | None, typer.Option(parser=count_option, metavar="N", help="The world size.")
-    ] = None,
+    ranks: Count = None,
     rank: Annotated[
         int | None,
         typer.Option(min=0, metavar="R", help="The rank that runs in the fake world; default 0."),
     ] = None,
-    nproc_per_node: Annotated[
-        int | None,
-        typer.Option(
-            "--nproc-per-node",
-            "--nproc_per_node",
-            parser=count_option,
-            metavar="N",
-            help="Ranks a node, as in torchrun.",
-        ),
-    ] = None,
-    nnodes: Annotated[
-        int, typer.Option(parser=count_option, metavar="N", help="Nodes, as in torchrun.")
-    ] = 1,
-    module: Annotated[
-        bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
-    ] = False,
+    nproc_per_node: RanksANode = None,
+    nnodes: Nodes = 1,
+    module: IsModule = False,
     device: Annotated[
         Device | None,
         typer.Option(

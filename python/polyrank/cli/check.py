@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polyrank.cli.app import app, count_option, world_size_option, writable_option
+from polyrank.cli.app import app, world_size_option, writable_option
+from polyrank.cli.options import (
+    Arguments,
+    Count,
+    IsModule,
+    Nodes,
+    RanksANode,
+    Script,
+    count_option,
+)
 from polyrank.worlds.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -37,30 +46,15 @@ class CheckedWorld(StrEnum):
 
 @check.command(context_settings={"allow_interspersed_args": False})
 def agreement(
-    script: Annotated[str, typer.Argument(help="The script, or with -m a module's name.")],
-    arguments: Annotated[list[str] | None, typer.Argument(help="What the script gets.")] = None,
+    script: Script,
+    arguments: Arguments = None,
     world: Annotated[
         CheckedWorld, typer.Option(help="As of `polyrank run`.")
     ] = CheckedWorld.threads,
-    ranks: Annotated[
-        int | None, typer.Option(parser=count_option, metavar="N", help="The world size.")
-    ] = None,
-    nproc_per_node: Annotated[
-        int | None,
-        typer.Option(
-            "--nproc-per-node",
-            "--nproc_per_node",
-            parser=count_option,
-            metavar="N",
-            help="Ranks a node, as in torchrun.",
-        ),
-    ] = None,
-    nnodes: Annotated[
-        int, typer.Option(parser=count_option, metavar="N", help="Nodes, as in torchrun.")
-    ] = 1,
-    module: Annotated[
-        bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
-    ] = False,
+    ranks: Count = None,
+    nproc_per_node: RanksANode = None,
+    nnodes: Nodes = 1,
+    module: IsModule = False,
     ignore: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,7 +105,7 @@ def agreement(
 
 @check.command(context_settings={"allow_interspersed_args": False})
 def reference(
-    script: Annotated[str, typer.Argument(help="The script, or with -m a module's name.")],
+    script: Script,
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
@@ -121,9 +115,7 @@ def reference(
     world: Annotated[
         CheckedWorld, typer.Option(help="As of `polyrank run`.")
     ] = CheckedWorld.threads,
-    ranks: Annotated[
-        int | None, typer.Option(parser=count_option, metavar="N", help="The world size.")
-    ] = None,
+    ranks: Count = None,
     against: Annotated[
         int,
         typer.Option(
@@ -138,9 +130,7 @@ def reference(
             "--against-script", metavar="FILE", help="The reference is this file, another version."
         ),
     ] = None,
-    module: Annotated[
-        bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
-    ] = False,
+    module: IsModule = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
     ] = None,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polyrank.cli.app import app, count_option, writable_option
+from polyrank.cli.app import app, writable_option
+from polyrank.cli.options import Arguments, IsModule, Script, count_option
 from polyrank.worlds.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class OnRead(StrEnum):
 
 @app.command(context_settings={"allow_interspersed_args": False})
 def forecast(
-    script: Annotated[str, typer.Argument(help="The script, or with -m a module's name.")],
-    arguments: Annotated[list[str] | None, typer.Argument(help="What the script gets.")] = None,
+    script: Script,
+    arguments: Arguments = None,
     cluster: Annotated[
         str,
         typer.Option(
@@ -55,9 +56,7 @@ def forecast(
             "**error**: an error.",
         ),
     ] = OnRead.assume,
-    module: Annotated[
-        bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
-    ] = False,
+    module: IsModule = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
     ] = None,

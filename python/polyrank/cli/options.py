@@ -1,0 +1,42 @@
+"""Options that several commands have, in one wording."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from polyrank.world import MAX_RANKS
+
+__all__ = ["Arguments", "Count", "IsModule", "Nodes", "RanksANode", "Script", "count_option"]
+
+
+def count_option(value: str | int) -> int:
+    """A number of ranks or nodes, as typed or an option's default."""
+    text = str(value)
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_RANKS:
+        raise typer.BadParameter(f"{text!r} is no number from 1 to {MAX_RANKS:,}")
+    return int(text)
+
+
+_SIZE = typer.Option(parser=count_option, metavar="N", help="The world size.")
+
+Script = Annotated[str, typer.Argument(help="The script, or with -m a module's name.")]
+Arguments = Annotated[list[str] | None, typer.Argument(help="What the script gets.")]
+Count = Annotated[int | None, _SIZE]
+RanksANode = Annotated[
+    int | None,
+    typer.Option(
+        "--nproc-per-node",
+        "--nproc_per_node",
+        parser=count_option,
+        metavar="N",
+        help="Ranks a node, as in torchrun.",
+    ),
+]
+Nodes = Annotated[
+    int, typer.Option(parser=count_option, metavar="N", help="Nodes, as in torchrun.")
+]
+IsModule = Annotated[
+    bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
+]
