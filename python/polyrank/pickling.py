@@ -44,42 +44,27 @@ def rebuild_local_tensor(
 
 
 def rebuild_sparse_tensor(
-    layout: torch.layout,
-    parts: tuple[LocalTensor, ...],
+    indices: LocalTensor,
+    values: LocalTensor,
     size: torch.Size,
     is_coalesced: bool,
     requires_grad: bool,
     attributes: dict[str, Any],
 ) -> LocalTensor:
     """A LocalTensor of sparse tensors of these indices and values."""
-    result: Any
-    if layout == torch.sparse_coo:
-        indices, values = parts
-        result = torch.sparse_coo_tensor(indices, values, size)._coalesced_(is_coalesced)
-    else:
-        make: Any = torch.sparse_compressed_tensor
-        result = make(*parts, size, layout=layout)
+    result: Any = torch.sparse_coo_tensor(indices, values, size)._coalesced_(is_coalesced)
     result.requires_grad_(requires_grad)
     result.__dict__.update(attributes)
     return result  # type: ignore[no-any-return]
 
 
-def _parts_of_sparse(tensor: Any) -> tuple[Any, ...]:
-    if tensor.layout == torch.sparse_coo:
-        return tensor._indices(), tensor._values()
-    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
-        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
-    return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
-
-
 def _reduce_sparse(tensor: Any) -> tuple[Any, ...]:
-    is_coalesced = tensor.layout == torch.sparse_coo and tensor.is_coalesced()
     plain = tensor.detach()
     arguments = (
-        tensor.layout,
-        _parts_of_sparse(plain),
+        plain._indices(),
+        plain._values(),
         tensor.size(),
-        is_coalesced,
+        tensor.is_coalesced(),
         tensor.requires_grad,
         tensor.__dict__,
     )

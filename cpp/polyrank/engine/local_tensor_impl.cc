@@ -63,8 +63,9 @@ void check_kind(const at::Tensor& tensor) {
   const bool is_dense = is_strided(tensor) && !tensor.is_nested() && !tensor.is_quantized();
   if (!is_dense && !can_be_whole(tensor)) {
     throw UnsupportedOpError(str_cat(
-        "a LocalTensor holds strided or sparse tensors; this one is ", c10::str(tensor.layout()),
-        tensor.is_nested() ? ", nested" : "", tensor.is_quantized() ? ", quantized" : "",
+        "a LocalTensor holds strided tensors, or sparse ones in COO form; this one is ",
+        c10::str(tensor.layout()), tensor.is_nested() ? ", nested" : "",
+        tensor.is_quantized() ? ", quantized" : "",
         ". Convert it (`to_dense()`, `dequantize()`), or run the program in the threads world."));
   }
 }

@@ -9,8 +9,7 @@ bool is_strided(const at::Tensor& tensor) {
 }
 
 bool can_be_whole(const at::Tensor& tensor) {
-  return !tensor.is_nested() && !tensor.is_quantized() && !tensor.is_mkldnn() &&
-         tensor.layout() != c10::kStrided && tensor.layout() != c10::kJagged;
+  return tensor.layout() == c10::kSparse && !tensor.is_quantized();
 }
 
 c10::Storage storage_behind(const at::Tensor& tensor) {

@@ -21,7 +21,9 @@ namespace polyrank {
 // Whether a tensor's elements are strided memory in a storage.
 POLYRANK_API bool is_strided(const at::Tensor& tensor);
 
-// Whether a LocalTensor can keep the tensor whole: sparse tensors of any layout.
+// Whether a LocalTensor can keep the tensor whole: sparse ones in COO form. Compressed ones (CSR
+// and its like) are refused: PyTorch's kernels for gradients of some operators on them crash by
+// cohorts.
 POLYRANK_API bool can_be_whole(const at::Tensor& tensor);
 
 // A tensor's storage; an empty one for a tensor that is kept whole.

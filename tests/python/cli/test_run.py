@@ -116,7 +116,7 @@ dist.init_process_group('gloo')
             4,
             "given float32[1] on cpu and int32[4]",
         ),
-        (INIT + "torch.ones(2).to_sparse()", 5, "to_sparse"),
+        (INIT + "torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.quint8)", 5, "quantized"),
     ],
 )
 def test_exit_codes_and_messages(tmp_path: Path, text: str, code: int, message: str) -> None:
