@@ -218,8 +218,8 @@ const c10::SymNodeImpl* behind_python(const c10::SymNodeImpl& node) {
 
 void init_local_int_node(py::module_& module) {
   number_hooks().caller = &python_caller;
-  module.def("set_acting_files", &set_acting_files, py::arg("acting"), py::arg("exceptions"),
-             py::arg("acting_in_these"));
+  module.def("set_acting_files", &set_acting_files, py::arg("acting"), py::arg("omit"),
+             py::arg("keep"));
   number_hooks().behind_python = &behind_python;
 
   NodeClass node(module, "LocalNode", "A number that differs between ranks, of any kind.");

@@ -33,9 +33,9 @@ const TorchFiles& torch_files() {
 
 // Parts of torch that act by the rank that they ask for, as a program does.
 struct ActingFiles {
-  std::vector<std::string> acting;           // folders and files
-  std::vector<std::string> exceptions;       // of these
-  std::vector<std::string> acting_in_these;  // of the exceptions
+  std::vector<std::string> acting;  // folders and files
+  std::vector<std::string> omit;    // of these
+  std::vector<std::string> keep;    // of the exceptions
 };
 
 ActingFiles& acting_files() {
@@ -49,7 +49,7 @@ bool acts_for_program(const std::string& file) {
                                [&](const std::string& place) { return file.starts_with(place); });
   };
   const ActingFiles& files = acting_files();
-  return is_in(files.acting_in_these) || (is_in(files.acting) && !is_in(files.exceptions));
+  return is_in(files.keep) || (is_in(files.acting) && !is_in(files.omit));
 }
 
 py::object as_object(void* new_reference) {
@@ -80,9 +80,9 @@ bool belongs_to_torch(const py::object& frame) {
 
 }  // namespace
 
-void set_acting_files(std::vector<std::string> acting, std::vector<std::string> exceptions,
-                      std::vector<std::string> acting_in_these) {
-  acting_files() = {std::move(acting), std::move(exceptions), std::move(acting_in_these)};
+void set_acting_files(std::vector<std::string> acting, std::vector<std::string> omit,
+                      std::vector<std::string> keep) {
+  acting_files() = {std::move(acting), std::move(omit), std::move(keep)};
 }
 
 Caller python_caller() {

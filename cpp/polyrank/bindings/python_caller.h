@@ -25,7 +25,7 @@ Caller python_caller();
 // Names folders and files of torch that act by the rank that they ask for, which of what is in them
 // do not, and which of these do after all. Thread rule: with the GIL, before ranks' numbers are
 // asked about.
-void set_acting_files(std::vector<std::string> acting, std::vector<std::string> exceptions,
-                      std::vector<std::string> acting_in_these);
+void set_acting_files(std::vector<std::string> acting, std::vector<std::string> omit,
+                      std::vector<std::string> keep);
 
 }  // namespace polyrank
