@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polyrank.group_ranks  # noqa: F401 (tells which parts of torch act as a program does)
 import pytest
 import torch
 from hypothesis import assume, given
@@ -256,10 +257,17 @@ def compare_in(file: Path | str, module: str, expression: str) -> Callable[[Any]
     return namespace["ask"]
 
 
-IN_TORCH = [(TORCH_FOLDER / "distributed" / "somewhere.py", "torch.distributed.somewhere")]
+IN_TORCH = [
+    (TORCH_FOLDER / "fx" / "somewhere.py", "torch.fx.somewhere"),
+    (
+        TORCH_FOLDER / "distributed" / "tensor" / "somewhere.py",
+        "torch.distributed.tensor.somewhere",
+    ),
+]
 GENERATED_IN_TORCH = [("<string>", "torch.distributed.somewhere"), ("<string>", "torch")]
 ELSEWHERE = [
     ("/home/somebody/train.py", "__main__"),
+    (TORCH_FOLDER / "distributed" / "somewhere.py", "torch.distributed.somewhere"),
     (f"{TORCH_FOLDER}titan/train.py", "torchtitan.train"),
     ("<string>", "torchtitan.train"),
     ("<stdin>", "__main__"),
@@ -282,7 +290,7 @@ def test_torchs_own_code_compares_on_all_ranks(file: Path | str, module: str) ->
 
 
 @pytest.mark.parametrize(("file", "module"), ELSEWHERE)
-def test_a_programs_code_compares_by_rank(file: str, module: str) -> None:
+def test_a_programs_code_compares_by_rank(file: Path | str, module: str) -> None:
     rank = symint([0, 1, 2, 3])
     assert by_rank(compare_in(file, module, "rank == 0")(rank)) == [True, False, False, False]
     assert by_rank(compare_in(file, module, "rank != 0")(rank)) == [False, True, True, True]
