@@ -56,9 +56,9 @@ if(Libtorch_FOUND AND NOT TARGET Libtorch::Libtorch)
                                                      "${Libtorch_C10_LIBRARY}")
   target_compile_features(Libtorch::Libtorch INTERFACE cxx_std_20)
   # USE_DISTRIBUTED and its like, which c10d's headers ask for, as this build of PyTorch has them.
-  file(STRINGS "${Libtorch_ROOT}/share/cmake/Caffe2/Caffe2Targets.cmake" _libtorch_definitions
-       REGEX "INTERFACE_COMPILE_DEFINITIONS \"[A-Z0-9_;]+\"" LIMIT_COUNT 1)
-  if(_libtorch_definitions MATCHES "\"([A-Z0-9_;]+)\"")
+  file(READ "${Libtorch_INCLUDE_DIR}/../share/cmake/Caffe2/Caffe2Targets.cmake" _libtorch_targets)
+  if(_libtorch_targets MATCHES
+     "\\(torch_cpu PROPERTIES[ \n]+INTERFACE_COMPILE_DEFINITIONS \"([A-Z0-9_;]+)\"")
     target_compile_definitions(Libtorch::Libtorch INTERFACE ${CMAKE_MATCH_1})
   endif()
   if(Libtorch_PYTHON_LIBRARY)
