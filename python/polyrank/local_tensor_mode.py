@@ -20,8 +20,9 @@ from polyrank import _C
 from polyrank.bare_errors import explained
 from polyrank.errors import UnsupportedOpError, UsageError
 from polyrank.local_tensor import LocalTensor, is_foreign_subclass
-from polyrank.rank_dependent_text import guard, watch_names
 from polyrank.rank_states import RankState, RankStates
+from polyrank.rank_text.names import watch_names
+from polyrank.rank_text.taken_for_one import prepare_guards
 from polyrank.replacing.layers import LOCKSTEP_MESHES, LOCKSTEP_MODE, LOCKSTEP_SEEDS
 
 _REPLACEMENTS = (LOCKSTEP_MESHES, LOCKSTEP_SEEDS, LOCKSTEP_MODE)
@@ -118,7 +119,8 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._state.restart_generators()
         self._state.enabled = True
         watch_names()
-        _C.guard_text(guard)
+        prepare_guards()
+        _C.guard_text()
         for replacements in _REPLACEMENTS:
             replacements.enter()
         active_modes().append(self)

@@ -19,7 +19,8 @@ import torch
 from polyrank.errors import DeadlockError, DivergenceError, UnsupportedOpError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
-from polyrank.rank_dependent_text import refuse_as_name, text_on_ranks
+from polyrank.rank_text.marked import text_on_ranks
+from polyrank.rank_text.names import refuse_as_name
 from polyrank.replacing.row import Make, Row, with_original
 
 __all__ = ["ROWS"]

@@ -23,7 +23,7 @@ from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.per_rank import PerRank, merged
 from polyrank.process_groups import group_and_root, groups_of_family
-from polyrank.rank_dependent_text import refuse_in_bytes
+from polyrank.rank_text.names import refuse_in_bytes
 from polyrank.replacing.row import Row
 
 __all__ = ["ROWS"]

@@ -3,7 +3,6 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
-#include <polyrank/world/rank_thread.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/utils/pybind.h>
 
@@ -18,7 +17,7 @@ namespace py = pybind11;
 
 namespace {
 
-constexpr std::size_t kMaxFunctions = 112;
+constexpr std::size_t kMaxFunctions = 160;
 
 struct Slot {
   PyMethodDef* def = nullptr;  // CPython's, whose function is exchanged
@@ -26,18 +25,13 @@ struct Slot {
   PyCFunction ours = nullptr;
   BuiltinFunction function{};
   BuiltinHandler handler;
-  bool by_all = false;
+  BuiltinCondition applies = nullptr;
 };
 
 // Never destroyed: the functions are called until the process ends.
 std::deque<Slot>& slots() {
   static auto* const all = new std::deque<Slot>();
   return *all;
-}
-
-bool is_handled(const Slot& slot) {
-  const RankThread* const thread = RankThread::current();
-  return slot.by_all || (thread != nullptr && thread->takes_turns());
 }
 
 // Python's convention: null with an error set.
@@ -103,38 +97,45 @@ struct Ours {
     return reinterpret_cast<F>(reinterpret_cast<void (*)()>(slot().original.ml_meth))(args...);
   }
 
-  static PyObject* varargs(PyObject* self, PyObject* args) {
-    return is_handled(slot()) ? handle(slot(), self, items_of(args), PyTuple_GET_SIZE(args), {})
-                              : slot().original.ml_meth(self, args);
+  static bool applies(PyObject* self, PyObject* const* args, Py_ssize_t num_args) {
+    return slot().applies(self, args, num_args);
   }
+
+  static PyObject* varargs(PyObject* self, PyObject* args) { return keywords(self, args, nullptr); }
   static PyObject* keywords(PyObject* self, PyObject* args, PyObject* names) {
-    return is_handled(slot()) ? handle(slot(), self, items_of(args), PyTuple_GET_SIZE(args), names)
-                              : original<PyCFunctionWithKeywords>(self, args, names);
+    PyObject* const* const items = items_of(args);
+    const Py_ssize_t num_args = PyTuple_GET_SIZE(args);
+    if (applies(self, items, num_args)) {
+      return handle(slot(), self, items, num_args, names);
+    }
+    return (slot().original.ml_flags & METH_KEYWORDS) != 0
+               ? original<PyCFunctionWithKeywords>(self, args, names)
+               : slot().original.ml_meth(self, args);
   }
   static PyObject* no_args(PyObject* self, PyObject* none) {
-    return is_handled(slot()) ? handle(slot(), self, nullptr, 0, {})
-                              : slot().original.ml_meth(self, none);
+    return applies(self, nullptr, 0) ? handle(slot(), self, nullptr, 0, {})
+                                     : slot().original.ml_meth(self, none);
   }
   static PyObject* one(PyObject* self, PyObject* arg) {
-    return is_handled(slot()) ? handle(slot(), self, &arg, 1, {})
-                              : slot().original.ml_meth(self, arg);
+    return applies(self, &arg, 1) ? handle(slot(), self, &arg, 1, {})
+                                  : slot().original.ml_meth(self, arg);
   }
   static PyObject* fast(PyObject* self, PyObject* const* args, Py_ssize_t num_args) {
     using Fast = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
-    return is_handled(slot()) ? handle(slot(), self, args, num_args, {})
-                              : original<Fast>(self, args, num_args);
+    return applies(self, args, num_args) ? handle(slot(), self, args, num_args, {})
+                                         : original<Fast>(self, args, num_args);
   }
   static PyObject* fast_keywords(PyObject* self, PyObject* const* args, Py_ssize_t num_args,
                                  PyObject* names) {
     using Fast = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
-    return is_handled(slot())
+    return applies(self, args, num_args)
                ? handle(slot(), self, args, num_args, keywords_of(args, num_args, names))
                : original<Fast>(self, args, num_args, names);
   }
   static PyObject* method(PyObject* self, PyTypeObject* type, PyObject* const* args,
                           std::size_t size, PyObject* names) {
     const auto num_args = static_cast<Py_ssize_t>(size);
-    return is_handled(slot())
+    return applies(self, args, num_args)
                ? handle(slot(), self, args, num_args, keywords_of(args, num_args, names))
                : original<PyCMethod>(self, type, args, size, names);
   }
@@ -204,7 +205,8 @@ py::object BuiltinFunction::call(py::handle args, py::handle keywords) const {
   return result;
 }
 
-void add_builtin(py::handle function, BuiltinHandler handler, bool by_all) {
+void InterceptedBuiltins::add(py::handle function, BuiltinHandler handler,
+                              BuiltinCondition applies) {
   if (Py_TYPE(function.ptr()) == &PyInstanceMethod_Type) {  // so pybind11 makes methods
     function = PyInstanceMethod_GET_FUNCTION(function.ptr());
   }
@@ -219,16 +221,21 @@ void add_builtin(py::handle function, BuiltinHandler handler, bool by_all) {
     throw InternalError(
         str_cat(def->ml_name, " is called in a way that is not known (", def->ml_flags, ")"));
   }
-  Slot& slot = slots().emplace_back(Slot{
-      .def = def, .original = *def, .ours = ours, .handler = std::move(handler), .by_all = by_all});
+  Slot& slot = slots().emplace_back(Slot{.def = def,
+                                         .original = *def,
+                                         .ours = ours,
+                                         .handler = std::move(handler),
+                                         .applies = applies});
   slot.function = {.slot = number,
                    .original = original_of(function, &slot.original),
                    .is_method = PyCFunction_Check(function.ptr()) == 0};
+  slots_.push_back(number);
   stands_for(ours, def->ml_meth);
 }
 
-void intercept_builtins(bool on) noexcept {
-  for (Slot& slot : slots()) {
+void InterceptedBuiltins::intercept(bool on) noexcept {
+  for (const std::size_t number : slots_) {
+    Slot& slot = slots()[number];
     slot.def->ml_meth = on ? slot.ours : slot.original.ml_meth;
   }
 }

@@ -1,8 +1,11 @@
 #include <polyrank/bindings/bindings.h>
+#include <polyrank/bindings/builtin_calls.h>
 #include <polyrank/bindings/guarded_text.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <utility>
 
 namespace polyrank {
@@ -11,11 +14,16 @@ namespace py = pybind11;
 
 namespace {
 
-// What CPython has in the class.
+// What CPython has in the classes.
 struct OfPython {
   hashfunc hash = PyUnicode_Type.tp_hash;
   richcmpfunc compare = PyUnicode_Type.tp_richcompare;
   objobjproc contains = PyUnicode_Type.tp_as_sequence->sq_contains;
+  lenfunc length = PyUnicode_Type.tp_as_sequence->sq_length;
+  binaryfunc item = PyUnicode_Type.tp_as_mapping->mp_subscript;
+  getiterfunc iterate = PyUnicode_Type.tp_iter;
+  newfunc new_bytes = PyBytes_Type.tp_new;
+  initproc init_bytes = PyByteArray_Type.tp_init;
 };
 
 const OfPython& of_python() {
@@ -23,76 +31,283 @@ const OfPython& of_python() {
   return functions;
 }
 
-PyObject* guard = nullptr;   // owned
-PyObject* marker = nullptr;  // owned
-std::int64_t num_guarded = 0;
-thread_local bool is_guarding = false;
+// Objects that live as long as the process.
+struct Guarding {
+  TextGuards guards;
+  py::str marker{"({"};
+  py::str encode{"encode"};
+  py::handle text{reinterpret_cast<PyObject*>(&PyUnicode_Type)};
+  InterceptedBuiltins methods;
+  std::int64_t num_guarded = 0;
+};
+
+Guarding& guarding() {
+  static auto* const all = new Guarding();
+  return *all;
+}
+
+thread_local bool is_asking = false;
+
+// While a guard looks at text, nothing is asked.
+class Asking {
+ public:
+  Asking() { is_asking = true; }
+  ~Asking() { is_asking = false; }
+  Asking(const Asking&) = delete;
+  Asking& operator=(const Asking&) = delete;
+};
 
 // Shorter than the text of any number that differs.
 constexpr Py_ssize_t kShortest = 18;
 
 bool has_marker(PyObject* text) {
   const Py_ssize_t length = PyUnicode_GET_LENGTH(text);
-  return length >= kShortest && PyUnicode_Find(text, marker, 0, length, 1) >= 0;
+  return length >= kShortest && PyUnicode_Find(text, guarding().marker.ptr(), 0, length, 1) >= 0;
+}
+
+bool is_asked_about(PyObject* object) {
+  return !is_asking && PyUnicode_Check(object) != 0 && has_marker(object);
 }
 
 // False with an error set: refused.
-bool ask_guard(PyObject* text, PyObject* other, bool is_part) {
-  is_guarding = true;
+bool may_be_one(PyObject* text, PyObject* other, bool is_part) {
+  const Asking asking;
   const std::array<PyObject*, 3> arguments{text, other, is_part ? Py_True : Py_False};
-  PyObject* const answer = PyObject_Vectorcall(guard, arguments.data(), arguments.size(), nullptr);
-  is_guarding = false;
+  PyObject* const answer = PyObject_Vectorcall(guarding().guards.as_one.ptr(), arguments.data(),
+                                               arguments.size(), nullptr);
   Py_XDECREF(answer);
   return answer != nullptr;
 }
 
+// A new reference, or null with an error set.
+PyObject* take_apart(py::handle function, py::handle args, py::handle keywords) {
+  const Asking asking;
+  const std::array<PyObject*, 3> arguments{function.ptr(), args.ptr(),
+                                           keywords ? keywords.ptr() : Py_None};
+  return PyObject_Vectorcall(guarding().guards.taken_apart.ptr(), arguments.data(),
+                             arguments.size(), nullptr);
+}
+
+// The same of a method of `str` that is called by a slot.
+PyObject* take_apart(const char* method, PyObject* text, PyObject* arg = nullptr) {
+  const auto function =
+      py::reinterpret_steal<py::object>(PyObject_GetAttrString(guarding().text.ptr(), method));
+  const py::tuple args = arg == nullptr ? py::make_tuple(py::handle(text))
+                                        : py::make_tuple(py::handle(text), py::handle(arg));
+  return function ? take_apart(function, args, py::handle()) : nullptr;
+}
+
+// What was refused last. CPython looks attributes up with two hashes of the name: it drops the
+// error of the first, and 3.11 is not ready for one of the second, where it would read what is no
+// memory of its own. So what is asked again without any Python code in between is not refused
+// twice.
+struct Refusal {
+  py::object text;
+  py::object error;
+  PyFrameObject* frame = nullptr;  // held by `error` or gone
+  int instruction = 0;
+};
+
+Refusal& last_refusal() {
+  static auto* const last = new Refusal();
+  return *last;
+}
+
+PyFrameObject* current_frame() {
+  PyFrameObject* const frame = PyThreadState_GetFrame(PyThreadState_Get());
+  Py_XDECREF(frame);  // it runs
+  return frame;
+}
+
+void keep_refusal(PyObject* text) {
+  PyObject* type = nullptr;
+  PyObject* error = nullptr;
+  PyObject* trace = nullptr;
+  PyErr_Fetch(&type, &error, &trace);
+  PyErr_NormalizeException(&type, &error, &trace);
+  PyFrameObject* const frame = current_frame();
+  last_refusal() = {.text = py::reinterpret_borrow<py::object>(text),
+                    .error = py::reinterpret_borrow<py::object>(error),
+                    .frame = frame,
+                    .instruction = frame == nullptr ? 0 : PyFrame_GetLasti(frame)};
+  PyErr_Restore(type, error, trace);
+}
+
+// Whether Python dropped the error of refusing the text, within the instruction that runs now.
+bool was_dropped(PyObject* text) {
+  const Refusal last = std::exchange(last_refusal(), {});
+  PyFrameObject* const frame = current_frame();
+  if (last.text.ptr() != text || frame == nullptr || frame != last.frame ||
+      PyFrame_GetLasti(frame) != last.instruction) {
+    return false;
+  }
+  const auto trace = py::reinterpret_steal<py::object>(PyException_GetTraceback(last.error.ptr()));
+  return !trace;  // code that handles an error has it
+}
+
+// --- In place of the slots ---------------------------------------------------------------------
+
 Py_hash_t hash(PyObject* text) {
-  if (!is_guarding && has_marker(text) && !ask_guard(text, Py_None, false)) {
+  if (!is_asked_about(text)) {
+    return of_python().hash(text);
+  }
+  if (was_dropped(text)) {
+    const Py_hash_t value = of_python().hash(text);
+    reinterpret_cast<PyASCIIObject*>(text)->hash = -1;  // asked again next time
+    return value;
+  }
+  if (!may_be_one(text, Py_None, false)) {
+    keep_refusal(text);
     return -1;
   }
   return of_python().hash(text);
 }
 
 PyObject* compare(PyObject* left, PyObject* right, int how) {
-  if (!is_guarding && left != right && PyUnicode_Check(left) != 0 && PyUnicode_Check(right) != 0 &&
-      (has_marker(left) || has_marker(right)) && !ask_guard(left, right, false)) {
+  if (left != right && PyUnicode_Check(right) != 0 &&
+      (is_asked_about(left) || is_asked_about(right)) && !may_be_one(left, right, false)) {
     return nullptr;
   }
   return of_python().compare(left, right, how);
 }
 
 int contains(PyObject* text, PyObject* part) {
-  if (!is_guarding && PyUnicode_Check(part) != 0 && has_marker(text) &&
-      !ask_guard(text, part, true)) {
+  if (PyUnicode_Check(part) != 0 && is_asked_about(text) && !may_be_one(text, part, true)) {
     return -1;
   }
   return of_python().contains(text, part);
 }
 
+Py_ssize_t length(PyObject* text) {
+  if (!is_asked_about(text)) {
+    return of_python().length(text);
+  }
+  const auto answer = py::reinterpret_steal<py::object>(take_apart("__len__", text));
+  return answer ? PyLong_AsSsize_t(answer.ptr()) : -1;
+}
+
+PyObject* item(PyObject* text, PyObject* index) {
+  return is_asked_about(text) ? take_apart("__getitem__", text, index)
+                              : of_python().item(text, index);
+}
+
+PyObject* iterate(PyObject* text) {
+  return is_asked_about(text) ? take_apart("__iter__", text) : of_python().iterate(text);
+}
+
+// `bytes(text, "utf-8")` and its like encode text.
+bool may_be_bytes(PyObject* args) {
+  if (PyTuple_GET_SIZE(args) < 2 || !is_asked_about(PyTuple_GET_ITEM(args, 0))) {
+    return true;
+  }
+  const auto answer =
+      py::reinterpret_steal<py::object>(take_apart("encode", PyTuple_GET_ITEM(args, 0)));
+  return static_cast<bool>(answer);
+}
+
+PyObject* new_bytes(PyTypeObject* type, PyObject* args, PyObject* keywords) {
+  return may_be_bytes(args) ? of_python().new_bytes(type, args, keywords) : nullptr;
+}
+
+int init_bytes(PyObject* bytes, PyObject* args, PyObject* keywords) {
+  return may_be_bytes(args) ? of_python().init_bytes(bytes, args, keywords) : -1;
+}
+
+void put(const OfPython& functions) {
+  PyUnicode_Type.tp_hash = functions.hash;
+  PyUnicode_Type.tp_richcompare = functions.compare;
+  PyUnicode_Type.tp_as_sequence->sq_contains = functions.contains;
+  PyUnicode_Type.tp_as_sequence->sq_length = functions.length;
+  PyUnicode_Type.tp_as_mapping->mp_subscript = functions.item;
+  PyUnicode_Type.tp_iter = functions.iterate;
+  PyBytes_Type.tp_new = functions.new_bytes;
+  PyByteArray_Type.tp_init = functions.init_bytes;
+}
+
+// --- Methods -----------------------------------------------------------------------------------
+
+bool has_text_asked_about(PyObject* self, PyObject* const* args, Py_ssize_t num_args) {
+  return is_asked_about(self) ||
+         std::any_of(args, std::next(args, num_args), is_asked_about);  // null if there are none
+}
+
+py::object handle_method(const BuiltinFunction& method, const py::tuple& args,
+                         py::handle keywords) {
+  auto result = py::reinterpret_steal<py::object>(take_apart(method.original, args, keywords));
+  if (!result) {
+    throw py::error_already_set();
+  }
+  return result;
+}
+
+// `getattr(object, text)` and its like. The text is refused before CPython hashes it.
+bool names_attribute(PyObject* /*self*/, PyObject* const* args, Py_ssize_t num_args) {
+  return num_args >= 2 && is_asked_about(*std::next(args));
+}
+
+py::object handle_naming(const BuiltinFunction& function, const py::tuple& args,
+                         py::handle keywords) {
+  if (!may_be_one(py::object(args[1]).ptr(), Py_None, false)) {
+    throw py::error_already_set();
+  }
+  return function.call(args, keywords);
+}
+
 }  // namespace
 
-void guard_text(py::object new_guard) {
+void set_text_guards(TextGuards guards, const py::list& methods, const py::list& naming) {
   of_python();
-  if (marker == nullptr) {
-    marker = py::str("({").release().ptr();
+  guarding().guards = std::move(guards);
+  for (const py::handle function : naming) {
+    guarding().methods.add(function, &handle_naming, &names_attribute);
   }
-  ++num_guarded;
-  Py_XDECREF(std::exchange(guard, new_guard.release().ptr()));
-  PyUnicode_Type.tp_hash = &hash;
-  PyUnicode_Type.tp_richcompare = &compare;
-  PyUnicode_Type.tp_as_sequence->sq_contains = &contains;
+  for (const py::handle method : methods) {
+    guarding().methods.add(method, &handle_method, &has_text_asked_about);
+  }
+}
+
+py::object take_text_apart(const py::object& function, const py::tuple& args) {
+  const bool is_guarded = guarding().num_guarded > 0 && !is_asking;
+  auto result = py::reinterpret_steal<py::object>(
+      is_guarded ? take_apart(function, args, py::handle())
+                 : PyObject_Call(function.ptr(), args.ptr(), nullptr));
+  if (!result) {
+    throw py::error_already_set();
+  }
+  return result;
+}
+
+void guard_text() {
+  if (++guarding().num_guarded == 1) {
+    put({.hash = &hash,
+         .compare = &compare,
+         .contains = &contains,
+         .length = &length,
+         .item = &item,
+         .iterate = &iterate,
+         .new_bytes = &new_bytes,
+         .init_bytes = &init_bytes});
+    guarding().methods.intercept(true);
+  }
 }
 
 void unguard_text() {
-  if (--num_guarded == 0) {
-    PyUnicode_Type.tp_hash = of_python().hash;
-    PyUnicode_Type.tp_richcompare = of_python().compare;
-    PyUnicode_Type.tp_as_sequence->sq_contains = of_python().contains;
+  if (--guarding().num_guarded == 0) {
+    put(of_python());
+    guarding().methods.intercept(false);
   }
 }
 
 void init_guarded_text(py::module_& module) {
-  module.def("guard_text", &guard_text, py::arg("guard"));
+  module.def(
+      "set_text_guards",
+      [](py::object as_one, py::object taken_apart, const py::list& methods,
+         const py::list& naming) {
+        set_text_guards({std::move(as_one), std::move(taken_apart)}, methods, naming);
+      },
+      py::arg("as_one"), py::arg("taken_apart"), py::arg("methods"), py::arg("naming"));
+  module.def("take_text_apart", &take_text_apart, py::arg("function"), py::arg("args"));
+  module.def("guard_text", &guard_text);
   module.def("unguard_text", &unguard_text);
 }
 

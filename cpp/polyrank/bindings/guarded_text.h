@@ -1,4 +1,4 @@
-// Text that may stand for another text on each rank, seen where it is a key or is compared.
+// Text that may stand for another text on each rank, seen where it is taken for one.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -6,21 +6,39 @@
 namespace polyrank {
 
 // NOTE [Guarded text]
-// `f"rank{rank}"` is plain text by the time it is made, and keys of dicts and sets, `==` and `in`
-// take it in C. All of them come to the class's hash, which CPython keeps after the first time, to
-// its comparison, or to its search for a part (`"7" in text`). So while text is guarded these three
-// are ours: they look for what the text of a number that differs has in it and other text has
-// hardly ever, "({", and ask the guard about such text alone.
+// `f"rank{rank}"` is plain text by the time it is made, and what takes it for the text of one rank
+// does so in C: keys of dicts and sets, `==`, `in`, `len`, an index, methods, regular expressions.
+// All of them come to the class's slots (its hash, which CPython keeps after the first time, its
+// comparison, its search for a part, …) or to methods that are written in C. So while text is
+// guarded these are ours: they look for what the text of a number that differs has in it and other
+// text has hardly ever, "({", and ask the guards about such text alone.
 //
-// `guard(text, other, is_part)`: called before text is hashed for the first time (`other` is None),
-// compared with another text that is not the same object, or searched for it (`is_part`); it raises
-// an error to refuse that.
 // CPython compares text that it has met at a place in the program before without asking the class;
 // there the guard was asked at the first times.
-//
-// Ends with as many unguard_text(); the last guard counts.
+
+// What is asked, in Python:
+// `as_one(text, other, is_part)`: called before text is hashed for the first time (`other` is
+// None), compared with another text that is not the same object, or searched for it (`is_part`). It
+// raises an error to refuse that.
+// `taken_apart(function, args, keywords)`: called in place of `function`, which is a method of
+// `str`, or of what is in `methods`; what it returns is what the program gets.
+struct TextGuards {
+  pybind11::object as_one;
+  pybind11::object taken_apart;
+};
+
+// Names the guards, methods of builtin types that take text, and builtin functions of which the
+// second argument is the name of an attribute. Once a process.
+void set_text_guards(TextGuards guards, const pybind11::list& methods,
+                     const pybind11::list& naming);
+
+// What `function` gives where its arguments are such text, as the guard says while text is guarded.
+pybind11::object take_text_apart(const pybind11::object& function, const pybind11::tuple& args);
+
+// Ends with as many unguard_text().
+// Requires: guards were set.
 // Thread rule: under the interpreter's lock.
-void guard_text(pybind11::object guard);
+void guard_text();
 void unguard_text();
 
 }  // namespace polyrank

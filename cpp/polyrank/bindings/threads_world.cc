@@ -59,14 +59,28 @@ std::shared_ptr<RankThread> current_thread() {
   return thread == nullptr ? nullptr : thread->shared_from_this();
 }
 
+// Never destroyed: the functions are called until the process ends.
+InterceptedBuiltins& turn_waits() {
+  static auto* const all = new InterceptedBuiltins();
+  return *all;
+}
+
+bool takes_turns(PyObject* /*self*/, PyObject* const* /*args*/, Py_ssize_t /*num_args*/) {
+  const RankThread* const thread = RankThread::current();
+  return thread != nullptr && thread->takes_turns();
+}
+
+bool always(PyObject* /*self*/, PyObject* const* /*args*/, Py_ssize_t /*num_args*/) { return true; }
+
 void add_builtin_by_name(const py::object& function, const std::string& handler) {
   // Whoever releases a lock wakes who waits for it.
-  add_builtin(function, turn_wait_handler(handler), handler == "release" || handler == "put");
+  const bool by_all = handler == "release" || handler == "put";
+  turn_waits().add(function, turn_wait_handler(handler), by_all ? &always : &takes_turns);
 }
 
 // `handler(original, *args, **keywords)`.
 void add_builtin_in_python(const py::object& function, py::object handler) {
-  add_builtin(
+  turn_waits().add(
       function,
       [handler = std::move(handler)](const BuiltinFunction& called, const py::tuple& args,
                                      py::handle keywords) {
@@ -78,11 +92,11 @@ void add_builtin_in_python(const py::object& function, py::object handler) {
         }
         return result;
       },
-      /*by_all=*/false);
+      &takes_turns);
 }
 
 void intercept(std::shared_ptr<RankTurns> turns) {
-  intercept_builtins(turns != nullptr);
+  turn_waits().intercept(turns != nullptr);
   set_noticed_turns(std::move(turns));
 }
 

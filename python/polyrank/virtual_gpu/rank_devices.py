@@ -14,7 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from polyrank.rank_dependent_numbers import is_rank_dependent_number
-from polyrank.rank_dependent_text import is_rank_dependent_text
+from polyrank.rank_text.marked import is_rank_dependent_text
 
 __all__ = ["EachRanksGpu", "index_of_ranks_gpu"]
 

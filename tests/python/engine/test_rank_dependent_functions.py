@@ -112,9 +112,3 @@ def test_a_program_keeps_errors_that_are_its_own() -> None:
 def test_a_name_in_other_letters_names_no_file(change: Callable[[str], str]) -> None:
     with polyrank.lockstep(4), pytest.raises(polyrank.DivergenceError, match="would be named"):
         os.open(change(f"step_{dist.get_rank()}"), os.O_RDONLY)
-
-
-@pytest.mark.parametrize("ask", [lambda t: t.zfill(3), lambda t: t.startswith("0")])
-def test_the_text_of_a_number_is_not_asked_for_one_ranks(ask: Callable[[str], Any]) -> None:
-    with polyrank.lockstep(4), pytest.raises(polyrank.DivergenceError, match="each would have"):
-        ask(str(dist.get_rank()))

@@ -103,6 +103,7 @@ NAMED: dict[str, Callable[[str], object]] = {
     "environment": lambda name: os.environ.update(OF_A_RANK=name),
     "command": lambda name: subprocess.run([sys.executable, "-c", "", name], check=True),
     "shell": lambda name: os.system(f"true {name}"),
+    "environment of a command": lambda name: subprocess.run(["true"], env={"A": name}, check=True),
 }
 
 
@@ -140,7 +141,6 @@ KEYS: dict[str, Callable[[torch.SymInt], object]] = {
     "of text": lambda r: {str(r): 1},
     "text compared": lambda r: str(r) == "0",
     "text in a tuple": lambda r: str(r) in ("0", "1"),
-    "text as digits": lambda r: str(r).isdigit(),
     "joined text": lambda r: {f"rank{r}": 1},
     "joined text, looked up": lambda r: {"rank0": 1}.get(f"rank{r}"),
     "joined text in a dict": lambda r: {"rank0": 1}[f"rank{r}"],

@@ -1,0 +1,152 @@
+"""Methods of torch.SymInt and its kin, and of what writes numbers, for those that differ between ranks."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from polyrank import _C
+from polyrank.errors import DivergenceError
+from polyrank.rank_dependent_numbers import is_rank_dependent_number
+from polyrank.rank_text.marked import FIRST_COHORTS, MARKER, MOST_COHORTS
+from polyrank.rank_text.taken_for_one import showing
+from polyrank.replacing.row import Row, with_original
+
+__all__ = ["ROWS"]
+
+
+class RankDependentText(str):
+    """The text of a number that differs between ranks: to be shown, and joined with other text.
+
+    As soon as it stands for one text, as a key or where it is compared, ranks would disagree.
+    """
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise DivergenceError(
+            f"the text of a number that differs between ranks, {str.__str__(self)}, was compared, or "
+            "taken as a key or for a number. One program runs for all ranks, and each would have "
+            "another text. Use the number itself (in arithmetic, as a size or an index of a tensor), "
+            "or run the program in the threads world (`polyrank run --world threads`)."
+        )
+
+    def __add__(self, other: str) -> RankDependentText:
+        return RankDependentText(str.__add__(self, other))
+
+    def __radd__(self, other: str) -> RankDependentText:
+        return RankDependentText(str.__add__(other, self))
+
+    def __str__(self) -> RankDependentText:
+        return self
+
+    def __format__(self, spec: str) -> RankDependentText:
+        return RankDependentText(str.__format__(self, spec))
+
+    # This class has slots of its own, which are not guarded with those of `str`.
+    def __contains__(self, part: object) -> bool:
+        return _C.take_text_apart(str.__contains__, (self, part))  # type: ignore[no-any-return]
+
+    def __len__(self) -> int:
+        return _C.take_text_apart(str.__len__, (self,))  # type: ignore[no-any-return]
+
+    def __getitem__(self, index: Any) -> str:
+        return _C.take_text_apart(str.__getitem__, (self, index))  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[str]:
+        return _C.take_text_apart(str.__iter__, (self,))  # type: ignore[no-any-return]
+
+    def __reduce__(self) -> NoReturn:
+        self._refuse()
+
+
+# What would take it for one text or number, whoever asks; what lays text out goes on.
+for _name in ("__hash__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
+    setattr(RankDependentText, _name, RankDependentText._refuse)
+
+
+def _text(number: Any, write: Callable[[Any], str]) -> RankDependentText:
+    """As C++ writes a number, with the values as `write` says."""
+    values = number.node._local_ints
+    cohorts = _C.common_cohorts([number], _C.RankSet(list(values)))
+    parts = [f"{cohort}: {write(values[next(iter(cohort))])}" for cohort in cohorts]
+    tail = ""
+    if len(parts) > MOST_COHORTS:
+        tail = f", {len(parts)} cohorts"
+        parts[FIRST_COHORTS:-1] = ["…"]
+    return RankDependentText(f"{type(number.node).__name__}({{{', '.join(parts)}}}{tail})")
+
+
+def _repr(original: Callable[[Any], str], number: Any) -> str:
+    text = original(number)
+    return RankDependentText(text) if MARKER.fullmatch(text) else text
+
+
+def _format(original: Callable[[Any, str], str], number: Any, spec: str) -> str:
+    if not is_rank_dependent_number(number):
+        return original(number, spec)
+    return _text(number, lambda value: format(value, spec)) if spec else str(number)
+
+
+def _hash(original: Callable[[Any], int], number: Any) -> int:
+    if not is_rank_dependent_number(number):
+        return original(number)
+    raise DivergenceError(
+        f"a number that differs between ranks, {number}, was taken as a key of a dict, a set or a cache. "
+        "One program runs for all ranks, which would take different entries. Keep what differs in a "
+        "tensor (`table[rank]` of a tensor of one row a rank, or polyrank.rank_map), or run the program "
+        "in the threads world (`polyrank run --world threads`)."
+    )
+
+
+_NUMBER_SPEC = re.compile(r"%[-+ #0]*[\d*]*(?:\.[\d*]+)?[diouxXeEfFgG]")
+
+
+def _log_message(original: Callable[[Any], str], record: Any) -> str:
+    """A message of `logging` whose text has %d for a number that differs."""
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    if not any(is_rank_dependent_number(value) for value in arguments):
+        return original(record)
+    return _NUMBER_SPEC.sub("%s", str(record.msg)) % arguments
+
+
+def _to_json(original: Callable[..., Any], encoder: json.JSONEncoder, value: Any) -> Any:
+    if is_rank_dependent_number(value):
+        raise DivergenceError(
+            f"JSON has no form for a number that differs between ranks, {value}. Write its text, "
+            'f"{value}", which shows all ranks\' values, keep it in a tensor, or run the program in '
+            "the threads world (`polyrank run --world threads`)."
+        )
+    return original(encoder, value)
+
+
+def _wrap_warn(original: Callable[..., None]) -> Callable[..., None]:
+    """`warnings.warn`, which keeps a warning's text as a key."""
+
+    @functools.wraps(original)
+    def warn(
+        message: Any, category: Any = None, stacklevel: int = 1, source: Any = None, **more: Any
+    ) -> None:
+        with showing():
+            original(message, category, stacklevel + 1, source, **more)
+
+    return warn
+
+
+_NUMBERS = ("torch:SymInt", "torch:SymFloat", "torch:SymBool")
+_TEXT = "writes numbers that differ as if each rank had that text"
+
+ROWS = (
+    *(Row(owner, "__repr__", with_original(_repr), _TEXT) for owner in _NUMBERS),
+    *(Row(owner, "__format__", with_original(_format), _TEXT, is_added=True) for owner in _NUMBERS),
+    *(
+        Row(owner, "__hash__", with_original(_hash), "takes one rank's number as the key")
+        for owner in _NUMBERS
+    ),
+    Row("warnings", "warn", _wrap_warn, "keeps text that differs as a key"),
+    Row("logging:LogRecord", "getMessage", with_original(_log_message), "takes one rank's number"),
+    Row("json:JSONEncoder", "default", with_original(_to_json), "does not say what differs"),
+)

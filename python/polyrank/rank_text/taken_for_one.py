@@ -1,0 +1,236 @@
+"""Text with numbers that differ between ranks, where a program takes it for the text of one rank.
+
+As a key, in a comparison and in a search it is refused where ranks would not agree. What takes it apart
+(a method of `str`, a regular expression, `len`, an index) is run on each rank's text, and on the text
+that has all ranks' values: it gives the latter's result if that stands for what it gives on each rank,
+the one result of all ranks if they agree, and is refused otherwise.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import operator
+import random
+import re
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import torch
+
+from polyrank import _C
+from polyrank.errors import DivergenceError
+from polyrank.rank_text.marked import MarkedText, is_rank_dependent_text
+
+__all__ = ["prepare_guards", "showing", "take_apart"]
+
+_IN_TORCH = f"{Path(torch.__file__).parent}/"
+_LIBRARIES = (
+    *(f"{sysconfig.get_path('stdlib')}/", f"{Path(__file__).parent.parent}/"),
+    *(f"{Path(_C.__file__).parent}/", _IN_TORCH, "<frozen "),
+)
+# Modules, parameters and buffers are named by the program.
+_KEEPING_NAMES = f"{_IN_TORCH}nn/"
+# What does its callers' work.
+_FORWARDING = {re.__file__, fnmatch.__file__, random.__file__}
+_METHODS_OF_TEXT = str(Path(__file__).with_name("numbers.py"))
+_showing = threading.local()  # .depth: the thread shows text that C code keeps as a key
+
+
+def _forwards(frame: FrameType) -> bool:
+    code = frame.f_code
+    return code.co_filename in _FORWARDING or (
+        code.co_filename == _METHODS_OF_TEXT and code.co_name.startswith("__")
+    )
+
+
+def _asking_file(frame: FrameType) -> tuple[str, bool]:
+    """The file of the code that asks, and whether it is of a library that knows PyTorch."""
+    asking: FrameType | None = frame
+    while asking is not None and _forwards(asking):
+        asking = asking.f_back
+    if asking is None:
+        return "<frozen ", False
+    return asking.f_code.co_filename, "torch" in asking.f_globals
+
+
+def _is_of_program(frame: FrameType) -> bool:
+    """Whether the code is the program's, or of a library that knows PyTorch (a trainer).
+
+    Other libraries lay text out and show it, which takes all ranks' values.
+    """
+    file, knows_torch = _asking_file(frame)
+    if file.startswith(_LIBRARIES) or vars(_showing).get("depth"):
+        return False
+    return "site-packages" not in file or knows_torch
+
+
+@contextmanager
+def showing() -> Iterator[None]:
+    """Within this context, text that is taken as a key is shown to people."""
+    _showing.depth = vars(_showing).get("depth", 0) + 1
+    try:
+        yield
+    finally:
+        _showing.depth -= 1
+
+
+def _refuse(text: str, what: str) -> NoReturn:
+    raise DivergenceError(
+        f"text that has a number in it that differs between ranks, {text}, {what}. One program runs for "
+        "all ranks, and each would have another text. Use the number itself (in arithmetic, as a size or "
+        "an index of a tensor), polyrank.PerRank for each rank's object, or run the program in the "
+        "threads world (`polyrank run --world threads`)."
+    )
+
+
+def _refuse_as_one(text: str, other: str | None, is_part: bool) -> None:
+    """Refuse text where the program takes it as a key, or compares it.
+
+    Args:
+        text: What has the marker of such a number in it, or is compared with what has.
+        other: What it is compared with, or searched for; None where it is hashed.
+        is_part: It is searched.
+
+    Raises:
+        DivergenceError: ranks would not agree.
+    """
+    frame = sys._getframe(1)
+    if other is None:
+        is_name = frame.f_code.co_filename.startswith(_KEEPING_NAMES)
+        if (is_name or _is_of_program(frame)) and is_rank_dependent_text(text):
+            _refuse(text, "was taken as a key")
+        return
+    if not _is_of_program(frame):
+        return
+    is_own, is_other = map(is_rank_dependent_text, (text, other))
+    if is_own and (is_other or is_part):
+        holds = operator.contains if is_part else operator.eq
+        own, others = MarkedText(text), MarkedText(other)
+        of_ranks = {
+            holds(own.on_rank(rank), others.on_rank(rank))
+            for rank in own.first_ranks | others.first_ranks
+        }
+        if of_ranks != {holds(text, other)}:
+            _refuse(text, "was searched" if is_part else "was compared")
+    elif (is_own or is_other) and text and other:
+        _refuse(text if is_own else other, "was compared")
+
+
+# --- Taken apart --------------------------------------------------------------------------------
+
+# Methods that lay text out go on: `ljust`, `upper`, `format`, `join`.
+_TEXT_METHODS = (
+    *("count", "encode", "endswith", "find", "index", "isalnum", "isalpha", "isascii", "isdecimal"),
+    *("isdigit", "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle"),
+    *("isupper", "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind"),
+    *("rindex", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip"),
+    *("translate", "zfill"),
+)
+_PATTERN_METHODS = ("findall", "finditer", "fullmatch", "match", "search", "split", "sub", "subn")
+
+
+def _on_rank(value: Any, rank: int) -> Any:
+    """What one rank has of it: an argument, or a result, in a form that can be compared."""
+    if isinstance(value, str):
+        return MarkedText(value).on_rank(rank)
+    if type(value) in {list, tuple}:
+        return type(value)(_on_rank(item, rank) for item in value)
+    if isinstance(value, re.Match):
+        return value.regs, _on_rank(value.groups(), rank)
+    return value
+
+
+def _texts_in(value: Any) -> list[str]:
+    """Texts among arguments that differ between ranks."""
+    if isinstance(value, str):
+        return [value] if is_rank_dependent_text(value) else []
+    if isinstance(value, list | tuple):
+        return [text for item in value for text in _texts_in(item)]
+    return []
+
+
+def _outcome(function: Callable[..., Any], args: Any, options: dict[str, Any]) -> Any:
+    """What a call gives, an iterator's items as a list, or the error that it raises."""
+    try:
+        result = function(*args, **options)
+        return list(result) if isinstance(result, Iterator) else result
+    except (ValueError, LookupError, TypeError) as error:
+        return error
+
+
+def _comparable(outcome: Any, rank: int) -> Any:
+    if isinstance(outcome, Exception):
+        return type(outcome)
+    try:
+        return _on_rank(outcome, rank)
+    except DivergenceError:
+        return DivergenceError  # what shows a number was taken apart
+
+
+# For numbers, where text is taken apart: digits that hardly any text has.
+_DIGITS = "".join(chr(0x1E950 + i) for i in range(10))
+
+
+def _replaced(value: Any, by: dict[str, str]) -> Any:
+    """The same with parts of its text replaced."""
+    if isinstance(value, str):
+        for old, new in by.items():
+            value = value.replace(old, new)
+    elif type(value) in {list, tuple}:
+        value = type(value)(_replaced(item, by) for item in value)
+    return value
+
+
+def _with_digits(args: Any) -> tuple[Any, dict[str, str]]:
+    """The arguments with a digit in the place of each number, and what each digit stands for."""
+    markers = dict.fromkeys(
+        marker for text in _texts_in(args) for marker in MarkedText(text).markers
+    )
+    digits = dict(zip(markers, _DIGITS, strict=False))
+    if len(markers) > len(_DIGITS):
+        return args, {}
+    return _replaced(args, digits), {digit: marker for marker, digit in digits.items()}
+
+
+def take_apart(
+    function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any] | None
+) -> Any:
+    """What a function that takes text gives on all ranks.
+
+    Raises:
+        DivergenceError: ranks would not agree.
+    """
+    options = options or {}
+    texts = _texts_in(args)
+    frame = sys._getframe(1)
+    if not texts or not (_is_of_program(frame) or frame.f_code.co_filename == random.__file__):
+        return function(*args, **options)
+    if function.__name__ == "encode":  # for seeds, checks and hashes
+        _refuse(texts[0], "was encoded")
+    if any(callable(value) for value in (*args, *options.values())):
+        _refuse(texts[0], f"was handed to `{function.__name__}` with a function")
+    ranks = sorted({rank for text in texts for rank in MarkedText(text).first_ranks})
+    of_ranks = [_outcome(function, _on_rank(args, rank), options) for rank in ranks]
+    seen = [_comparable(outcome, rank) for outcome, rank in zip(of_ranks, ranks, strict=True)]
+    for given, stands_for in (_with_digits(args), (args, {})):
+        of_all = _replaced(_outcome(function, given, options), stands_for)
+        if [_comparable(of_all, rank) for rank in ranks] == seen:
+            return _replaced(function(*given, **options), stands_for)
+    if all(one == seen[0] for one in seen):
+        return function(*_on_rank(args, ranks[0]), **options)
+    _refuse(texts[0], f"was taken apart by `{function.__name__}`")
+
+
+@functools.cache
+def prepare_guards() -> None:
+    """Name what guards text. It is guarded between `_C.guard_text()` and `_C.unguard_text()`."""
+    methods = [getattr(str, name) for name in _TEXT_METHODS]
+    methods += [getattr(re.Pattern, name) for name in _PATTERN_METHODS]
+    _C.set_text_guards(_refuse_as_one, take_apart, methods, [getattr, hasattr, setattr, delattr])
