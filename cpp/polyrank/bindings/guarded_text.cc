@@ -92,8 +92,11 @@ PyObject* take_apart(py::handle function, py::handle args, py::handle keywords) 
 PyObject* take_apart(const char* method, PyObject* text, PyObject* arg = nullptr) {
   const auto function =
       py::reinterpret_steal<py::object>(PyObject_GetAttrString(guarding().text.ptr(), method));
-  const py::tuple args = arg == nullptr ? py::make_tuple(py::handle(text))
-                                        : py::make_tuple(py::handle(text), py::handle(arg));
+  py::tuple args(arg == nullptr ? 1 : 2);
+  args[0] = py::handle(text);
+  if (arg != nullptr) {
+    args[1] = py::handle(arg);
+  }
   return function ? take_apart(function, args, py::handle()) : nullptr;
 }
 
