@@ -9,7 +9,7 @@ from pathlib import Path
 
 # The layers that all of those with PyTorch may use.
 BELOW_ENGINE = {"core", "collective", "shared_memory", "matching", "report"}
-WITHOUT_TORCH = BELOW_ENGINE | {"allocator"}
+WITHOUT_TORCH = BELOW_ENGINE | {"allocator", "timeline"}
 BELOW_WORLDS = BELOW_ENGINE | {"engine", "exchange", "world"}
 WORLDS = {"world/lockstep", "world/threads", "world/processes", "world/fake"}
 # Layer -> the layers whose headers it may include, besides its own.
@@ -20,14 +20,15 @@ USES: dict[str, set[str]] = {
     "matching": {"core", "collective", "shared_memory"},
     "report": {"core", "collective", "matching"},
     "allocator": {"core"},
+    "timeline": {"core", "collective", "report"},
     "engine": BELOW_ENGINE,
     "exchange": BELOW_ENGINE | {"engine"},
     "world": BELOW_ENGINE | {"engine", "exchange"},
     **dict.fromkeys(WORLDS, BELOW_WORLDS),  # no world knows another one
     "api": BELOW_WORLDS | WORLDS,
     "dist2": BELOW_WORLDS | WORLDS | {"api"},
-    "virtual_gpu": BELOW_WORLDS | {"allocator"},
-    "bindings": BELOW_WORLDS | WORLDS | {"api", "dist2", "virtual_gpu", "allocator"},
+    "virtual_gpu": BELOW_WORLDS | {"allocator", "timeline"},
+    "bindings": BELOW_WORLDS | WORLDS | {"api", "dist2", "virtual_gpu", "allocator", "timeline"},
 }
 # Only the bindings know Python; everything below them works in a C++ program without one.
 WITH_PYTHON = {"bindings"}

@@ -1,0 +1,110 @@
+#include <polyrank/timeline/time_report.h>
+
+#include <algorithm>
+
+namespace polyrank {
+
+namespace {
+
+std::int64_t overlap(std::int64_t start, std::int64_t end, const Interval& stretch) {
+  return std::max<std::int64_t>(0, std::min(end, stretch.end) - std::max(start, stretch.start));
+}
+
+std::vector<Interval> cut(const std::vector<Interval>& intervals, const Interval& stretch) {
+  std::vector<Interval> inside;
+  for (const Interval& one : intervals) {
+    if (overlap(one.start, one.end, stretch) > 0) {
+      inside.push_back({std::max(one.start, stretch.start), std::min(one.end, stretch.end)});
+    }
+  }
+  return inside;
+}
+
+std::vector<Interval> of_kind(const Timeline& timeline, WorkKind kind) {
+  std::vector<Interval> intervals;
+  for (const Work& work : timeline.works()) {
+    if (work.facts.kind == kind) {
+      intervals.push_back({work.start, work.end});
+    }
+  }
+  return union_of(std::move(intervals));
+}
+
+void add(const Work& work, std::int64_t inside, double share, WorkSum* sum) {
+  sum->count += 1;
+  sum->flops += work.facts.flops * share;
+  if (work.facts.kind == WorkKind::kCommunication) {
+    sum->communication += inside;
+  } else {
+    sum->compute += inside;
+  }
+}
+
+// By group and by module: the communication that nothing covers.
+class Exposed {
+ public:
+  void add(const Work& work, const Interval& inside) {
+    by_group_[work.facts.group].push_back(inside);
+    by_module_[work.facts.module].push_back(inside);
+  }
+
+  void finish(const std::vector<Interval>& compute, TimeReport* report) {
+    finish(std::move(by_group_), compute, &report->by_group);
+    finish(std::move(by_module_), compute, &report->by_module);
+  }
+
+ private:
+  using ByText = std::map<std::string_view, std::vector<Interval>>;
+
+  static void finish(ByText intervals, const std::vector<Interval>& compute, SumsByText* sums) {
+    for (auto& [text, all] : intervals) {
+      (*sums)[text].exposed = length_of(without(union_of(std::move(all)), compute));
+    }
+  }
+
+  ByText by_group_;
+  ByText by_module_;
+};
+
+}  // namespace
+
+TimeReports::TimeReports(const Timeline& timeline)
+    : timeline_(timeline),
+      compute_(of_kind(timeline, WorkKind::kCompute)),
+      communication_(of_kind(timeline, WorkKind::kCommunication)),
+      idle_(idle_times(timeline)) {}
+
+TimeReport TimeReports::report(std::int64_t start, std::int64_t end) const {
+  const Interval stretch{start, end};
+  const std::vector<Interval> compute = cut(compute_, stretch);
+  const std::vector<Interval> communication = cut(communication_, stretch);
+  TimeReport report{.start = start, .end = end};
+  report.compute = length_of(compute);
+  report.communication = length_of(communication);
+  report.exposed = length_of(without(communication, compute));
+  for (const IdleTime& idle : idle_) {
+    if (const std::int64_t inside = overlap(idle.start, idle.end, stretch); inside > 0) {
+      report.idle[{idle.cause, idle.group}] += inside;
+    }
+  }
+  Exposed exposed;
+  for (const Work& work : timeline_.works()) {
+    report.launching += overlap(work.launch_start, work.launch_end, stretch);
+    const std::int64_t inside = overlap(work.start, work.end, stretch);
+    if (inside == 0) {
+      continue;
+    }
+    const double share = static_cast<double>(inside) / static_cast<double>(work.end - work.start);
+    report.flops += work.facts.flops * share;
+    add(work, inside, share, &report.by_module[work.facts.module]);
+    add(work, inside, share, &report.by_name[work.facts.name]);
+    if (work.facts.kind == WorkKind::kCommunication) {
+      add(work, inside, share, &report.by_group[work.facts.group]);
+      exposed.add(work, {std::max(work.start, start), std::min(work.end, end)});
+    }
+  }
+  exposed.finish(compute, &report);
+  return report;
+}
+
+}  // namespace polyrank
