@@ -7,7 +7,7 @@ namespace polyrank {
 namespace {
 
 // The later one; `first` if they are at the same time.
-const TimelineEvent& later(const TimelineEvent& first, const TimelineEvent& second) {
+TimelineEvent later(const TimelineEvent& first, const TimelineEvent& second) {
   return second.time > first.time ? second : first;
 }
 

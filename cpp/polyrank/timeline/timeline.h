@@ -57,11 +57,11 @@ struct Bound {
 
 struct Work {
   WorkFacts facts;
-  TimelineStream stream;
-  std::int64_t launch_start;  // on the CPU
-  std::int64_t launch_end;
-  std::int64_t start;
-  std::int64_t end;
+  TimelineStream stream = 0;
+  std::int64_t launch_start = 0;  // on the CPU
+  std::int64_t launch_end = 0;
+  std::int64_t start = 0;
+  std::int64_t end = 0;
   Bound bound;
 };
 

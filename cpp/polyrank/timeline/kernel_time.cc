@@ -1,0 +1,89 @@
+#include <polyrank/timeline/kernel_time.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace polyrank {
+
+namespace {
+
+constexpr double kNanoseconds = 1e9;
+constexpr std::array<std::int64_t, 5> kSplitsOfK{1, 2, 4, 8, 16};
+constexpr std::int64_t kLeastSplitK = 256;  // below that a part of k is not worth a tile's start
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+double memory_seconds(const KernelWork& work, const GpuSpeeds& gpu) {
+  return work.bytes / (gpu.memory_bytes * gpu.memory_efficiency);
+}
+
+std::int64_t num_tiles(const KernelWork& work, const Tile& tile) {
+  return work.batch * ceil_div(work.m, tile.m) * ceil_div(work.n, tile.n);
+}
+
+// Seconds of matrix units for a matmul that is cut in that way.
+double seconds_of_cut(const KernelWork& work, const GpuSpeeds& gpu, const Tile& tile,
+                      std::int64_t split) {
+  const std::int64_t waves = ceil_div(num_tiles(work, tile) * split, gpu.multiprocessors);
+  const double k = std::ceil(static_cast<double>(work.k) / static_cast<double>(split));
+  const double flops_of_tile =
+      2.0 * static_cast<double>(tile.m * tile.n) * (k + gpu.tile_overhead_k);
+  const auto math = static_cast<std::size_t>(work.math);
+  const double flops_of_multiprocessor = gpu.peak_flops.at(math) * gpu.matmul_efficiency.at(math) /
+                                         static_cast<double>(gpu.multiprocessors);
+  return static_cast<double>(waves) * flops_of_tile / flops_of_multiprocessor;
+}
+
+double matmul_seconds(const KernelWork& work, const GpuSpeeds& gpu) {
+  double fastest = std::numeric_limits<double>::max();
+  for (const Tile& tile : gpu.tiles) {
+    const bool leaves_some_idle = num_tiles(work, tile) < gpu.multiprocessors;
+    for (const std::int64_t split : kSplitsOfK) {
+      if (split == 1 || (leaves_some_idle && work.k / split >= kLeastSplitK)) {
+        fastest = std::min(fastest, seconds_of_cut(work, gpu, tile, split));
+      }
+    }
+  }
+  return std::max(fastest, memory_seconds(work, gpu));
+}
+
+const AttentionSpeed& speed_of(const KernelWork& work, const GpuSpeeds& gpu) {
+  const AttentionSpeeds& speeds = gpu.attention.at(static_cast<std::size_t>(work.attention));
+  if (work.is_backward) {
+    return work.is_causal ? speeds.causal_backward : speeds.backward;
+  }
+  return work.is_causal ? speeds.causal_forward : speeds.forward;
+}
+
+double attention_seconds(const KernelWork& work, const GpuSpeeds& gpu) {
+  const AttentionSpeed& speed = speed_of(work, gpu);
+  // Attention in fp32 is no faster than the peak of that type lets it be.
+  const double peak = gpu.peak_flops.at(static_cast<std::size_t>(work.math));
+  const auto sequence = static_cast<double>(std::max<std::int64_t>(work.sequence, 1));
+  const double reached = std::min(speed.flops, peak) * sequence / (sequence + speed.half_sequence);
+  return std::max(work.flops / reached, memory_seconds(work, gpu));
+}
+
+}  // namespace
+
+std::int64_t kernel_time(const KernelWork& work, const GpuSpeeds& gpu) {
+  double seconds = 0;
+  switch (work.kind) {
+    case KernelKind::kMemory:
+      seconds = memory_seconds(work, gpu);
+      break;
+    case KernelKind::kMatmul:
+      seconds = work.m * work.n * work.batch == 0 ? 0 : matmul_seconds(work, gpu);
+      break;
+    case KernelKind::kAttention:
+      seconds = attention_seconds(work, gpu);
+      break;
+    case KernelKind::kHostCopy:
+      seconds = work.bytes / gpu.host_copy_bytes;
+      break;
+  }
+  return std::llround(gpu.kernel_ns + seconds * kNanoseconds);
+}
+
+}  // namespace polyrank
