@@ -54,14 +54,52 @@ void change_class(const py::object& owner, const Change& change) {
   }
 }
 
+// Whether setting the name on the class would be taken for setting it on an instance of its
+// metaclass, as "__class__" is.
+bool is_of_metaclass(const py::object& owner, const py::str& name) {
+  if (PyType_Check(owner.ptr()) == 0) {
+    return false;
+  }
+  PyObject* const found = _PyType_Lookup(Py_TYPE(owner.ptr()), name.ptr());  // borrowed
+  return found != nullptr && Py_TYPE(found)->tp_descr_set != nullptr;
+}
+
+// What the class itself has, to be changed behind its metaclass.
+py::dict own_attributes(const py::object& owner) {
+  auto* const type = reinterpret_cast<PyTypeObject*>(owner.ptr());  // NOLINT(*-reinterpret-cast)
+#if PY_VERSION_HEX >= 0x030C0000
+  return py::reinterpret_steal<py::dict>(PyType_GetDict(type));
+#else
+  return py::reinterpret_borrow<py::dict>(type->tp_dict);
+#endif
+}
+
+void set_attribute(const py::object& owner, const py::str& name, const py::object& value) {
+  if (!is_of_metaclass(owner, name)) {
+    py::setattr(owner, name, value);
+    return;
+  }
+  own_attributes(owner)[name] = value;
+  PyType_Modified(reinterpret_cast<PyTypeObject*>(owner.ptr()));  // NOLINT(*-reinterpret-cast)
+}
+
+void delete_attribute(const py::object& owner, const py::str& name) {
+  if (!is_of_metaclass(owner, name)) {
+    py::delattr(owner, name);
+    return;
+  }
+  own_attributes(owner).attr("__delitem__")(name);
+  PyType_Modified(reinterpret_cast<PyTypeObject*>(owner.ptr()));  // NOLINT(*-reinterpret-cast)
+}
+
 }  // namespace
 
 void set_class_attribute(const py::object& owner, const py::str& name, const py::object& value) {
-  change_class(owner, [&] { py::setattr(owner, name, value); });
+  change_class(owner, [&] { set_attribute(owner, name, value); });
 }
 
 void delete_class_attribute(const py::object& owner, const py::str& name) {
-  change_class(owner, [&] { py::delattr(owner, name); });
+  change_class(owner, [&] { delete_attribute(owner, name); });
 }
 
 void init_class_attribute(py::module_& module) {

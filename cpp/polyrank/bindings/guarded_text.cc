@@ -269,17 +269,6 @@ void set_text_guards(TextGuards guards, const py::list& methods, const py::list&
   }
 }
 
-py::object take_text_apart(const py::object& function, const py::tuple& args) {
-  const bool is_guarded = guarding().num_guarded > 0 && !is_asking;
-  auto result = py::reinterpret_steal<py::object>(
-      is_guarded ? take_apart(function, args, py::handle())
-                 : PyObject_Call(function.ptr(), args.ptr(), nullptr));
-  if (!result) {
-    throw py::error_already_set();
-  }
-  return result;
-}
-
 void guard_text() {
   if (++guarding().num_guarded == 1) {
     put({.hash = &hash,
@@ -309,7 +298,6 @@ void init_guarded_text(py::module_& module) {
         set_text_guards({std::move(as_one), std::move(taken_apart)}, methods, naming);
       },
       py::arg("as_one"), py::arg("taken_apart"), py::arg("methods"), py::arg("naming"));
-  module.def("take_text_apart", &take_text_apart, py::arg("function"), py::arg("args"));
   module.def("guard_text", &guard_text);
   module.def("unguard_text", &unguard_text);
 }

@@ -32,9 +32,6 @@ struct TextGuards {
 void set_text_guards(TextGuards guards, const pybind11::list& methods,
                      const pybind11::list& naming);
 
-// What `function` gives where its arguments are such text, as the guard says while text is guarded.
-pybind11::object take_text_apart(const pybind11::object& function, const pybind11::tuple& args);
-
 // Ends with as many unguard_text().
 // Requires: guards were set.
 // Thread rule: under the interpreter's lock.

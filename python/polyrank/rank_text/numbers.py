@@ -5,70 +5,20 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
 from polyrank import _C
 from polyrank.errors import DivergenceError
 from polyrank.rank_dependent_numbers import is_rank_dependent_number
-from polyrank.rank_text.marked import FIRST_COHORTS, MARKER, MOST_COHORTS
+from polyrank.rank_text.marked import FIRST_COHORTS, MOST_COHORTS
 from polyrank.rank_text.taken_for_one import showing
 from polyrank.replacing.row import Row, with_original
 
 __all__ = ["ROWS"]
 
 
-class RankDependentText(str):
-    """The text of a number that differs between ranks: to be shown, and joined with other text.
-
-    As soon as it stands for one text, as a key or where it is compared, ranks would disagree.
-    """
-
-    __slots__ = ()
-
-    def _refuse(self, *_: object) -> NoReturn:
-        raise DivergenceError(
-            f"the text of a number that differs between ranks, {str.__str__(self)}, was compared, or "
-            "taken as a key or for a number. One program runs for all ranks, and each would have "
-            "another text. Use the number itself (in arithmetic, as a size or an index of a tensor), "
-            "or run the program in the threads world (`polyrank run --world threads`)."
-        )
-
-    def __add__(self, other: str) -> RankDependentText:
-        return RankDependentText(str.__add__(self, other))
-
-    def __radd__(self, other: str) -> RankDependentText:
-        return RankDependentText(str.__add__(other, self))
-
-    def __str__(self) -> RankDependentText:
-        return self
-
-    def __format__(self, spec: str) -> RankDependentText:
-        return RankDependentText(str.__format__(self, spec))
-
-    # This class has slots of its own, which are not guarded with those of `str`.
-    def __contains__(self, part: object) -> bool:
-        return _C.take_text_apart(str.__contains__, (self, part))  # type: ignore[no-any-return]
-
-    def __len__(self) -> int:
-        return _C.take_text_apart(str.__len__, (self,))  # type: ignore[no-any-return]
-
-    def __getitem__(self, index: Any) -> str:
-        return _C.take_text_apart(str.__getitem__, (self, index))  # type: ignore[no-any-return]
-
-    def __iter__(self) -> Iterator[str]:
-        return _C.take_text_apart(str.__iter__, (self,))  # type: ignore[no-any-return]
-
-    def __reduce__(self) -> NoReturn:
-        self._refuse()
-
-
-# What would take it for one text or number, whoever asks; what lays text out goes on.
-for _name in ("__hash__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
-    setattr(RankDependentText, _name, RankDependentText._refuse)
-
-
-def _text(number: Any, write: Callable[[Any], str]) -> RankDependentText:
+def _text(number: Any, write: Callable[[Any], str]) -> str:
     """As C++ writes a number, with the values as `write` says."""
     values = number.node._local_ints
     cohorts = _C.common_cohorts([number], _C.RankSet(list(values)))
@@ -77,12 +27,7 @@ def _text(number: Any, write: Callable[[Any], str]) -> RankDependentText:
     if len(parts) > MOST_COHORTS:
         tail = f", {len(parts)} cohorts"
         parts[FIRST_COHORTS:-1] = ["…"]
-    return RankDependentText(f"{type(number.node).__name__}({{{', '.join(parts)}}}{tail})")
-
-
-def _repr(original: Callable[[Any], str], number: Any) -> str:
-    text = original(number)
-    return RankDependentText(text) if MARKER.fullmatch(text) else text
+    return f"{type(number.node).__name__}({{{', '.join(parts)}}}{tail})"
 
 
 def _format(original: Callable[[Any, str], str], number: Any, spec: str) -> str:
@@ -140,7 +85,6 @@ _NUMBERS = ("torch:SymInt", "torch:SymFloat", "torch:SymBool")
 _TEXT = "writes numbers that differ as if each rank had that text"
 
 ROWS = (
-    *(Row(owner, "__repr__", with_original(_repr), _TEXT) for owner in _NUMBERS),
     *(Row(owner, "__format__", with_original(_format), _TEXT, is_added=True) for owner in _NUMBERS),
     *(
         Row(owner, "__hash__", with_original(_hash), "takes one rank's number as the key")

@@ -14,46 +14,30 @@ import operator
 import random
 import re
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-import torch
-
 from polyrank import _C
+from polyrank.code_of import IN_TORCH, is_of_library
 from polyrank.errors import DivergenceError
 from polyrank.rank_text.marked import MarkedText, is_rank_dependent_text
 
 __all__ = ["prepare_guards", "showing", "take_apart"]
 
-_IN_TORCH = f"{Path(torch.__file__).parent}/"
-_LIBRARIES = (
-    *(f"{sysconfig.get_path('stdlib')}/", f"{Path(__file__).parent.parent}/"),
-    *(f"{Path(_C.__file__).parent}/", _IN_TORCH, "<frozen "),
-)
 # Modules, parameters and buffers are named by the program.
-_KEEPING_NAMES = f"{_IN_TORCH}nn/"
+_KEEPING_NAMES = f"{IN_TORCH}nn/"
 # What does its callers' work.
 _FORWARDING = {re.__file__, fnmatch.__file__, random.__file__}
-_METHODS_OF_TEXT = str(Path(__file__).with_name("numbers.py"))
 _showing = threading.local()  # .depth: the thread shows text that C code keeps as a key
-
-
-def _forwards(frame: FrameType) -> bool:
-    code = frame.f_code
-    return code.co_filename in _FORWARDING or (
-        code.co_filename == _METHODS_OF_TEXT and code.co_name.startswith("__")
-    )
 
 
 def _asking_file(frame: FrameType) -> tuple[str, bool]:
     """The file of the code that asks, and whether it is of a library that knows PyTorch."""
     asking: FrameType | None = frame
-    while asking is not None and _forwards(asking):
+    while asking is not None and asking.f_code.co_filename in _FORWARDING:
         asking = asking.f_back
     if asking is None:
         return "<frozen ", False
@@ -66,7 +50,7 @@ def _is_of_program(frame: FrameType) -> bool:
     Other libraries lay text out and show it, which takes all ranks' values.
     """
     file, knows_torch = _asking_file(frame)
-    if file.startswith(_LIBRARIES) or vars(_showing).get("depth"):
+    if is_of_library(file) or vars(_showing).get("depth"):
         return False
     return "site-packages" not in file or knows_torch
 

@@ -5,11 +5,8 @@ KNOWN_TORCHES = ("2.13.0", "2.14.1", "2.15.0")
 KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.Generator.manual_seed": "(built-in)",
     "torch.SymBool.__hash__": "self",
-    "torch.SymBool.__repr__": "self",
     "torch.SymFloat.__hash__": "self",
-    "torch.SymFloat.__repr__": "self",
     "torch.SymInt.__hash__": "self",
-    "torch.SymInt.__repr__": "self",
     "torch.Tensor.__cuda_array_interface__": "self",
     "torch.Tensor.__dlpack__": "self, *, stream, max_version, dl_device, copy",
     "torch.Tensor.__getitem__": "(built-in)",

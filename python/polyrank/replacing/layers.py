@@ -59,6 +59,7 @@ LOCKSTEP_MODE = _layer(
     "lockstep: a mode",
     "random_functions:STATES",
     "tensors_and_numbers",
+    "number_classes",
     "uncompiled_functions",
     "rank_text.names",
     "rank_text.numbers",
