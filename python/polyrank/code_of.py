@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import sysconfig
 from pathlib import Path
+from types import FrameType
 
 import torch
 
 from polyrank import _C
+from polyrank.replacing.python_function import is_exchanged
 
-__all__ = ["IN_TORCH", "is_of_library"]
+__all__ = ["IN_TORCH", "calling_file", "is_of_library"]
 
 IN_TORCH = f"{Path(torch.__file__).parent}/"
 _LIBRARIES = (
@@ -25,3 +28,11 @@ def is_of_library(file: str) -> bool:
     if not file.startswith(_LIBRARIES):
         return False
     return not file.startswith(_PACKAGES) or file.startswith(_LIBRARIES[1:])
+
+
+def calling_file(depth: int) -> str:
+    """The file of the code that called a replaced function, `depth` frames above who asks here."""
+    frame: FrameType | None = sys._getframe(depth)
+    if frame is not None and is_exchanged(frame):
+        frame = frame.f_back
+    return "" if frame is None else frame.f_code.co_filename

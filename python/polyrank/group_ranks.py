@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from polyrank import _C
+from polyrank.code_of import calling_file
 from polyrank.errors import DivergenceError
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.one_rank import OneRank
 from polyrank.process_groups import own_group_ranks
-from polyrank.replacing.python_function import is_exchanged
 from polyrank.replacing.row import Row
 
 __all__ = ["ROWS"]
@@ -78,19 +76,12 @@ def _asks_for_the_program(file: str) -> bool:
     return file.startswith(_ACTING_FOR_THE_PROGRAM) and not file.startswith(_TOLD_OF_ALL_RANKS)
 
 
-def _calling_file(depth: int) -> str:
-    frame: FrameType | None = sys._getframe(depth)
-    if frame is not None and is_exchanged(frame):
-        frame = frame.f_back
-    return "" if frame is None else frame.f_code.co_filename
-
-
 def _mode_for_caller(*ranks: object) -> LocalTensorMode | None:
     """The mode whose ranks the caller's caller asks about; None: it is to get PyTorch's answer."""
     mode = enabled_local_tensor_mode()
     if mode is None or not mode.has_rank_dependent_get_rank or not dist.is_initialized():
         return None
-    caller = _calling_file(3)
+    caller = calling_file(3)
     asks_about_all = any(isinstance(rank, torch.SymInt) for rank in ranks)
     has_one_answer = isinstance(mode, OneRank)
     if asks_about_all or has_one_answer or _asks_for_the_program(caller):
@@ -121,6 +112,18 @@ def _make_rank(original: Callable[[Any], int]) -> Callable[[Any], int | torch.Sy
         return original(self) if mode is None else _own_group_rank(mode, self)
 
     return rank
+
+
+def _make_get_world_size(original: Callable[..., int]) -> Callable[..., int | torch.SymInt]:
+    def get_world_size(group: dist.ProcessGroup | None = None) -> int | torch.SymInt:
+        """The size of `group`; -1 on ranks that are not in it."""
+        mode = _mode_for_caller()
+        is_world = group is None or group is dist.group.WORLD
+        if mode is None or is_world or not isinstance(group, dist.ProcessGroup):
+            return original(group)
+        return _C.own_group_sizes(group.group_name, mode.rank_set)
+
+    return get_world_size
 
 
 def _make_get_group_rank(original: Callable[..., int]) -> Callable[..., int | torch.SymInt]:
@@ -163,7 +166,7 @@ def _make_get_group_ranks(original: Callable[..., list[int]]) -> Callable[..., l
         mode = _mode_for_caller()
         if (
             mode is None
-            or _calling_file(2).startswith(_OWN_FOLDER)
+            or calling_file(2).startswith(_OWN_FOLDER)
             or group is None
             or group is dist.group.WORLD
         ):
@@ -182,6 +185,7 @@ _WHY = "gives one rank's answer for all"
 ROWS = (
     Row("torch.distributed:ProcessGroup", "rank", _make_rank, _WHY),
     Row(_C10D, "get_rank", _make_get_rank, _WHY),
+    Row(_C10D, "get_world_size", _make_get_world_size, _WHY),
     Row(_C10D, "get_group_rank", _make_get_group_rank, _WHY),
     Row(_C10D, "get_global_rank", _make_get_global_rank, _WHY),
     Row(_C10D, "get_process_group_ranks", _make_get_group_ranks, _WHY),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,8 +13,10 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.distributed.device_mesh import DeviceMesh
 
 from polyrank import _C
+from polyrank.code_of import calling_file, is_of_library
 from polyrank.errors import UsageError
 from polyrank.in_lockstep import with_mode
+from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.process_groups import own_group_ranks
 from polyrank.rank_dependent_numbers import rank_dependent_int
 from polyrank.replacing.row import Row
@@ -21,11 +25,33 @@ __all__ = ["ROWS"]
 
 # By the mesh's identity: a mesh's own equality compares contents, and it is asked for its
 # coordinate for each placement of each DTensor.
-_coordinates: dict[int, tuple[weakref.ref[DeviceMesh], dict[frozenset[int], list[Any]]]] = {}
+_coordinates: dict[int, tuple[weakref.ref[DeviceMesh], dict[frozenset[int], tuple[Any, ...]]]] = {}
 
 
-def _mesh_coordinate(mode: Any, mesh: DeviceMesh) -> list[int | torch.SymInt]:
+def _mesh_coordinate(mode: Any, mesh: DeviceMesh) -> tuple[int | torch.SymInt, ...]:
     """Each rank's coordinate in the mesh like `mesh` that it belongs to, one int per mesh dim."""
+    return _place_in_family(mode, mesh)[1:]
+
+
+def _make_mesh(original: Callable[[DeviceMesh], torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """The property `mesh`: each rank's own, where the program asks."""
+
+    @functools.wraps(original)
+    def ranks_of_mesh(mesh: DeviceMesh) -> torch.Tensor:
+        mode = enabled_local_tensor_mode()
+        if (
+            mode is None
+            or is_of_library(calling_file(2))
+            or mesh._layout.numel() == mesh._rank_map.numel()
+        ):
+            return original(mesh)
+        return _stacked(mesh)[_place_in_family(mode, mesh)[0]]
+
+    return ranks_of_mesh
+
+
+def _place_in_family(mode: Any, mesh: DeviceMesh) -> tuple[int | torch.SymInt, ...]:
+    """Which mesh of those like `mesh` each rank belongs to, and its coordinate there."""
     key = id(mesh)
     entry = _coordinates.get(key)
     if entry is None:
@@ -38,23 +64,29 @@ def _mesh_coordinate(mode: Any, mesh: DeviceMesh) -> list[int | torch.SymInt]:
     return of_ranks[mode.ranks]
 
 
-def _make_mesh_coordinate(mesh: DeviceMesh, ranks: frozenset[int]) -> list[int | torch.SymInt]:
-    # All meshes of the family, stacked: a sub-mesh object is one rank's slice of its root.
+def _stacked(mesh: DeviceMesh) -> torch.Tensor:
+    """All meshes of the family: a sub-mesh object is one rank's slice of its root."""
+    return mesh._layout.remap_to_tensor(mesh._rank_map.clone())
+
+
+def _make_mesh_coordinate(
+    mesh: DeviceMesh, ranks: frozenset[int]
+) -> tuple[int | torch.SymInt, ...]:
     with unset_fake_temporarily():
-        stacked = mesh._layout.remap_to_tensor(mesh._rank_map.clone())
+        stacked = _stacked(mesh)
         members = stacked.flatten().tolist()
     indices = itertools.product(*map(range, stacked.shape))
-    of_rank = {rank: index[1:] for rank, index in zip(members, indices, strict=True)}
+    of_rank = dict(zip(members, indices, strict=True))
     missing = sorted(ranks - set(of_rank))
     if missing:
         raise UsageError(
             f"ranks {_C.RankSet(missing)} are not part of {mesh}; "
             "a coordinate can only be asked for where all ranks of the mode have one"
         )
-    return [
+    return tuple(
         rank_dependent_int({rank: of_rank[rank][dim] for rank in ranks})
-        for dim in range(stacked.ndim - 1)
-    ]
+        for dim in range(stacked.ndim)
+    )
 
 
 def _get_mesh_rank(mode: Any, mesh: DeviceMesh) -> int | torch.SymInt:
@@ -92,13 +124,16 @@ def _sym_get_coordinate(mode: Any, mesh: DeviceMesh, index: int) -> int | torch.
 _MESH = "torch.distributed.device_mesh:DeviceMesh"
 _WHY = "a mesh of one process knows one rank's coordinate"
 
-ROWS = tuple(
-    Row(_MESH, name, with_mode(own), _WHY)
-    for name, own in (
-        ("get_coordinate", _mesh_coordinate),
-        ("get_local_rank", _get_local_rank),
-        ("get_rank", _get_mesh_rank),
-        ("_is_current_rank_part_of_mesh", _is_current_rank_part_of_mesh),
-        ("_sym_get_coordinate", _sym_get_coordinate),
-    )
+ROWS = (
+    Row(_MESH, "mesh", _make_mesh, _WHY),
+    *(
+        Row(_MESH, name, with_mode(own), _WHY)
+        for name, own in (
+            ("get_coordinate", _mesh_coordinate),
+            ("get_local_rank", _get_local_rank),
+            ("get_rank", _get_mesh_rank),
+            ("_is_current_rank_part_of_mesh", _is_current_rank_part_of_mesh),
+            ("_sym_get_coordinate", _sym_get_coordinate),
+        )
+    ),
 )

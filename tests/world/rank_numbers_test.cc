@@ -39,6 +39,13 @@ TEST(RankNumbers, PlacesFollowTheOrderOfTheGroup) {
   EXPECT_THAT(on_ranks(own_group_ranks(family, ranks), ranks), ElementsAre(1, 0, 0, 1, -1));
 }
 
+TEST(RankNumbers, ARankInNoGroupHasNoSize) {
+  const RankSet ranks = RankSet::first(5);
+  EXPECT_THAT(on_ranks(own_group_sizes(family_of({{2, 0}, {1, 3}}), ranks), ranks),
+              ElementsAre(2, 2, 2, 2, -1));
+  EXPECT_EQ(own_group_sizes(family_of({{2, 0}, {1, 3}}), RankSet::first(4)).maybe_as_int(), 2);
+}
+
 TEST(RankNumbers, TheAnswerIsMadeOnceForEachQuestion) {
   const RankSet ranks = RankSet::first(1 << 20);
   const auto node = [](const c10::SymInt& number) { return number.toSymNodeImplUnowned(); };

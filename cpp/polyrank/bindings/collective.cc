@@ -106,6 +106,10 @@ c10::SymInt own_group_ranks_by_name(const std::string& name, const RankSet& rank
   return own_group_ranks(known_group(name, ranks.size())->family, ranks);
 }
 
+c10::SymInt own_group_sizes_by_name(const std::string& name, const RankSet& ranks) {
+  return own_group_sizes(known_group(name, ranks.size())->family, ranks);
+}
+
 c10::SymInt group_ranks_by_name(const std::string& name, const RankSet& ranks,
                                 const c10::SymInt& global_rank) {
   return group_ranks_of(known_group(name, ranks.size())->family, ranks, global_rank);
@@ -212,6 +216,7 @@ void init_collective(py::module_& module) {
   module.def("group_ranks", &group_ranks, py::arg("name"), py::arg("world_size"), py::arg("ranks"),
              "Each rank's group rank in its group of the family, or -1.");
   module.def("own_ranks", &own_ranks, py::arg("ranks"), "Each rank itself.");
+  module.def("own_group_sizes", &own_group_sizes_by_name, py::arg("name"), py::arg("ranks"));
   module.def("own_group_ranks", &own_group_ranks_by_name, py::arg("name"), py::arg("ranks"),
              "Each rank's group rank in its group of the family, or -1: one number.");
   module.def("group_ranks_of", &group_ranks_by_name, py::arg("name"), py::arg("ranks"),

@@ -76,6 +76,15 @@ c10::SymInt own_group_ranks(const GroupFamily& family, const RankSet& ranks) {
   });
 }
 
+c10::SymInt own_group_sizes(const GroupFamily& family, const RankSet& ranks) {
+  const RankSet members = ranks.intersect(family.ranks());
+  if (members == ranks) {
+    return family.group_size();
+  }
+  return by_rank(
+      ranks, [&](std::int64_t rank) { return members.contains(rank) ? family.group_size() : -1; });
+}
+
 c10::SymInt group_ranks_of(const GroupFamily& family, const RankSet& ranks,
                            const c10::SymInt& global_rank) {
   return look_up_by_rank(

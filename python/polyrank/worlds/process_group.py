@@ -19,6 +19,8 @@ from polyrank.lockstep import init_lockstep_group
 from polyrank.replacing.layers import FAKE_RUN, LOCKSTEP_RUN
 from polyrank.replacing.row import Row
 from polyrank.spawned_ranks import Place, makes_ranks_processes, start_rows
+from polyrank.worlds.backend_names import ROWS as NAMES
+from polyrank.worlds.backend_names import name_default_backend
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def _wrap_init(original: Callable[..., None]) -> Callable[..., None]:
         (run,) = _runs
         _check(run, *args, **options)
         run.make_group(original)
+        name_default_backend(args[0] if args else options.get("backend"))
 
     return init_process_group
 
@@ -130,9 +133,10 @@ def _get_node_local_rank(fallback_rank: int | None = None) -> int | torch.SymInt
 _C10D = "torch.distributed.distributed_c10d"
 _INIT = Row(_C10D, "init_process_group", _wrap_init, "reaches for the network")
 
-FAKE = (_INIT, *start_rows(makes_ranks_processes(_place_alone)))
+FAKE = (_INIT, *NAMES, *start_rows(makes_ranks_processes(_place_alone)))
 LOCKSTEP = (
     _INIT,
+    *NAMES,
     Row(
         _C10D,
         "get_node_local_rank",
