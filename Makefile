@@ -139,7 +139,7 @@ bench: $(VENV)/.editable $(RELEASE)/.configured ## Measure, beside PyTorch's own
 clients: package ## Run other people's libraries on polyrank, beside gloo's processes
 	python clients/run.py $(CLIENTS_FLAGS)
 
-forecast-score: package ## Forecast the memory of runs that were measured, and say how far off
+forecast-score: package ## Forecast memory and time of runs that were measured, and say how far off
 	python benchmarks/forecast/score.py $(FORECAST_FLAGS)
 
 docs: ## Render the C++ interface into build/docs/html

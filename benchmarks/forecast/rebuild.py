@@ -34,6 +34,7 @@ class Run:
     cluster: str
     ranks: int
     is_compiled: bool  # it was; here it runs uncompiled
+    tokens: int  # a step, of one GPU
 
 
 def measured_runs() -> list[dict[str, str]]:
@@ -100,4 +101,5 @@ def _with_torchtitan(row: dict[str, str]) -> Run | str:
         cluster=cluster,
         ranks=int(row["n_gpus"]),
         is_compiled=row["compile"] not in ("no", ""),
+        tokens=int(row["mbs"]) * int(row["seq"]) // int(row["tp"]),
     )

@@ -3,7 +3,9 @@
     make forecast-score FORECAST_FLAGS="--only 43 --only 49 --json score.json"
 
 The real program of each row runs as rank 0 of the row's world, in an environment of its own
-(clients/clients.toml). No constant is fitted: what is measured goes into the table alone.
+(clients/clients.toml). No constant is fitted: what is measured goes into the tables alone. Beside times
+stand two forecasts that know next to nothing: a constant share of the GPU's peak, and all kernels at
+its peaks.
 """
 
 from __future__ import annotations
@@ -30,6 +32,27 @@ GIB = 2**30
 STEPS = 3  # the first one allocates the optimizer's states, the others are alike
 SECONDS = 1200
 DOES_NOT_FIT = 7  # exit code of `polyrank forecast`
+# Of the peak, that training reaches: what one would guess who knows the GPU alone.
+CONSTANT_SHARE = {"A100": 0.46}
+USUAL_SHARE = 0.40
+
+
+@dataclass
+class Times:
+    """Tokens a second of one GPU, as measured and as forecast in three ways."""
+
+    measured: float
+    forecast: float
+    by_constant_share: float
+    by_roofline: float
+
+    def errors(self) -> dict[str, float]:
+        """Relative, of each forecast."""
+        return {
+            "polyrank": self.forecast / self.measured - 1,
+            "constant share": self.by_constant_share / self.measured - 1,
+            "roofline": self.by_roofline / self.measured - 1,
+        }
 
 
 @dataclass
@@ -46,6 +69,7 @@ class Scored:
     is_compiled: bool
     seconds: float
     failure: str  # empty: the forecast ran
+    times: Times | None = None  # None: none was measured, or forecast
 
     @property
     def error(self) -> float | None:
@@ -63,6 +87,7 @@ def score(row: dict[str, str], run: Run, python: Path) -> Scored:
         command = [
             *(str(python), "-m", "polyrank", "forecast", "--cluster", run.cluster),
             *("--ranks", str(run.ranks), "--steps", str(STEPS), "--json", str(report)),
+            *("--tokens", str(run.tokens)),
             *(str(HERE / "programs" / run.program), run.argument),
         ]
         done = subprocess.run(
@@ -83,6 +108,27 @@ def score(row: dict[str, str], run: Run, python: Path) -> Scored:
         is_compiled=run.is_compiled,
         seconds=time.monotonic() - begun,
         failure="" if ran else (done.stderr.strip().splitlines() or ["?"])[-1],
+        times=times_of(row, run, told["time"]) if ran and not ran_out else None,
+    )
+
+
+def flops_of_token(row: dict[str, str]) -> float:
+    """As torchtitan and others count them for MFU: attention as if every token saw all others."""
+    layers, hidden, seq = (int(row[name]) for name in ("layers", "hidden", "seq"))
+    matrices = float(row["params_B"]) * 1e9 - int(row["vocab"]) * hidden
+    return 6 * matrices + 12 * layers * hidden * seq
+
+
+def times_of(row: dict[str, str], run: Run, told: dict[str, Any]) -> Times | None:
+    """What was measured of time beside what is forecast; None if one of them is missing."""
+    if not row["tok_s_gpu"] or not told["steps"]:
+        return None
+    share = next((share for gpu, share in CONSTANT_SHARE.items() if gpu in row["gpu"]), USUAL_SHARE)
+    return Times(
+        measured=float(row["tok_s_gpu"]),
+        forecast=told["tokens_per_second"],
+        by_constant_share=share * told["peak_flops"] / flops_of_token(row),
+        by_roofline=run.tokens / (told["steps"][-1]["roofline_ns"] * 1e-9),
     )
 
 
@@ -118,6 +164,51 @@ def means(scored: list[Scored]) -> list[dict[str, Any]]:
     ]
 
 
+def print_times(scored: list[Scored], console: Console) -> None:
+    """Tokens a second of each row, and means of the errors' sizes by source."""
+    table = Table(
+        *("row", "source", "measured", "forecast", "error", "constant share", "roofline"),
+        title="Tokens a second and GPU",
+    )
+    for one in scored:
+        if one.times is not None:
+            table.add_row(
+                one.id,
+                one.source + (", compiled" if one.is_compiled else ""),
+                f"{one.times.measured:,.0f}",
+                f"{one.times.forecast:,.0f}",
+                *(f"{error:+.1%}" for error in one.times.errors().values()),
+            )
+    console.print(table)
+    table = Table(
+        *("source", "rows", "polyrank", "constant share", "roofline"),
+        title="Means of the errors' sizes, of times",
+    )
+    for mean in time_means(scored):
+        sizes = [f"{mean[name]:.1%}" for name in ("polyrank", "constant share", "roofline")]
+        table.add_row(mean["source"], str(mean["rows"]), *sizes)
+    console.print(table)
+
+
+def time_means(scored: list[Scored]) -> list[dict[str, Any]]:
+    """As means(), for times."""
+    groups: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for one in scored:
+        if one.times is not None:
+            groups[one.source + (", compiled" if one.is_compiled else "")].append(
+                one.times.errors()
+            )
+    groups["all that were not compiled"] = [
+        one.times.errors() for one in scored if one.times is not None and not one.is_compiled
+    ]
+    return [
+        {"source": source, "rows": len(errors)}
+        | {name: sum(abs(error[name]) for error in errors) / len(errors) for name in errors[0]}
+        for source, errors in groups.items()
+        if errors
+    ]
+
+
 def print_tables(scored: list[Scored], reasons: dict[str, list[str]]) -> None:
     """Rows, means, what fits, and what could not be rebuilt."""
     console = Console(width=180 if not sys.stdout.isatty() else None)
@@ -134,6 +225,7 @@ def print_tables(scored: list[Scored], reasons: dict[str, list[str]]) -> None:
     console.print(table)
     ran = [one for one in scored if not one.failure]
     right = sum(one.fits == one.has_fitted for one in ran)
+    print_times(scored, console)
     console.print(f"does it fit: {right} of {len(ran)} right")
     table = Table("why", "rows", title="Rows that are not rebuilt")
     for reason, rows in reasons.items():
@@ -162,8 +254,14 @@ def main(
     print_tables(scored, reasons)
     if json_file is not None:
         document = {
-            "rows": [asdict(one) | {"error": one.error} for one in scored],
+            "rows": [
+                asdict(one)
+                | {"error": one.error}
+                | ({} if one.times is None else {"time_errors": one.times.errors()})
+                for one in scored
+            ],
             "means": means(scored),
+            "time_means": time_means(scored),
             "not_rebuilt": reasons,
         }
         json_file.write_text(json.dumps(document, indent=1) + "\n")

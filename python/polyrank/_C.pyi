@@ -5,6 +5,7 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 
 from polyrank._C_devices import *
+from polyrank._C_times import *
 from polyrank._C_worlds import *
 
 class RankSet:

@@ -65,7 +65,7 @@ TEST(Timeline, StepsEndWithTheirWork) {
   timeline.end_step();
   ASSERT_EQ(timeline.step_ends().size(), 2U);
   EXPECT_EQ(timeline.step_ends()[0].time, 101);
-  EXPECT_EQ(timeline.step_ends()[0].num_works, 1);
+  EXPECT_EQ(timeline.step_ends()[0].host_busy, 1);
   EXPECT_EQ(timeline.step_ends()[1].time, 201);
 }
 

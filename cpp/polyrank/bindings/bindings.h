@@ -22,5 +22,6 @@ void init_trace(pybind11::module_& module);
 void init_collective_op(pybind11::module_& module);
 void init_allocator(pybind11::module_& module);
 void init_virtual_gpu(pybind11::module_& module);
+void init_gpu_timeline(pybind11::module_& module);
 
 }  // namespace polyrank

@@ -20,4 +20,5 @@ PYBIND11_MODULE(_C, module) {
   polyrank::init_collective_op(module);
   polyrank::init_allocator(module);
   polyrank::init_virtual_gpu(module);
+  polyrank::init_gpu_timeline(module);
 }

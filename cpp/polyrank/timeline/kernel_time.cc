@@ -86,4 +86,11 @@ std::int64_t kernel_time(const KernelWork& work, const GpuSpeeds& gpu) {
   return std::llround(gpu.kernel_ns + seconds * kNanoseconds);
 }
 
+double roofline_time(const KernelWork& work, const GpuSpeeds& gpu) {
+  const double memory =
+      work.bytes / (work.kind == KernelKind::kHostCopy ? gpu.host_copy_bytes : gpu.memory_bytes);
+  const double math = work.flops / gpu.peak_flops.at(static_cast<std::size_t>(work.math));
+  return std::max(memory, math) * kNanoseconds;
+}
+
 }  // namespace polyrank

@@ -87,4 +87,8 @@ struct GpuSpeeds {
 // Cost: independent of sizes.
 POLYRANK_API std::int64_t kernel_time(const KernelWork& work, const GpuSpeeds& gpu);
 
+// What it would take at the peaks of matrix units and memory, whichever is longer. Units:
+// nanoseconds.
+POLYRANK_API double roofline_time(const KernelWork& work, const GpuSpeeds& gpu);
+
 }  // namespace polyrank

@@ -89,13 +89,14 @@ TimeReport TimeReports::report(std::int64_t start, std::int64_t end) const {
   }
   Exposed exposed;
   for (const Work& work : timeline_.works()) {
-    report.launching += overlap(work.launch_start, work.launch_end, stretch);
     const std::int64_t inside = overlap(work.start, work.end, stretch);
     if (inside == 0) {
       continue;
     }
     const double share = static_cast<double>(inside) / static_cast<double>(work.end - work.start);
     report.flops += work.facts.flops * share;
+    report.roofline += work.facts.roofline * share;
+    report.recomputed_flops += work.facts.is_recomputed ? work.facts.flops * share : 0;
     add(work, inside, share, &report.by_module[work.facts.module]);
     add(work, inside, share, &report.by_name[work.facts.name]);
     if (work.facts.kind == WorkKind::kCommunication) {
@@ -105,6 +106,23 @@ TimeReport TimeReports::report(std::int64_t start, std::int64_t end) const {
   }
   exposed.finish(compute, &report);
   return report;
+}
+
+std::vector<TimeReport> TimeReports::steps() const {
+  std::vector<TimeReport> steps;
+  StepEnd last{.time = 0, .host_busy = 0};
+  for (const StepEnd& end : timeline_.step_ends()) {
+    steps.push_back(report(last.time, end.time));
+    steps.back().host_busy = end.host_busy - last.host_busy;
+    last = end;
+  }
+  return steps;
+}
+
+TimeReport TimeReports::whole() const {
+  TimeReport all = report(0, timeline_.makespan());
+  all.host_busy = timeline_.host_busy();
+  return all;
 }
 
 }  // namespace polyrank

@@ -32,8 +32,10 @@ struct TimeReport {
   std::int64_t compute = 0;        // a stream computed
   std::int64_t communication = 0;  // a stream communicated
   std::int64_t exposed = 0;        // a stream communicated and none computed
-  std::int64_t launching = 0;      // the CPU launched
+  std::int64_t host_busy = 0;      // the CPU worked for it, perhaps before it began
   double flops = 0;
+  double recomputed_flops = 0;  // of them
+  double roofline = 0;          // of all that is computed, at the GPU's peaks
   std::map<std::pair<IdleCause, std::string_view>, std::int64_t> idle = {};  // cause, group
   SumsByText by_group = {};
   SumsByText by_module = {};
@@ -50,7 +52,15 @@ class POLYRANK_API TimeReports {
   //              most what is exposed by groups; (3) times and flops of stretches that follow
   //              each other sum up to those of all.
   // Requires: 0 <= start <= end <= makespan
+  // It tells nothing of the CPU, which runs ahead.
   TimeReport report(std::int64_t start, std::int64_t end) const;
+
+  // Of each step, from the end of the one before to its own; what came after the last step is in
+  // none.
+  std::vector<TimeReport> steps() const;
+
+  // Of all that was launched.
+  TimeReport whole() const;
 
  private:
   const Timeline& timeline_;

@@ -16,7 +16,7 @@ TimelineEvent later(const TimelineEvent& first, const TimelineEvent& second) {
 WorkNumber Timeline::launch(TimelineStream stream, std::int64_t duration, const WorkFacts& facts,
                             std::int64_t launch_time) {
   const std::int64_t launch_start = host_now_;
-  host_now_ += launch_time;
+  host_works(launch_time);
   Stream& on = streams_[stream];
   // What comes first here is named where several end at once: a busy stream waits for nobody.
   const TimelineEvent start =

@@ -3,6 +3,7 @@
 
 #include <polyrank/core/export.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string_view>
@@ -40,8 +41,10 @@ struct WorkFacts {
   std::string_view group = {};   // the group's label, of communication
   std::string_view detail = {};  // how it runs: "ring, LL128"
   bool is_backward = false;
+  bool is_recomputed = false;  // forward once more, for a backward that kept nothing
   double flops = 0;
-  double bytes = 0;  // of communication: its payload
+  double bytes = 0;     // of communication: its payload
+  double roofline = 0;  // of computing: how long it would take at the GPU's peaks
 };
 
 // What something starts or ends with.
@@ -80,7 +83,7 @@ struct HostWait {
 
 struct StepEnd {
   std::int64_t time;
-  WorkNumber num_works;  // that were launched before
+  std::int64_t host_busy;  // how long the CPU had worked before
 };
 
 // Thread rule: the caller's.
@@ -88,7 +91,10 @@ class POLYRANK_API Timeline {
  public:
   // The CPU is busy for so long.
   // Requires: duration >= 0
-  void host_works(std::int64_t duration) { host_now_ += duration; }
+  void host_works(std::int64_t duration) {
+    host_now_ += duration;
+    host_busy_ += duration;
+  }
 
   // The CPU takes `launch_time` to launch work that runs for `duration`.
   // Ensures: (1) it starts at the latest of: its stream's end, what the stream was told to wait
@@ -110,17 +116,24 @@ class POLYRANK_API Timeline {
   void host_wait_for_all();
 
   // A step of training ends here, when all that was launched so far is over and the CPU is here.
-  void end_step() { step_ends_.push_back({makespan(), static_cast<WorkNumber>(works_.size())}); }
+  void end_step() { step_ends_.push_back({.time = makespan(), .host_busy = host_busy_}); }
 
   // Ends of the steps, in order.
   // Ensures: (3) they ascend
   const std::vector<StepEnd>& step_ends() const noexcept { return step_ends_; }
 
   const std::vector<Work>& works() const noexcept { return works_; }
+
+  // The moment at which a work is over.
+  TimelineEvent end_of(WorkNumber number) const {
+    return {.time = works_.at(static_cast<std::size_t>(number)).end, .bound = {.work = number}};
+  }
+
   const std::vector<HostWait>& host_waits() const noexcept { return host_waits_; }
 
-  // Where the CPU is.
+  // Where the CPU is, and how long it has worked so far.
   std::int64_t host_now() const noexcept { return host_now_; }
+  std::int64_t host_busy() const noexcept { return host_busy_; }
 
   // When all that was launched so far is over, and the CPU is here; and what that is bound by.
   TimelineEvent latest() const;
@@ -141,6 +154,7 @@ class POLYRANK_API Timeline {
   std::vector<HostWait> host_waits_;
   std::vector<StepEnd> step_ends_;
   std::int64_t host_now_ = 0;
+  std::int64_t host_busy_ = 0;
   std::int64_t host_since_ = 0;
   WorkNumber host_waited_for_ = Bound::kHost;
 };

@@ -1,5 +1,6 @@
 #include <ATen/core/List.h>
 #include <polyrank/core/errors.h>
+#include <polyrank/core/interned.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/generator.h>
@@ -43,7 +44,9 @@ bool is_gpu(const at::Tensor& tensor) { return tensor.defined() && tensor.is_cud
 }  // namespace
 
 GpuOperator::GpuOperator(const c10::OperatorHandle& op)
-    : num_arguments(op.schema().arguments().size()), num_returns(op.schema().returns().size()) {
+    : name(interned(op.schema().name())),
+      num_arguments(op.schema().arguments().size()),
+      num_returns(op.schema().returns().size()) {
   const auto& arguments = op.schema().arguments();
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const c10::AliasInfo* alias = arguments[i].alias_info();

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 namespace polyrank {
@@ -24,6 +25,7 @@ enum class DeviceRule : std::uint8_t {
 struct GpuOperator {
   explicit GpuOperator(const c10::OperatorHandle& op);
 
+  std::string_view name;  // "aten::mm"; lives as long as the process
   std::size_t num_arguments;
   std::size_t num_returns;
   std::vector<bool> is_written;    // per argument

@@ -3,11 +3,14 @@
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/generator.h>
+#include <polyrank/virtual_gpu/gpu_timeline.h>
 #include <polyrank/virtual_gpu/host_call.h>
 #include <polyrank/virtual_gpu/kernel.h>
 #include <polyrank/virtual_gpu/memory_history.h>
+#include <polyrank/virtual_gpu/operator_work.h>
 #include <polyrank/virtual_gpu/shape_call.h>
 #include <polyrank/virtual_gpu/storage.h>
+#include <polyrank/virtual_gpu/streams.h>
 
 #include <atomic>
 #include <exception>
@@ -40,9 +43,11 @@ class GpuKernel final : public c10::OperatorKernel {
 
  private:
   void run(const c10::OperatorHandle& op, torch::jit::Stack* stack);
+  void run_timed(const c10::OperatorHandle& op, c10::DeviceIndex gpu, GpuTimeline* timeline,
+                 torch::jit::Stack* stack);
 
   std::once_flag info_made_;
-  std::optional<GpuOperator> info_;
+  std::unique_ptr<const GpuOperator> info_;
 };
 
 bool is_made_of_others(const c10::OperatorHandle& op) {
@@ -201,10 +206,10 @@ class Kernels final {
 };
 
 void GpuKernel::run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-  std::call_once(info_made_, [&] { info_.emplace(op); });
+  std::call_once(info_made_, [&] { info_ = std::make_unique<const GpuOperator>(op); });
   Kernels::instance().follow_changes();
   run_backward_here();
-  const OperationScope scope(op.schema().name());
+  const OperationScope scope(info_->name);
   HostCall call(op, *info_, stack);
   if (call.has_bytes()) {
     std::optional<HostDrawsAsGpu> draws;
@@ -212,10 +217,26 @@ void GpuKernel::run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
       draws.emplace(call.gpu());
     }
     op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
+  } else if (const std::shared_ptr<GpuTimeline> timeline = gpu_timeline()) {
+    run_timed(op, call.gpu(), timeline.get(), stack);
   } else {
     call_shape_function(op, info_->num_arguments, stack);
   }
   call.take_back(stack);
+}
+
+void GpuKernel::run_timed(const c10::OperatorHandle& op, c10::DeviceIndex gpu,
+                          GpuTimeline* timeline, torch::jit::Stack* stack) {
+  const c10::Stream stream = current_gpu_stream({c10::kCUDA, gpu});
+  const OperatorWork work(op, *info_, *stack);
+  const std::optional<KernelWork> copy = work.host_copy();
+  if (copy) {  // before the host waits for it
+    timeline->run(stream, copy, info_->name);
+  }
+  call_shape_function(op, info_->num_arguments, stack);
+  if (!copy) {
+    timeline->run(stream, work.kernel(*stack), info_->name);
+  }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <polyrank/virtual_gpu/backward_timer.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/generator.h>
+#include <polyrank/virtual_gpu/gpu_timeline.h>
 #include <polyrank/virtual_gpu/pinned_memory.h>
 #include <polyrank/virtual_gpu/runtime.h>
 #include <polyrank/virtual_gpu/storage.h>
@@ -104,6 +105,7 @@ void place_gpu_runtime() {
   c10::SetAllocator(c10::kCUDA, gpu_allocator());
   set_host_memory_of_cuda(&host_tensor);
   place_gpu_timer();
+  place_collective_times();
   is_placed = true;
 }
 

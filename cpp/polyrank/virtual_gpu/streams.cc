@@ -1,11 +1,13 @@
 #include <c10/util/Exception.h>
 #include <polyrank/virtual_gpu/devices.h>
+#include <polyrank/virtual_gpu/gpu_timeline.h>
 #include <polyrank/virtual_gpu/rank_gpus.h>
 #include <polyrank/virtual_gpu/streams.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <memory>
 
 namespace polyrank {
 
@@ -17,7 +19,26 @@ using Clock = std::chrono::steady_clock;
 struct GpuEvent {
   Clock::time_point recorded;
   StreamMark mark;
+  std::weak_ptr<GpuTimeline> timeline;  // that was kept when it was recorded
+  TimelineEvent moment;                 // on it
 };
+
+// Calls `use` with the timeline that is kept, if one is; of an event, if that is the event's.
+template <class Use>
+void with_timeline(const Use& use) {
+  if (const std::shared_ptr<GpuTimeline> timeline = gpu_timeline()) {
+    use(*timeline);
+  }
+}
+
+template <class Use>
+void with_timeline_of(const GpuEvent& event, const Use& use) {
+  with_timeline([&](GpuTimeline& timeline) {
+    if (event.timeline.lock().get() == &timeline) {
+      use(timeline);
+    }
+  });
+}
 
 // Calls `use` with the order of a GPU's streams. With bytes nothing depends on it.
 template <class Use>
@@ -46,6 +67,11 @@ c10::Stream stream_of(c10::DeviceIndex gpu, c10::StreamId id) {
 double milliseconds_between(const GpuEvent* start, const GpuEvent* end) {
   TORCH_CHECK(start != nullptr && end != nullptr,
               "Both events must be recorded before calculating elapsed time.");
+  const std::shared_ptr<GpuTimeline> timeline = end->timeline.lock();
+  if (timeline != nullptr && timeline == start->timeline.lock()) {
+    constexpr double kNanoseconds = 1e6;
+    return static_cast<double>(end->moment.time - start->moment.time) / kNanoseconds;
+  }
   return std::chrono::duration<double, std::milli>(end->recorded - start->recorded).count();
 }
 
@@ -106,6 +132,8 @@ class GpuDeviceGuard final : public c10::impl::DeviceGuardImplInterface {
     recorded->recorded = Clock::now();
     with_order(stream.device_index(),
                [&](StreamOrder& order) { recorded->mark = order.record(stream.id()); });
+    recorded->timeline = gpu_timeline();
+    with_timeline([&](GpuTimeline& timeline) { recorded->moment = timeline.record(stream); });
   }
   void destroyEvent(void* event, const c10::DeviceIndex /*gpu*/) const noexcept override {
     delete static_cast<GpuEvent*>(event);
@@ -114,12 +142,17 @@ class GpuDeviceGuard final : public c10::impl::DeviceGuardImplInterface {
     with_order(stream.device_index(), [&](StreamOrder& order) {
       order.wait(stream.id(), static_cast<const GpuEvent*>(event)->mark);
     });
+    const auto& recorded = *static_cast<const GpuEvent*>(event);
+    with_timeline_of(recorded,
+                     [&](GpuTimeline& timeline) { timeline.wait(stream, recorded.moment); });
   }
   bool queryEvent(void* /*event*/) const override { return true; }
   void synchronizeEvent(void* event) const override {
     with_order(current_gpu(), [&](StreamOrder& order) {
       order.host_wait(static_cast<const GpuEvent*>(event)->mark);
     });
+    const auto& recorded = *static_cast<const GpuEvent*>(event);
+    with_timeline_of(recorded, [&](GpuTimeline& timeline) { timeline.host_wait(recorded.moment); });
   }
   double elapsedTime(void* event1, void* event2, const c10::DeviceIndex /*gpu*/) const override {
     return milliseconds_between(static_cast<const GpuEvent*>(event1),
@@ -149,10 +182,12 @@ c10::Stream new_gpu_stream(c10::Device device) {
 void synchronize_gpu_stream(c10::Stream stream) {
   with_order(stream.device_index(),
              [&](StreamOrder& order) { order.host_wait(order.record(stream.id())); });
+  with_timeline([&](GpuTimeline& timeline) { timeline.host_wait_for_stream(stream); });
 }
 
 void synchronize_gpu(c10::DeviceIndex gpu) {
   with_order(gpu, [](StreamOrder& order) { order.host_wait_for_all(); });
+  with_timeline([](GpuTimeline& timeline) { timeline.host_wait_for_all(); });
 }
 
 double elapsed_gpu_time(std::uintptr_t start_event, std::uintptr_t end_event) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from polyrank.worlds.run_options import RunOptions
 
 if TYPE_CHECKING:
     from polyrank.forecast.clusters import Cluster
+    from polyrank.forecast.running import Forecast
 
 __all__ = ["EXIT_DOES_NOT_FIT"]
 
@@ -57,6 +59,23 @@ def forecast(
         ),
     ] = OnRead.assume,
     module: IsModule = False,
+    time: Annotated[
+        bool, typer.Option("--time", help="Forecast the step's time, too, and what it waits for.")
+    ] = False,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="What the rank takes in a step, for tokens a second (--time)."
+        ),
+    ] = None,
+    trace_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace",
+            metavar="FILE",
+            help="Write the timeline there, for ui.perfetto.dev; forecasts times.",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
     ] = None,
@@ -81,7 +100,8 @@ def forecast(
 
     The script runs as one rank of the fake world. Tensors on `cuda` have a size and no bytes; what
     they take is placed by a model of PyTorch's caching allocator, with the settings of
-    PYTORCH_ALLOC_CONF. docs/forecast.md says what is modelled.
+    PYTORCH_ALLOC_CONF. With --time each operator and collective has a time on its stream, too.
+    docs/forecast.md says what is modelled.
 
     **Exit codes**: as `polyrank run`, and 7 if it does not fit.
 
@@ -89,6 +109,7 @@ def forecast(
     """
     from polyrank.errors import UsageError
     from polyrank.forecast.clusters import find_cluster
+    from polyrank.forecast.running import Forecast
 
     if not module and not Path(script).is_file():
         raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
@@ -100,6 +121,12 @@ def forecast(
         found = find_cluster(cluster)
     except UsageError as error:
         raise typer.BadParameter(str(error), param_hint="--cluster") from error
+    has_time = time or tokens is not None or trace_file is not None
+    try:
+        made = Forecast(found, ranks, rank, with_time=has_time, tokens=tokens)
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="--time") from error
+    trace_target = None if trace_file is None else writable_option(trace_file, "--trace")
     json_target = None if json_file is None else writable_option(json_file, "--json")
     html_target = None if html_file is None else _page_option(html_file)
     snapshot_target = (
@@ -119,12 +146,13 @@ def forecast(
     raise typer.Exit(
         _run(
             options,
-            found,
+            made,
             steps=steps or None,
             refuses_reads=on_read == OnRead.error,
             json_target=json_target,
             html_target=html_target,
             snapshot_target=snapshot_target,
+            trace_target=trace_target,
         )
     )
 
@@ -151,22 +179,21 @@ def _ranks_a_node(ranks: int, cluster: Cluster) -> int:
 
 def _run(
     options: RunOptions,
-    cluster: Cluster,
+    made: Forecast,
     *,
     steps: int | None,
     refuses_reads: bool,
     json_target: Path | None,
     html_target: Path | None,
     snapshot_target: Path | None,
+    trace_target: Path | None,
 ) -> int:
     from polyrank.forecast.page import write_page
     from polyrank.forecast.report import write_snapshot
-    from polyrank.forecast.running import Forecast
     from polyrank.worlds.fake import entered
     from polyrank.worlds.in_process import run_here, run_main
     from polyrank.written_whole import write_json
 
-    made = Forecast(cluster, options.world_size, options.rank or 0)
     gpus = made.gpus(steps=steps, refuses_reads=refuses_reads)
     outcome = run_here(options, entered(options, gpus), run_main)
     sys.stdout.write(made.report())
@@ -177,6 +204,8 @@ def _run(
         write_page(made, html_target)
     if snapshot_target is not None:
         write_snapshot(made, snapshot_target)
+    if trace_target is not None and made.timeline is not None:
+        trace_target.write_text(made.timeline.chrome_trace(made.rank), encoding="utf-8")
     exit_code: int = outcome.exit_code
     return exit_code if made.memory.fits else EXIT_DOES_NOT_FIT
 
@@ -184,11 +213,21 @@ def _run(
 @app.command()
 def clusters() -> None:
     """List the clusters that forecasts know, and where their figures are from."""
-    from polyrank.forecast.clusters import Figure, cluster_names, find_cluster
+    from polyrank.forecast.clusters import cluster_names, find_cluster
+    from polyrank.forecast.speeds import gpu_table
 
     for name in cluster_names():
         cluster = find_cluster(name)
         typer.echo(f"{name}: {cluster.gpus_per_node} x {cluster.gpu_name}")
-        for field, figure in vars(cluster).items():
-            if isinstance(figure, Figure):
-                typer.echo(f"  {field} {figure.value:,.0f}  ({figure.source})")
+        _list_figures(vars(cluster))
+        if cluster.links is not None:
+            _list_figures(vars(cluster.links))
+            _list_figures(gpu_table(cluster).figures)
+
+
+def _list_figures(fields: Mapping[str, object]) -> None:
+    from polyrank.forecast.figures import Figure
+
+    for field, figure in fields.items():
+        if isinstance(figure, Figure):
+            typer.echo(f"  {field} {figure.value:,.12g}  ({figure.source})")

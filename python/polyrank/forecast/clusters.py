@@ -5,26 +5,32 @@ A cluster is a TOML file: one of `polyrank/forecast/clusters`, or the user's own
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polyrank.errors import UsageError
+from polyrank.forecast.figures import Figure, FigureReader, read_toml
 
-__all__ = ["Cluster", "Figure", "cluster_names", "find_cluster"]
+__all__ = ["Cluster", "Figure", "Links", "cluster_names", "find_cluster"]
 
 _FOLDER = Path(__file__).with_name("clusters")
 _MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A number, and where it is from."""
+class Links:
+    """How GPUs are linked, as NCCL sees it. GB/s (1e9) of one direction; microseconds."""
 
-    value: float
-    source: str
+    gpu_links_gb_s: Figure  # all links of a GPU to the others of its node
+    node_channel_gb_s: Figure  # of a channel in the node
+    node_channels: Figure
+    nvls_channel_gb_s: Figure
+    nvls_channels: Figure  # 0: there is no NVLS
+    network_gb_s: Figure  # a GPU's share
+    network_channel_gb_s: Figure  # of a channel between nodes
+    network_latency_us: Figure  # beside that of NCCL's tables
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,9 @@ class Cluster:
     context_mib: Figure  # of a process that has loaded PyTorch's kernels
     first_communicator_mib: Figure  # of NCCL
     further_communicator_mib: Figure
+    # Needed for times alone.
+    gpu_speeds: str | None = None  # the name of a table (speeds.py), or the path of a file
+    links: Links | None = None
 
     @property
     def memory_bytes(self) -> int:
@@ -75,72 +84,46 @@ def find_cluster(name_or_path: str) -> Cluster:
             f"there is no cluster {name_or_path!r}; there are {', '.join(cluster_names())}, or a file of "
             "your own"
         )
-    try:
-        with file.open("rb") as opened:
-            content = tomllib.load(opened)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: {error}") from error
-    return _Reader(file, content).cluster()
+    return _cluster_of(file, read_toml(file))
 
 
-class _Reader:
-    """Reads one file, and collects what is wrong with it."""
+def _cluster_of(file: Path, content: Mapping[str, Any]) -> Cluster:
+    reader = FigureReader(content)
+    capability = reader.take("compute_capability", list, "a list of two integers")
+    if capability is not None and (
+        len(capability) != 2 or not all(isinstance(part, int) for part in capability)  # noqa: PLR2004
+    ):
+        reader.note("compute_capability must be a list of two integers")
+    values: dict[str, Any] = {
+        "gpu_name": reader.take("gpu_name", str, "a text"),
+        "gpus_per_node": reader.count("gpus_per_node"),
+        "multiprocessors": reader.count("multiprocessors"),
+        **{
+            name: reader.figure(name, unit="MiB")
+            for name in (
+                "memory_mib",
+                "context_mib",
+                "first_communicator_mib",
+                "further_communicator_mib",
+            )
+        },
+    }
+    if reader.has("gpu_speeds"):
+        values["gpu_speeds"] = reader.take("gpu_speeds", str, "a text")
+    wrong_links: list[str] = []
+    if reader.has("links"):
+        values["links"], wrong_links = _links_of(reader.take("links", dict, "a table"))
+    if wrong := reader.problems("a cluster") + wrong_links:
+        raise UsageError(f"{file}: " + "; ".join(wrong))
+    return Cluster(name=file.stem, compute_capability=tuple(capability), **values)
 
-    def __init__(self, file: Path, content: Mapping[str, Any]) -> None:
-        self._file = file
-        self._left = dict(content)
-        self._wrong: list[str] = []
 
-    def cluster(self) -> Cluster:
-        capability = self._take("compute_capability", list, "a list of two integers")
-        if capability is not None and (
-            len(capability) != 2 or not all(isinstance(part, int) for part in capability)  # noqa: PLR2004
-        ):
-            self._wrong.append("compute_capability must be a list of two integers")
-        values: dict[str, Any] = {
-            "gpu_name": self._take("gpu_name", str, "a text"),
-            "gpus_per_node": self._count("gpus_per_node"),
-            "multiprocessors": self._count("multiprocessors"),
-            **{
-                name: self._figure(name)
-                for name in (
-                    "memory_mib",
-                    "context_mib",
-                    "first_communicator_mib",
-                    "further_communicator_mib",
-                )
-            },
-        }
-        self._wrong += [f"{name} is no field of a cluster" for name in self._left]
-        if self._wrong:
-            raise UsageError(f"{self._file}: " + "; ".join(self._wrong))
-        return Cluster(name=self._file.stem, compute_capability=tuple(capability), **values)
-
-    def _take(self, name: str, kind: type, what: str) -> Any:
-        if name not in self._left:
-            self._wrong.append(f"{name} is missing")
-            return None
-        value = self._left.pop(name)
-        if not isinstance(value, kind):
-            self._wrong.append(f"{name} must be {what}, and is {value!r}")
-            return None
-        return value
-
-    def _count(self, name: str) -> int | None:
-        value = self._take(name, int, "a whole number")
-        if value is not None and value < 1:
-            self._wrong.append(f"{name} must be positive, and is {value}")
-        return None if value is None else int(value)
-
-    def _figure(self, name: str) -> Figure | None:
-        table = self._take(name, dict, "a table { value = …, source = … }")
-        if table is None:
-            return None
-        value, source = table.get("value"), table.get("source")
-        if set(table) != {"value", "source"} or not isinstance(source, str) or not source:
-            self._wrong.append(f"{name} must have a value and a source, and nothing else")
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            self._wrong.append(f"{name}.value must be a number of MiB, and is {value!r}")
-            return None
-        return Figure(float(value), source)
+def _links_of(content: Mapping[str, Any] | None) -> tuple[Links | None, list[str]]:
+    """The links, or what is wrong with them."""
+    reader = FigureReader(content or {})
+    may_be_zero = ("nvls_channel_gb_s", "nvls_channels", "network_latency_us")
+    names = Links.__dataclass_fields__
+    figures = reader.figures(name for name in names if name not in may_be_zero)
+    figures |= reader.figures(may_be_zero, is_positive=False)
+    wrong = [f"links: {problem}" for problem in reader.problems("links")]
+    return (None, wrong) if wrong else (Links(**figures), [])

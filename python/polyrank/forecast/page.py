@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyrank.errors import UsageError
 from polyrank.forecast.memory import owner_of
+from polyrank.forecast.time_report import modules_over_time
 
 if TYPE_CHECKING:
     from polyrank import _C
@@ -29,13 +30,15 @@ def check_page_can_be_written() -> None:
 
 
 def write_page(forecast: Forecast, path: Path) -> None:
-    """Write the report, memory over time by owner, and the modules at the peak as a tree."""
+    """Write the report, memory over time by owner, the modules at the peak as a tree, and times."""
     import plotly.io
     from plotly.offline import get_plotlyjs
 
     from polyrank.forecast.report import report_text
 
     pictures = [_over_time(forecast), _modules(forecast)]
+    if forecast.timeline is not None:
+        pictures.append(modules_over_time(forecast.time))
     parts = [
         plotly.io.to_html(picture, include_plotlyjs=False, full_html=False) for picture in pictures
     ]

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from polyrank.forecast.memory import Memory
+from polyrank.forecast.time_report import print_time, time_dict
 
 if TYPE_CHECKING:
     from polyrank import _C
@@ -26,7 +27,7 @@ _WIDTH = 120
 
 
 def report_dict(forecast: Forecast) -> dict[str, Any]:
-    """The content of the JSON file; bytes everywhere."""
+    """The content of the JSON file; bytes and nanoseconds everywhere."""
     memory = forecast.memory
     return {
         "schema_version": SCHEMA_VERSION,
@@ -38,6 +39,7 @@ def report_dict(forecast: Forecast) -> dict[str, Any]:
         "memory": {
             field.name: _plain(getattr(memory, field.name)) for field in dataclasses.fields(Memory)
         },
+        "time": None if forecast.timeline is None else time_dict(forecast.time),
     }
 
 
@@ -70,6 +72,8 @@ def report_text(forecast: Forecast) -> str:
         console.print(_where(memory), highlight=False, markup=False)
         console.print(_shares("by owner, at the peak", memory.peak.by_owner))
         console.print(_shares("by module, at the peak", memory.peak.by_module, _MOST_MODULES))
+    if forecast.timeline is not None:
+        print_time(forecast.time, console)
     if memory.reads:
         console.print(_assumptions(memory))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"

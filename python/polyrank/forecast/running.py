@@ -14,6 +14,8 @@ from polyrank.errors import UsageError
 from polyrank.forecast.clusters import Cluster, find_cluster
 from polyrank.forecast.memory import Memory, memory_of
 from polyrank.forecast.owners import owners_told
+from polyrank.forecast.speeds import core_speeds, gpu_table
+from polyrank.forecast.times import Time, time_of
 from polyrank.module_paths import named_modules_run
 from polyrank.virtual_gpu import virtual_gpu
 
@@ -30,18 +32,44 @@ class EnoughStepsError(SystemExit):
 class Forecast:
     """What a program takes of one rank's GPU; may be asked while it still runs."""
 
-    def __init__(self, cluster: Cluster, world_size: int, rank: int) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        world_size: int,
+        rank: int,
+        *,
+        with_time: bool = False,
+        tokens: int | None = None,
+    ) -> None:
+        """Raises UsageError if times are asked for, and the cluster has no figures for them."""
         self.cluster = cluster
         self.world_size = world_size
         self.rank = rank
         self.history = _C.MemoryHistory()
         self.segments: list[dict[str, Any]] = []  # of the allocators, as they were at the end
         self._memory: Memory | None = None
+        self.timeline: _C.GpuTimeline | None = None
+        self._tokens = tokens
+        self._peak_flops = 0.0
+        if with_time:
+            self.timeline = _C.GpuTimeline(core_speeds(cluster))
+            self._peak_flops = gpu_table(cluster).peak_flops
 
     @property
     def memory(self) -> Memory:
         """The memory's peaks, who held it, and whether it fits."""
         return self._memory or memory_of(self.history, self.cluster)
+
+    @property
+    def time(self) -> Time:
+        """The step's time, what it was spent with, and what waited for what.
+
+        Raises:
+            UsageError: times were not asked for.
+        """
+        if self.timeline is None:
+            raise UsageError("this forecast has no times: ask for them (time=True, or --time)")
+        return time_of(self.timeline, self._peak_flops, self._tokens)
 
     def report(self) -> str:
         """All of it as text."""
@@ -68,6 +96,8 @@ class Forecast:
         def after_step() -> None:
             nonlocal num_steps
             self._take_memory_beside()
+            if self.timeline is not None:
+                self.timeline.end_step()
             num_steps += 1
             if num_steps == steps:
                 raise EnoughStepsError
@@ -88,9 +118,11 @@ class Forecast:
         ):
             self._take_memory_beside()
             _C.keep_memory_history(self.history)
+            _C.keep_gpu_timeline(self.timeline)
             try:
                 yield
             finally:
+                _C.keep_gpu_timeline(None)
                 _C.keep_memory_history(None)
                 self._memory = memory_of(self.history, cluster)
                 self.segments = [
@@ -110,7 +142,13 @@ class Forecast:
 
 @contextlib.contextmanager
 def forecast(
-    cluster: str = "dgx-h100", world_size: int = 1, rank: int = 0, *, on_read: str = "assume"
+    cluster: str = "dgx-h100",
+    world_size: int = 1,
+    rank: int = 0,
+    *,
+    on_read: str = "assume",
+    time: bool = False,
+    tokens: int | None = None,
 ) -> Iterator[Forecast]:
     """Run the block as one rank of many on a cluster whose GPUs have no bytes.
 
@@ -120,6 +158,8 @@ def forecast(
         rank: The one that the block is.
         on_read: What a read of a GPU's data gives: "assume", a stand-in that the report lists, or
             "error".
+        time: Whether `time` is forecast, too; the cluster's file must have figures for it.
+        tokens: How many the rank takes in a step, for tokens a second.
 
     Raises:
         UsageError: an argument makes no sense.
@@ -133,7 +173,7 @@ def forecast(
 
     if on_read not in ("assume", "error"):
         raise UsageError(f"on_read is {on_read!r}; it can be 'assume' or 'error'")
-    made = Forecast(find_cluster(cluster), world_size, rank)
+    made = Forecast(find_cluster(cluster), world_size, rank, with_time=time, tokens=tokens)
     _C.reset_report()
     with fake_world(world_size, rank=rank), made.gpus(refuses_reads=on_read == "error"):
         torch.cuda.set_device(rank % made.cluster.gpus_per_node)

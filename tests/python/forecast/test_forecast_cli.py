@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 import os, sys
 import torch
@@ -55,6 +57,38 @@ def test_an_unchanged_script_is_forecast(tmp_path: Path) -> None:
     assert owners["parameters"] == shards
     assert document["memory"]["num_communicators"] == 1
     assert snapshot.stat().st_size > 0
+
+
+def test_times_are_forecast_where_they_are_asked_for(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    report, trace = tmp_path / "report.json", tmp_path / "a trace.json"
+    options = ["--cluster", "dgx-h100", "--ranks", "16", "--rank", "9", "--steps", "2"]
+    times = ["--tokens", "8", "--trace", str(trace), "--json", str(report)]
+    result = polyrank("forecast", *options, *times, str(script), "1024")
+    assert result.returncode == 0, result.stderr
+    assert "tokens a second, of this rank" in result.stdout
+    told = json.loads(report.read_text())["time"]
+    assert told["tokens_per_second"] == pytest.approx(8 / (told["step_ns"] * 1e-9))
+    # FSDP gathers each of four layers for forward and for backward, and reduces its gradient.
+    groups = list(told["steps"][-1]["by_group"].values())
+    assert [group["count"] for group in groups] == [4 + 4 + 4]
+    assert told["exposed_communication_ns"] > 0
+    events = json.loads(trace.read_text())["traceEvents"]
+    streams = {
+        event["tid"] for event in events if event["name"] in ("all_gather", "reduce_scatter")
+    }
+    kernels = {event["tid"] for event in events if event["name"] == "aten::mm" and event["tid"]}
+    assert len(streams - {0}) == 2  # FSDP gathers on one stream and reduces on another
+    assert not kernels & (streams - {0})
+
+
+def test_a_cluster_without_figures_for_times_is_refused(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    result = polyrank("forecast", "--cluster", "l40s-pcie", "--time", str(script), "64")
+    assert result.returncode == 2
+    assert "has no figures for times" in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_what_does_not_fit_has_an_exit_code_of_its_own(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from polyrank.forecast import page
 from polyrank.forecast.running import Forecast
+from polyrank.forecast.time_report import modules_over_time
 from torch import nn
 
 
@@ -70,3 +71,15 @@ def test_the_page_needs_no_network(tmp_path: Path) -> None:
     assert "optimizer states" in text
     assert "rank 0 of 1 on dgx-h100" in text
     assert text.count("Plotly.newPlot(") >= 2
+
+
+def test_times_are_a_bar_for_each_module() -> None:
+    pytest.importorskip("plotly")
+    with polyrank.forecast(time=True) as f:
+        model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64)).cuda()
+        model(torch.randn(8, 64, device="cuda")).sum().backward()
+    computing, exposed = modules_over_time(f.time).data
+    assert {"0", "1"} <= set(computing.x)
+    assert list(exposed.y) == [0] * len(exposed.x)
+    total = sum(sums.compute_ns for sums in f.time.whole.by_operator.values())
+    assert sum(computing.y) == pytest.approx(total * 1e-6)

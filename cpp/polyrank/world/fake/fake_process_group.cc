@@ -8,6 +8,7 @@
 #include <polyrank/world/fake/fake_exchange.h>
 #include <polyrank/world/fake/fake_process_group.h>
 #include <polyrank/world/group_families.h>
+#include <polyrank/world/launch_clock.h>
 
 #include <optional>
 #include <utility>
@@ -197,6 +198,10 @@ FakeProcessGroup::Work FakeProcessGroup::finish(const CollectiveCall& call, Fake
                                                 std::int64_t start_ns) {
   sequence_number_ += is_message(call) ? 0 : 1;
   const LaunchId launch = record(call, start_ns);
+  const LaunchTicket ticket = tell_launch_clock(call, *launch_group(), member_.own_rank());
+  if (ticket != kNoTime) {
+    state.tickets.push_back(ticket);
+  }
   if (launch != kNotTraced && call.is_async) {
     state.launches.push_back(launch);
   }
@@ -222,6 +227,7 @@ FakeProcessGroup::Work FakeProcessGroup::endCoalescing() {
         all.results.insert(all.results.end(), state.results.begin(), state.results.end());
         all.pending.insert(all.pending.end(), state.pending.begin(), state.pending.end());
         all.launches.insert(all.launches.end(), state.launches.begin(), state.launches.end());
+        all.tickets.insert(all.tickets.end(), state.tickets.begin(), state.tickets.end());
         all.refuses = state.refuses;
         all.description = state.description;
         all.unknown = state.unknown.empty() ? all.unknown : state.unknown;

@@ -16,6 +16,7 @@ FakeWork::FakeWork(FakeWorkState state)
       source_rank_(state.source_rank),
       pending_(std::move(state.pending)),
       launches_(std::move(state.launches)),
+      tickets_(std::move(state.tickets)),
       unknown_(std::move(state.unknown)),
       refuses_(state.refuses),
       description_(std::move(state.description)) {}
@@ -24,6 +25,9 @@ bool FakeWork::wait(std::chrono::milliseconds /*timeout*/) {
   const std::lock_guard<std::mutex> lock(mutex_);
   for (const LaunchId launch : launches_) {
     collective_record().waited(launch);
+  }
+  for (const LaunchTicket ticket : tickets_) {
+    tell_launch_clock_of_wait(ticket);
   }
   const std::vector<PendingReceive> pending = std::exchange(pending_, {});
   for (const PendingReceive& receive_of_peer : pending) {

@@ -6,6 +6,7 @@
 #include <polyrank/exchange/collective_work.h>
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/fake/sent_messages.h>
+#include <polyrank/world/launch_clock.h>
 
 #include <chrono>
 #include <cstdint>
@@ -32,10 +33,11 @@ struct FakeWorkState {
   std::uint64_t sequence_number = 0;
   int source_rank = -1;  // group rank of who sent, of a receive
   std::vector<PendingReceive> pending;
-  std::vector<LaunchId> launches;  // that are waited for with it, as the record knows them
-  std::string unknown;             // what the outputs should hold and can't; empty: all is known
-  bool refuses = false;            // whether waiting for what is unknown is an error
-  std::string description;         // of the launch, for that error
+  std::vector<LaunchId> launches;     // that are waited for with it, as the record knows them
+  std::vector<LaunchTicket> tickets;  // likewise, as who gives launches a time knows them
+  std::string unknown;                // what the outputs should hold and can't; empty: all is known
+  bool refuses = false;               // whether waiting for what is unknown is an error
+  std::string description;            // of the launch, for that error
 };
 
 // Complete when it is made, but for messages: these are looked for once more when the program
@@ -58,6 +60,7 @@ class POLYRANK_API FakeWork final : public CompletedWork {
   int source_rank_;
   std::vector<PendingReceive> pending_;
   std::vector<LaunchId> launches_;
+  std::vector<LaunchTicket> tickets_;
   std::string unknown_;
   bool refuses_;
   std::string description_;

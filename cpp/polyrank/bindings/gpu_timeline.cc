@@ -1,0 +1,158 @@
+#include <polyrank/bindings/bindings.h>
+#include <polyrank/virtual_gpu/gpu_timeline.h>
+#include <pybind11/stl.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace polyrank {
+
+namespace py = pybind11;
+using py::literals::operator""_a;
+
+namespace {
+
+py::dict dict_of(const SumsByText& sums) {
+  py::dict dict;
+  for (const auto& [text, sum] : sums) {
+    dict[py::str(std::string(text))] = py::dict("count"_a = sum.count, "compute"_a = sum.compute,
+                                                "communication"_a = sum.communication,
+                                                "exposed"_a = sum.exposed, "flops"_a = sum.flops);
+  }
+  return dict;
+}
+
+py::dict dict_of(const TimeReport& report) {
+  py::list idle;
+  for (const auto& [cause, time] : report.idle) {
+    idle.append(py::dict("cause"_a = std::string(to_string(cause.first)),
+                         "group"_a = std::string(cause.second), "time"_a = time));
+  }
+  return py::dict("start"_a = report.start, "end"_a = report.end, "compute"_a = report.compute,
+                  "communication"_a = report.communication, "exposed"_a = report.exposed,
+                  "host_busy"_a = report.host_busy, "flops"_a = report.flops,
+                  "recomputed_flops"_a = report.recomputed_flops, "roofline"_a = report.roofline,
+                  "idle"_a = idle, "by_group"_a = dict_of(report.by_group),
+                  "by_module"_a = dict_of(report.by_module), "by_name"_a = dict_of(report.by_name));
+}
+
+void init_speeds(py::module_& module) {
+  py::class_<GpuSpeeds>(module, "GpuSpeeds", "What a GPU does in a second, and what is reached.")
+      .def(py::init<>())
+      .def_readwrite("multiprocessors", &GpuSpeeds::multiprocessors)
+      .def_readwrite("peak_flops", &GpuSpeeds::peak_flops)
+      .def_readwrite("matmul_efficiency", &GpuSpeeds::matmul_efficiency)
+      .def_property(
+          "tiles",
+          [](const GpuSpeeds& self) {
+            std::vector<std::pair<std::int64_t, std::int64_t>> tiles;
+            tiles.reserve(self.tiles.size());
+            for (const Tile& tile : self.tiles) {
+              tiles.emplace_back(tile.m, tile.n);
+            }
+            return tiles;
+          },
+          [](GpuSpeeds& self, const std::vector<std::pair<std::int64_t, std::int64_t>>& tiles) {
+            self.tiles.clear();
+            for (const auto& [m, n] : tiles) {
+              self.tiles.push_back({m, n});
+            }
+          })
+      .def_readwrite("tile_overhead_k", &GpuSpeeds::tile_overhead_k)
+      .def_readwrite("memory_bytes", &GpuSpeeds::memory_bytes)
+      .def_readwrite("memory_efficiency", &GpuSpeeds::memory_efficiency)
+      .def_readwrite("host_copy_bytes", &GpuSpeeds::host_copy_bytes)
+      .def_readwrite("kernel_ns", &GpuSpeeds::kernel_ns)
+      .def(
+          "set_attention",
+          [](GpuSpeeds& self, std::size_t kernel, bool is_causal, bool is_backward, double flops,
+             double half_sequence) {
+            AttentionSpeeds& speeds = self.attention.at(kernel);
+            AttentionSpeed& forward = is_causal ? speeds.causal_forward : speeds.forward;
+            AttentionSpeed& backward = is_causal ? speeds.causal_backward : speeds.backward;
+            (is_backward ? backward : forward) = {flops, half_sequence};
+          },
+          py::arg("kernel"), py::arg("is_causal"), py::arg("is_backward"), py::arg("flops"),
+          py::arg("half_sequence"));
+  py::class_<NcclTables>(module, "NcclTables", "NCCL's tables for one generation of GPUs.")
+      .def(py::init<>())
+      .def_readwrite("base_latency", &NcclTables::base_latency)
+      .def_readwrite("nvlink_latency", &NcclTables::nvlink_latency)
+      .def_readwrite("pcie_latency", &NcclTables::pcie_latency)
+      .def_readwrite("network_latency", &NcclTables::network_latency)
+      .def_readwrite("most_ll", &NcclTables::most_ll)
+      .def_readwrite("most_ring_ll128", &NcclTables::most_ring_ll128)
+      .def_readwrite("most_tree", &NcclTables::most_tree)
+      .def_readwrite("most_tree_ll128", &NcclTables::most_tree_ll128)
+      .def_readwrite("most_nvls_tree", &NcclTables::most_nvls_tree)
+      .def_readwrite("nvls_efficiency", &NcclTables::nvls_efficiency)
+      .def_readwrite("tree_correction", &NcclTables::tree_correction)
+      .def_readwrite("network_overhead", &NcclTables::network_overhead)
+      .def_readwrite("ring_plateau", &NcclTables::ring_plateau);
+  py::class_<NcclLinks>(module, "NcclLinks", "How the GPUs of a cluster are linked.")
+      .def(py::init<>())
+      .def_readwrite("has_nvlink", &NcclLinks::has_nvlink)
+      .def_readwrite("gpu_links", &NcclLinks::gpu_links)
+      .def_readwrite("node_channel", &NcclLinks::node_channel)
+      .def_readwrite("node_channels", &NcclLinks::node_channels)
+      .def_readwrite("nvls_channel", &NcclLinks::nvls_channel)
+      .def_readwrite("nvls_channels", &NcclLinks::nvls_channels)
+      .def_readwrite("network", &NcclLinks::network)
+      .def_readwrite("network_channel", &NcclLinks::network_channel)
+      .def_readwrite("network_latency", &NcclLinks::network_latency);
+  py::class_<ClusterSpeeds>(module, "ClusterSpeeds", "What the times of a cluster depend on.")
+      .def(py::init<>())
+      .def_readwrite("gpu", &ClusterSpeeds::gpu)
+      .def_readwrite("nccl", &ClusterSpeeds::nccl)
+      .def_readwrite("links", &ClusterSpeeds::links)
+      .def_readwrite("gpus_per_node", &ClusterSpeeds::gpus_per_node)
+      .def_readwrite("operator_time", &ClusterSpeeds::operator_time)
+      .def_readwrite("view_time", &ClusterSpeeds::view_time)
+      .def_readwrite("collective_time", &ClusterSpeeds::collective_time);
+}
+
+// As the Python test of kernel times asks for them.
+std::int64_t matmul_time(const GpuSpeeds& gpu, std::int64_t m, std::int64_t n, std::int64_t k,
+                         MathType math) {
+  const auto product = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  return kernel_time({.kind = KernelKind::kMatmul,
+                      .math = math,
+                      .flops = 2 * product,
+                      .bytes = 0,
+                      .m = m,
+                      .n = n,
+                      .k = k},
+                     gpu);
+}
+
+}  // namespace
+
+void init_gpu_timeline(py::module_& module) {
+  init_speeds(module);
+  module.def(
+      "matmul_time",
+      [](const GpuSpeeds& gpu, std::int64_t m, std::int64_t n, std::int64_t k, std::size_t math) {
+        return matmul_time(gpu, m, n, k, static_cast<MathType>(math));
+      },
+      py::arg("gpu"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("math"));
+  py::class_<GpuTimeline, std::shared_ptr<GpuTimeline>>(module, "GpuTimeline",
+                                                        "When the work of a GPU runs.")
+      .def(py::init<ClusterSpeeds>(), py::arg("speeds"))
+      .def("end_step", &GpuTimeline::end_step)
+      .def("step_reports",
+           [](const GpuTimeline& self) {
+             py::list reports;
+             for (const TimeReport& report : self.step_reports()) {
+               reports.append(dict_of(report));
+             }
+             return reports;
+           })
+      .def("whole_report", [](const GpuTimeline& self) { return dict_of(self.whole_report()); })
+      .def("chrome_trace", &GpuTimeline::chrome_trace, py::arg("rank"));
+  module.def("keep_gpu_timeline", &keep_gpu_timeline, py::arg("timeline"));
+}
+
+}  // namespace polyrank

@@ -1,0 +1,250 @@
+#include <c10/core/GradMode.h>
+#include <polyrank/collective/cost_model.h>
+#include <polyrank/core/interned.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/report/call_site.h>
+#include <polyrank/timeline/timeline_trace.h>
+#include <polyrank/virtual_gpu/devices.h>
+#include <polyrank/virtual_gpu/gpu_timeline.h>
+#include <polyrank/virtual_gpu/streams.h>
+#include <polyrank/world/launch_clock.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <set>
+#include <utility>
+
+namespace polyrank {
+
+namespace {
+
+// Streams of PyTorch have small numbers, by GPU; those of communicators come after all of them.
+constexpr TimelineStream kStreamsAGpu = TimelineStream{1} << 32;
+constexpr TimelineStream kFirstCommunicator = kStreamsAGpu * kMaxGpus;
+
+TimelineStream number_of(c10::Stream stream) {
+  return kStreamsAGpu * stream.device_index() + stream.id();
+}
+
+WorkFacts facts_here(WorkKind kind, std::string_view name) {
+  auto* const find_place = call_site_finders().module_place;
+  const ModulePlace place = find_place == nullptr ? ModulePlace() : find_place();
+  WorkFacts facts{.kind = kind, .name = name, .module = place.path};
+  facts.is_backward = place.is_backward;
+  // A backward computes without gradients, except for what a checkpoint runs forward once more.
+  facts.is_recomputed = place.is_backward && c10::GradMode::is_enabled();
+  return facts;
+}
+
+bool has_flops(KernelKind kind) {
+  return kind == KernelKind::kMatmul || kind == KernelKind::kAttention;
+}
+
+std::int64_t bytes_of(const std::vector<at::Tensor>& tensors) {
+  std::int64_t bytes = 0;
+  for (const at::Tensor& tensor : tensors) {
+    bytes += tensor.numel() * static_cast<std::int64_t>(tensor.element_size());
+  }
+  return bytes;
+}
+
+std::int64_t payload_of(const CollectiveCall& call, std::int64_t group_size) {
+  std::int64_t payload = 0;
+  for (const CollectiveUnit& unit : call.units) {
+    payload +=
+        payload_bytes(call.spec->kind, group_size, bytes_of(unit.inputs), bytes_of(unit.outputs));
+  }
+  return payload;
+}
+
+bool is_message(CollectiveKind kind) {
+  return kind == CollectiveKind::kSend || kind == CollectiveKind::kReceive;
+}
+
+std::int64_t peer_of(const CollectiveCall& call) {
+  return call.peers.empty() ? 0 : call.peers.front().guard_int(__FILE__, __LINE__);
+}
+
+// Of a barrier no tensor says where it is: NCCL's groups have theirs on the GPU.
+bool is_on_gpu(const CollectiveCall& call) {
+  const std::vector<at::Tensor> tensors = call.tensors();
+  return std::ranges::any_of(tensors, [](const at::Tensor& tensor) { return tensor.is_cuda(); });
+}
+
+struct Kept {
+  std::mutex mutex;
+  std::shared_ptr<GpuTimeline> timeline;  // guarded by mutex
+  std::atomic<std::uint64_t> number{0};   // of the timeline, so that tickets are its own
+  std::atomic<bool> is_on{false};
+};
+
+Kept& kept() {
+  static auto* kept = new Kept();  // events may outlive all
+  return *kept;
+}
+
+constexpr int kTicketBits = 40;
+
+}  // namespace
+
+void GpuTimeline::run(c10::Stream stream, const std::optional<KernelWork>& work,
+                      std::string_view name) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!work) {
+    timeline_.host_works(speeds_.view_time);
+    return;
+  }
+  WorkFacts facts =
+      facts_here(work->kind == KernelKind::kHostCopy ? WorkKind::kCopy : WorkKind::kCompute, name);
+  facts.flops = has_flops(work->kind) ? work->flops : 0;
+  facts.bytes = work->bytes;
+  facts.roofline = roofline_time(*work, speeds_.gpu);
+  timeline_.launch(number_of(stream), kernel_time(*work, speeds_.gpu), facts,
+                   speeds_.operator_time);
+}
+
+const GpuTimeline::Place& GpuTimeline::place_of(const LaunchGroup& group) {
+  const auto known = places_.find(group.name);
+  if (known != places_.end()) {
+    return known->second;
+  }
+  Place place{.group = {.ranks = group.size, .nodes = 1}, .ranks = group.ranks.to_vector()};
+  std::set<std::int64_t> nodes;
+  for (const std::int64_t rank : place.ranks) {
+    nodes.insert(rank / speeds_.gpus_per_node);
+  }
+  place.group.nodes = std::max<std::int64_t>(1, static_cast<std::int64_t>(nodes.size()));
+  return places_.emplace(group.name, std::move(place)).first->second;
+}
+
+TimelineStream GpuTimeline::stream_of(const CollectiveCall& call, const LaunchGroup& group) {
+  if (!call.is_async) {
+    return number_of(current_gpu_stream({c10::kCUDA, current_gpu()}));
+  }
+  std::string name = group.name;
+  if (is_message(call.spec->kind)) {
+    name = str_cat(name, ' ', to_string(call.spec->kind), ' ', peer_of(call));
+  }
+  const auto next = kFirstCommunicator + static_cast<TimelineStream>(streams_.size());
+  return streams_.emplace(std::move(name), next).first->second;
+}
+
+std::optional<WorkNumber> GpuTimeline::launch(const CollectiveCall& call, const LaunchGroup& group,
+                                              std::int64_t own_rank) {
+  if (group.size <= 1 || !is_on_gpu(call)) {
+    return std::nullopt;
+  }
+  const c10::Stream current = current_gpu_stream({c10::kCUDA, current_gpu()});
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const CollectiveKind kind = call.spec->kind;
+  const Place& place = place_of(group);
+  const std::int64_t payload = payload_of(call, group.size);
+  bool crosses_nodes = false;
+  if (is_message(kind)) {
+    const std::int64_t peer = place.ranks.at(static_cast<std::size_t>(peer_of(call)));
+    crosses_nodes = peer / speeds_.gpus_per_node != own_rank / speeds_.gpus_per_node;
+  }
+  const NcclChoice choice = nccl_time(kind, place.group, static_cast<double>(payload), speeds_.nccl,
+                                      speeds_.links, crosses_nodes);
+  WorkFacts facts = facts_here(WorkKind::kCommunication, to_string(kind));
+  facts.group = interned(group.label);
+  facts.detail = to_string(choice.algorithm, choice.protocol);
+  facts.bytes = static_cast<double>(payload);
+  const TimelineStream stream = stream_of(call, group);
+  if (stream != number_of(current)) {
+    timeline_.wait(stream, timeline_.record(number_of(current)));
+  }
+  return timeline_.launch(stream, std::llround(choice.nanoseconds), facts, speeds_.collective_time);
+}
+
+void GpuTimeline::wait_for(WorkNumber launch) {
+  const c10::Stream current = current_gpu_stream({c10::kCUDA, current_gpu()});
+  const std::lock_guard<std::mutex> lock(mutex_);
+  timeline_.wait(number_of(current), timeline_.end_of(launch));
+}
+
+TimelineEvent GpuTimeline::record(c10::Stream stream) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return timeline_.record(number_of(stream));
+}
+
+void GpuTimeline::wait(c10::Stream stream, const TimelineEvent& event) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  timeline_.wait(number_of(stream), event);
+}
+
+void GpuTimeline::host_wait(const TimelineEvent& event) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  timeline_.host_wait(event);
+}
+
+void GpuTimeline::host_wait_for_stream(c10::Stream stream) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  timeline_.host_wait_for_stream(number_of(stream));
+}
+
+void GpuTimeline::host_wait_for_all() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  timeline_.host_wait_for_all();
+}
+
+void GpuTimeline::end_step() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  timeline_.end_step();
+}
+
+std::vector<TimeReport> GpuTimeline::step_reports() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return TimeReports(timeline_).steps();
+}
+
+TimeReport GpuTimeline::whole_report() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return TimeReports(timeline_).whole();
+}
+
+std::string GpuTimeline::chrome_trace(std::int64_t rank) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return to_chrome_trace(timeline_, rank);
+}
+
+std::shared_ptr<GpuTimeline> gpu_timeline() {
+  Kept& one = kept();
+  if (!one.is_on.load(std::memory_order_relaxed)) {
+    return nullptr;
+  }
+  const std::lock_guard<std::mutex> lock(one.mutex);
+  return one.timeline;
+}
+
+void keep_gpu_timeline(std::shared_ptr<GpuTimeline> timeline) {
+  Kept& one = kept();
+  const std::lock_guard<std::mutex> lock(one.mutex);
+  ++one.number;
+  one.is_on = timeline != nullptr;
+  one.timeline = std::move(timeline);
+}
+
+void place_collective_times() {
+  set_launch_clock({.launched = [](const CollectiveCall& call, const LaunchGroup& group,
+                                   std::int64_t own_rank) -> LaunchTicket {
+                      const std::shared_ptr<GpuTimeline> timeline = gpu_timeline();
+                      const auto launch = timeline == nullptr
+                                              ? std::nullopt
+                                              : timeline->launch(call, group, own_rank);
+                      return launch ? (kept().number << kTicketBits) +
+                                          static_cast<LaunchTicket>(*launch) + 1
+                                    : kNoTime;
+                    },
+                    .waited =
+                        [](LaunchTicket ticket) {
+                          const std::shared_ptr<GpuTimeline> timeline = gpu_timeline();
+                          if (timeline != nullptr && ticket >> kTicketBits == kept().number) {
+                            constexpr LaunchTicket kMask = (LaunchTicket{1} << kTicketBits) - 1;
+                            timeline->wait_for(static_cast<WorkNumber>(ticket & kMask) - 1);
+                          }
+                        }});
+}
+
+}  // namespace polyrank

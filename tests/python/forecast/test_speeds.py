@@ -1,0 +1,102 @@
+"""Tables of speeds: ours are whole and say what was published; what is wrong is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from polyrank import _C
+from polyrank.errors import UsageError
+from polyrank.forecast import speeds
+from polyrank.forecast.clusters import cluster_names, find_cluster
+from polyrank.forecast.speeds import core_speeds, gpu_table, gpu_table_names
+
+HALF, FP8 = 3, 4  # the core's MathType
+WITH_TIMES = [name for name in cluster_names() if find_cluster(name).gpu_speeds is not None]
+
+
+def test_clusters_with_nvlink_have_times() -> None:
+    assert set(cluster_names()) - set(WITH_TIMES) == {"l40s-pcie"}
+    assert {find_cluster(name).gpu_speeds for name in WITH_TIMES} == set(gpu_table_names())
+
+
+@pytest.mark.parametrize("name", WITH_TIMES)
+def test_each_figure_has_a_source(name: str) -> None:
+    cluster = find_cluster(name)
+    table = gpu_table(cluster)
+    assert all(figure.source for figure in table.figures.values())
+    assert all(figure.source for figure in vars(cluster.links).values())
+    assert core_speeds(cluster).gpu.multiprocessors == cluster.multiprocessors
+
+
+@pytest.mark.parametrize(
+    ("cluster", "math", "shape", "tflops"),
+    [
+        # The best of each GPU, of ml-engineering's table.
+        ("dgx-h100", HALF, (2048, 2048, 13312), 794.5),
+        ("dgx-a100-80", HALF, (1024, 10240, 5120), 271.2),
+        ("dgx-b200", HALF, (1792, 16128, 3072), 1745.0),
+        ("dgx-h100", FP8, (1024, 9216, 14336), 1402.6),
+        ("dgx-b200", FP8, (15360, 4096, 3072), 3432.5),
+    ],
+)
+def test_the_best_matmuls_are_as_fast_as_was_measured(
+    cluster: str, math: int, shape: tuple[int, int, int], tflops: float
+) -> None:
+    m, n, k = shape
+    gpu = core_speeds(find_cluster(cluster)).gpu
+    nanoseconds = _C.matmul_time(gpu, m, n, k, math) - gpu.kernel_ns
+    assert 2 * m * n * k / nanoseconds / 1e3 == pytest.approx(tflops, rel=0.01)
+
+
+def test_a_cluster_without_figures_is_told_so() -> None:
+    with pytest.raises(
+        UsageError, match=r"l40s-pcie has no figures for times.*gpu_speeds and \[links\]"
+    ):
+        core_speeds(find_cluster("l40s-pcie"))
+
+
+def own_cluster(folder: Path, table: str) -> str:
+    ours = Path(speeds.__file__).with_name("clusters") / "dgx-h100.toml"
+    file = folder / "own cluster.toml"
+    file.write_text(ours.read_text().replace('"h100-sxm"', f'"{table}"'))
+    return str(file)
+
+
+def test_an_unknown_table_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no table 'h100-pcie'.*a100-sxm-80gb"):
+        gpu_table(find_cluster(own_cluster(tmp_path, "h100-pcie")))
+
+
+def test_all_that_is_wrong_with_a_table_is_told(tmp_path: Path) -> None:
+    ours = Path(speeds.__file__).with_name("speeds") / "gpus" / "h100-sxm.toml"
+    lines = [line for line in ours.read_text().splitlines() if not line.startswith("kernel_us")]
+    text = "\n".join(lines).replace("hopper", "turing").replace("[[128, 256],", "[[0, 256],")
+    text = text.replace("memory_gb_s = { value = 3352", "memory_gb_s = { value = 0")
+    file = tmp_path / "mine.toml"
+    file.write_text(text + "\nclock = 3\n")
+    with pytest.raises(UsageError) as error:
+        gpu_table(find_cluster(own_cluster(tmp_path, str(file))))
+    for part in (
+        "generation must be one of ampere, hopper, blackwell, and is 'turing'",
+        "kernel_us is missing",
+        "memory_gb_s.value must be a positive number, and is 0",
+        "tiles.value must be a list of pairs of positive integers",
+        "clock is no field of a table of speeds",
+    ):
+        assert part in str(error.value)
+
+
+def test_wrong_links_are_told(tmp_path: Path) -> None:
+    ours = Path(speeds.__file__).with_name("clusters") / "dgx-h100.toml"
+    text = ours.read_text().replace("network_gb_s = { value = 50", "network_gb_s = { value = 0")
+    file = tmp_path / "mine.toml"
+    file.write_text(text.replace("node_channels", "channels"))
+    with pytest.raises(UsageError) as error:
+        find_cluster(str(file))
+    for part in (
+        "links: network_gb_s.value must be a positive number, and is 0",
+        "links: node_channels is missing",
+        "links: channels is no field of links",
+    ):
+        assert part in str(error.value)
