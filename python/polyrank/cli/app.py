@@ -372,6 +372,6 @@ def world_size_option(ranks: int | None, nproc_per_node: int | None, nnodes: int
 
 def main() -> None:
     """Entry point of the `polyrank` command."""
-    from polyrank.cli import check, forecast  # noqa: F401  add their commands to `app`
+    from polyrank.cli import check, forecast, sweep  # noqa: F401  add their commands to `app`
 
     app()

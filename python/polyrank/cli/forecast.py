@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from polyrank.forecast.clusters import Cluster
     from polyrank.forecast.running import Forecast
 
-__all__ = ["EXIT_DOES_NOT_FIT"]
+__all__ = ["EXIT_DOES_NOT_FIT", "page_option"]
 
 EXIT_DOES_NOT_FIT = 7
 
@@ -128,7 +128,7 @@ def forecast(
         raise typer.BadParameter(str(error), param_hint="--time") from error
     trace_target = None if trace_file is None else writable_option(trace_file, "--trace")
     json_target = None if json_file is None else writable_option(json_file, "--json")
-    html_target = None if html_file is None else _page_option(html_file)
+    html_target = None if html_file is None else page_option(html_file)
     snapshot_target = (
         None if snapshot_file is None else writable_option(snapshot_file, "--snapshot")
     )
@@ -157,7 +157,7 @@ def forecast(
     )
 
 
-def _page_option(file: Path) -> Path:
+def page_option(file: Path) -> Path:
     from polyrank.errors import UsageError
     from polyrank.forecast.page import check_page_can_be_written
 
@@ -192,7 +192,7 @@ def _run(
     from polyrank.forecast.report import write_snapshot
     from polyrank.worlds.fake import entered
     from polyrank.worlds.in_process import run_here, run_main
-    from polyrank.written_whole import write_json
+    from polyrank.written_whole import write_json, write_text
 
     gpus = made.gpus(steps=steps, refuses_reads=refuses_reads)
     outcome = run_here(options, entered(options, gpus), run_main)
@@ -205,7 +205,7 @@ def _run(
     if snapshot_target is not None:
         write_snapshot(made, snapshot_target)
     if trace_target is not None and made.timeline is not None:
-        trace_target.write_text(made.timeline.chrome_trace(made.rank), encoding="utf-8")
+        write_text(trace_target, made.timeline.chrome_trace(made.rank))
     exit_code: int = outcome.exit_code
     return exit_code if made.memory.fits else EXIT_DOES_NOT_FIT
 

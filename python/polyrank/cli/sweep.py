@@ -1,0 +1,113 @@
+"""`polyrank sweep`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyrank.cli.app import app, writable_option
+from polyrank.cli.forecast import EXIT_DOES_NOT_FIT, page_option
+from polyrank.cli.options import Arguments, IsModule, Script, count_option
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def sweep(
+    script: Script,
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=V,V,…",
+            help="An option of the script and its values; may be repeated: all combinations run.",
+        ),
+    ],
+    arguments: Arguments = None,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="A cluster of `polyrank clusters`, or a file of your own."
+        ),
+    ] = "dgx-h100",
+    ranks: Annotated[
+        int, typer.Option(parser=count_option, metavar="N", help="The world size.")
+    ] = 1,
+    rank: Annotated[int, typer.Option(min=0, metavar="R", help="The rank that runs.")] = 0,
+    steps: Annotated[
+        int, typer.Option(min=1, metavar="K", help="Optimizer steps; times are of the last.")
+    ] = 3,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="So many at once; all cores if not given."),
+    ] = None,
+    module: IsModule = False,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Keep the results there, as JSON; what is there already is not run again.",
+        ),
+    ] = None,
+    html_file: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Draw MFU against memory there."),
+    ] = None,
+) -> None:
+    """Forecast a script with many settings: which is the fastest that fits.
+
+    Each combination of the values is a `polyrank forecast --time` of its own. A setting takes the
+    place of `{NAME}` in the script's arguments, or is added as `--NAME=VALUE`.
+
+    **Exit codes**: 0 if a setting fits, 7 if none does.
+
+    - `polyrank sweep --cluster dgx-h100 --ranks 64 --vary tp=1,2,4,8 --vary batch=1,2 train.py`
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from polyrank.errors import UsageError
+    from polyrank.forecast.clusters import find_cluster
+    from polyrank.forecast.speeds import gpu_table
+    from polyrank.forecast.sweep import Result, Sweep, parse_variations, sweep_page, sweep_table
+    from polyrank.written_whole import write_json, write_text
+
+    try:
+        gpu_table(find_cluster(cluster))
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="--cluster") from error
+    json_target = None if json_file is None else writable_option(json_file, "--json")
+    html_target = None if html_file is None else page_option(html_file)
+    numbers = ("--ranks", str(ranks), "--rank", str(rank), "--steps", str(steps))
+    try:
+        made = Sweep(
+            options=("--cluster", cluster, *numbers, *(["-m"] if module else [])),
+            script=script,
+            arguments=tuple(arguments or ()),
+            variations=parse_variations(vary),
+        )
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="--vary") from error
+    try:
+        known = [] if json_target is None else made.read(json_target)
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="--json") from error
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task(
+            "forecasts", total=len(list(made.settings())), completed=len(known)
+        )
+        so_far = list(known)
+
+        def finished(result: Result) -> None:
+            so_far.append(result)
+            if json_target is not None:
+                write_json(json_target, made.document(so_far))
+            progress.advance(task)
+
+        results = made.run_all(jobs or os.cpu_count() or 1, known, finished)
+    sweep_table(results, Console(width=None if Console().is_terminal else 160))
+    if html_target is not None:
+        write_text(html_target, sweep_page(results, f"{script} on {ranks} ranks of {cluster}"))
+    raise typer.Exit(0 if any(result.fits for result in results) else EXIT_DOES_NOT_FIT)
