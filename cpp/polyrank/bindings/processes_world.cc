@@ -4,11 +4,11 @@
 #include <polyrank/world/processes/shared_store.h>
 #include <torch/csrc/utils/pybind.h>
 
-#include <chrono>
-#include <cmath>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace polyrank {
@@ -33,12 +33,28 @@ bool has_other_threads() {
   return PyThreadState_Next(const_cast<PyThreadState*>(first)) != nullptr;
 }
 
-SharedRunOptions options_of(std::optional<double> timeout) {
-  SharedRunOptions options;
-  if (timeout) {
-    options.timeout = std::chrono::milliseconds(std::llround(*timeout * 1000));
+SharedRunOptions options_of(std::optional<bool> is_random, std::uint64_t seed) {
+  SharedRunOptions options{.seed = seed};
+  if (is_random) {
+    options.order = *is_random ? TurnOrder::kRandom : TurnOrder::kFirstReady;
   }
   return options;
+}
+
+// The rank that has it, and its number.
+std::optional<std::pair<std::int64_t, std::uint64_t>> turn(RankProcess& process) {
+  if (const std::optional<SharedTurns::Turn> present = process.run().turn()) {
+    return std::pair(present->rank, present->number);
+  }
+  return std::nullopt;
+}
+
+// Its number and its ranks.
+std::optional<std::pair<std::uint64_t, std::vector<std::int64_t>>> stillness(RankProcess& process) {
+  if (std::optional<SharedRun::Stillness> present = process.run().stillness()) {
+    return std::pair(present->number, std::move(present->ranks));
+  }
+  return std::nullopt;
 }
 
 void end(RankProcess& process, std::int64_t /*rank*/) { process.end(); }
@@ -53,13 +69,31 @@ void init_processes_world(py::module_& module) {
   process_hooks() = {.run_signal_handlers = &run_signal_handlers,
                      .has_other_threads = &has_other_threads};
   py::class_<RankProcess, std::shared_ptr<RankProcess>>(module, "SharedRun")
-      .def(py::init([](std::int64_t world_size, std::optional<double> timeout) {
-             return std::make_shared<RankProcess>(world_size, options_of(timeout));
+      .def(py::init([](std::int64_t world_size, std::optional<bool> random, std::uint64_t seed) {
+             return std::make_shared<RankProcess>(world_size, options_of(random, seed));
            }),
-           py::arg("world_size"), py::arg("timeout") = py::none())
+           py::arg("world_size"), py::arg("random") = py::none(), py::arg("seed") = 0)
       .def(
           "begin", [](RankProcess& process, std::int64_t rank) { process.run().begin(rank); },
           py::arg("rank"))
+      .def("take_turn", &RankProcess::take_turn)
+      .def("set_read_by_launcher", &RankProcess::set_read_by_launcher, py::arg("files"))
+      .def("turn", &turn, NoGil())
+      .def(
+          "end_turn",
+          [](RankProcess& process, std::uint64_t number) { process.run().end_turn(number); },
+          py::arg("number"), NoGil())
+      .def("stillness", &stillness, NoGil())
+      .def(
+          "end_stillness",
+          [](RankProcess& process, std::uint64_t number) { process.run().end_stillness(number); },
+          py::arg("number"), NoGil())
+      .def(
+          "is_shared",
+          [](RankProcess& process, std::uintptr_t address) {
+            return process.run().arena().contains(reinterpret_cast<const void*>(address));
+          },
+          py::arg("address"))
       .def("end", &end, py::arg("rank"), NoGil())
       .def("end_failed", &end_failed, py::arg("rank"), py::arg("failure"), NoGil())
       .def(

@@ -36,30 +36,19 @@ bool TurnSignal::await_for(std::chrono::milliseconds timeout) noexcept {
 }
 
 RankTurns::RankTurns(std::int64_t world_size, TurnOptions options)
-    : board_(world_size), options_(std::move(options)), random_(options_.seed) {
+    : board_(world_size),
+      queue_(world_size, options.order, options.seed),
+      options_(std::move(options)) {
   signals_.resize(static_cast<std::size_t>(world_size));
   signal(0).give();
-  for (std::int64_t rank = 1; rank < world_size; ++rank) {
-    ready_.push_back(rank);
-  }
 }
 
 // Takes who has the turn next out of those who are ready; nobody, if none is.
 std::optional<std::int64_t> RankTurns::choose_next() {
-  if (ready_.empty() && board_.is_stuck()) {
+  if (!queue_.is_anyone_ready() && board_.is_stuck()) {
     fail_all(explain_standstill(board_, options_.noun));
   }
-  holder_ = kNobody;
-  if (ready_.empty()) {
-    return std::nullopt;
-  }
-  // Not a std distribution: those differ between standard libraries.
-  const auto chosen = options_.order == TurnOrder::kRandom
-                          ? static_cast<std::ptrdiff_t>(random_() % ready_.size())
-                          : 0;
-  holder_ = ready_[static_cast<std::size_t>(chosen)];
-  ready_.erase(ready_.begin() + chosen);
-  return holder_;
+  return queue_.pass();
 }
 
 // The calling thread has the turn, or nobody has it.
@@ -83,7 +72,7 @@ void RankTurns::await_again(std::int64_t thread, Lock* lock) {
 }
 
 void RankTurns::pass_if_nobody_has_it(Lock* lock) {
-  if (holder_ == kNobody) {
+  if (!queue_.holder()) {
     pass_turn(lock);
   } else {
     lock->unlock();
@@ -92,7 +81,7 @@ void RankTurns::pass_if_nobody_has_it(Lock* lock) {
 
 void RankTurns::make_ready(std::int64_t thread) {
   board_.set_running(thread);
-  ready_.push_back(thread);
+  queue_.add(thread);
 }
 
 void RankTurns::fail_all(const std::exception_ptr& error) {
@@ -138,11 +127,11 @@ void RankTurns::end(std::int64_t thread) {
   if (is_started(thread)) {
     board_.remove_thread(thread);
     ended_.erase(thread);
-    std::erase(ready_, thread);  // it could not be started
+    queue_.remove(thread);  // it could not be started
   } else {
     board_.set_returned(thread);
   }
-  if (holder_ == thread) {  // else it came back from outside after its rank had ended
+  if (queue_.holder() == thread) {  // else it came back from outside after its rank had ended
     pass_turn(&lock);
   }
 }
@@ -304,10 +293,10 @@ void RankTurns::yield(std::int64_t thread) {
   Lock lock(mutex_);
   check_may_go_on(thread);
   check_not_failed();
-  if (ready_.empty()) {
+  if (!queue_.is_anyone_ready()) {
     return;
   }
-  ready_.push_back(thread);
+  queue_.add(thread);
   await_again(thread, &lock);
   check_may_go_on(thread);
   check_not_failed();
@@ -323,7 +312,7 @@ void RankTurns::resume(std::int64_t thread) {
   Lock lock(mutex_);
   paused_.erase(thread);
   check_may_go_on(thread);
-  ready_.push_back(thread);
+  queue_.add(thread);
   TurnSignal& own = signal(thread);
   pass_if_nobody_has_it(&lock);
   own.await();

@@ -5,6 +5,7 @@
 #include <polyrank/core/export.h>
 #include <polyrank/matching/match_board.h>
 #include <polyrank/matching/standstill.h>
+#include <polyrank/matching/turn_queue.h>
 #include <semaphore.h>
 
 #include <atomic>
@@ -16,7 +17,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <random>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -40,11 +40,6 @@ namespace polyrank {
 // here, for a *notice* of that lock, which whoever releases it gives. Such a wait alone is no
 // standstill, for a thread that is no rank's may release a lock; who watches the run decides that
 // (end_standstill()). When a rank's program is over its threads end at whatever they do next here.
-
-enum class TurnOrder : std::uint8_t {
-  kFirstReady,  // who could go on first
-  kRandom       // any of those who could, drawn from the seed
-};
 
 struct TurnOptions {
   TurnOrder order = TurnOrder::kFirstReady;
@@ -192,8 +187,6 @@ class POLYRANK_API RankTurns {
     bool is_for_notice = false;
   };
 
-  static constexpr std::int64_t kNobody = -1;
-
   // Requires: the lock. The signal stays where it is.
   TurnSignal& signal(std::int64_t thread) { return signals_[static_cast<std::size_t>(thread)]; }
   Arrival settle(std::shared_ptr<Meeting> meeting);
@@ -217,8 +210,7 @@ class POLYRANK_API RankTurns {
   mutable std::mutex mutex_;
   MatchBoard board_;
   std::deque<TurnSignal> signals_;  // by thread: its turn has come
-  std::deque<std::int64_t> ready_;  // who can go on and does not have the turn
-  std::int64_t holder_ = 0;         // who has the turn
+  TurnQueue queue_;
   std::set<std::int64_t> paused_;
   std::set<std::int64_t> ended_;  // threads whose rank's program is over
   std::unordered_map<const void*, std::vector<std::shared_ptr<Meeting>>> notices_;
@@ -226,7 +218,6 @@ class POLYRANK_API RankTurns {
   std::uint64_t num_events_ = 0;
   std::optional<std::uint64_t> num_events_when_looked_;
   TurnOptions options_;
-  std::mt19937_64 random_;
   RankNotes notes_;
   std::exception_ptr failure_;  // what ranks are told once the run has failed
 };

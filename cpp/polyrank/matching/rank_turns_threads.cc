@@ -21,7 +21,7 @@ std::int64_t RankTurns::add_thread(std::int64_t rank) {
   if (board_.end_of_threads() > static_cast<std::int64_t>(signals_.size())) {
     signals_.emplace_back();
   }
-  ready_.push_back(thread);
+  queue_.add(thread);
   ++num_events_;
   return thread;
 }
@@ -34,15 +34,13 @@ std::size_t RankTurns::num_threads(std::int64_t rank) const {
 void RankTurns::end_threads(std::int64_t rank) {
   constexpr int kMostTurns = 100;
   Lock lock(mutex_);
-  const auto is_ready = [&](std::int64_t thread) {
-    return std::find(ready_.begin(), ready_.end(), thread) != ready_.end();
-  };
+  const auto is_ready = [&](std::int64_t started) { return queue_.is_ready(started); };
   const auto is_some_ready = [&] {
     const std::vector<std::int64_t> threads = board_.threads_of(rank);
     return std::any_of(threads.begin(), threads.end(), is_ready);
   };
   for (int turn = 0; turn < kMostTurns && is_some_ready(); ++turn) {  // they may end by themselves
-    ready_.push_back(rank);
+    queue_.add(rank);
     await_again(rank, &lock);
   }
   for (const std::int64_t thread : board_.threads_of(rank)) {
@@ -57,7 +55,7 @@ void RankTurns::end_threads(std::int64_t rank) {
     if (std::none_of(threads.begin(), threads.end(), can_go_on)) {
       return;
     }
-    ready_.push_back(rank);
+    queue_.add(rank);
     await_again(rank, &lock);
   }
 }
@@ -124,7 +122,7 @@ std::uint64_t RankTurns::num_events() const {
 
 // Requires: the lock
 bool RankTurns::waits_for_notices_alone() const {
-  if (holder_ != kNobody || !ready_.empty() || !paused_.empty()) {
+  if (queue_.holder() || queue_.is_anyone_ready() || !paused_.empty()) {
     return false;
   }
   bool some_wait = false;
@@ -159,10 +157,10 @@ void RankTurns::end_standstill(bool may_fail) {
 std::string RankTurns::describe(const std::map<std::int64_t, std::string>& places) const {
   const Lock lock(mutex_);
   return describe_threads(board_, options_.noun, [&](std::int64_t thread, bool is_one) {
-    const std::string_view state = thread == holder_ ? (is_one ? "has the turn" : "have the turn")
-                                   : paused_.contains(thread)
-                                       ? (is_one ? "waits outside" : "wait outside")
-                                       : "could go on";
+    const std::string_view state =
+        thread == queue_.holder()  ? (is_one ? "has the turn" : "have the turn")
+        : paused_.contains(thread) ? (is_one ? "waits outside" : "wait outside")
+                                   : "could go on";
     const auto place = places.find(thread);
     return place == places.end() ? std::string(state) : str_cat(state, ", ", place->second);
   });

@@ -4,6 +4,7 @@
 #include <polyrank/core/export.h>
 #include <polyrank/matching/fault.h>
 #include <polyrank/matching/match_board.h>
+#include <polyrank/matching/shared_turns.h>
 #include <polyrank/shared_memory/arena.h>
 
 #include <chrono>
@@ -34,6 +35,8 @@ namespace polyrank {
 
 struct SharedRunOptions {
   std::optional<std::chrono::milliseconds> timeout = {};  // of every wait
+  std::optional<TurnOrder> order = {};  // one rank goes at a time; else all at once
+  std::uint64_t seed = 0;               // of the order
 };
 
 class SharedRun;
@@ -88,6 +91,21 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
   void begin(std::int64_t rank);
   std::int64_t rank() const noexcept { return rank_; }
   bool is_rank() const noexcept;
+
+  // NOTE [Turns of processes], where the run has an order. Nothing happens in a process that is no
+  // rank, nor in what throws when the run has failed.
+  // Whether the rank need not wait for its turn.
+  bool has_turn() const noexcept;
+  bool is_ordered() const noexcept { return options_.order.has_value(); }
+  // Waits for it. Throws: what `on_interrupt`, which is called when a signal came, throws.
+  void take_turn(void (*on_interrupt)());
+  // Lets the others that can go on go first.
+  void yield(void (*on_interrupt)());
+  // Of the launcher: see SharedTurns. A turn is there as long as the run has not failed.
+  std::optional<SharedTurns::Turn> turn();
+  // Requires: is_ordered()
+  void end_turn(std::uint64_t number);
+
   // The rank's program is over: it returned, or it failed. Then the others are told, unless
   // something failed before.
   void end();
@@ -98,6 +116,15 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
   void died(std::int64_t rank, const std::string& how);
   // Ends the run: every rank gets `error` from whatever it does next here.
   void stop(const Fault& error);
+  // Where all ranks wait, and some have other threads, which may go on as far as the board knows.
+  struct Stillness {
+    std::uint64_t number = 0;         // another one if anybody went on meanwhile
+    std::vector<std::int64_t> ranks;  // those with other threads
+  };
+  // Nothing where a rank does not wait, or one goes on by itself when its time is up.
+  std::optional<Stillness> stillness();
+  // No thread will go on, as the caller knows: fails the run as a standstill, if it is still that.
+  void end_stillness(std::uint64_t number);
   // What each rank does, as lines of text.
   std::string activity();
   // As RankTurns' functions of these names.
@@ -154,6 +181,7 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
 
   SharedArrival settle(std::shared_ptr<Meeting> meeting);
   void finish_locked(Meeting& meeting);
+  std::optional<Stillness> stillness_locked() const;
   void fail_all(const Fault& fault);
   std::optional<std::int64_t> set_waiting(const HeldMeeting& meeting, const WaitOptions& options);
   void set_running(std::int64_t thread);

@@ -114,8 +114,9 @@ def run(
     schedule: Annotated[
         Schedule | None,
         typer.Option(
-            help="Threads world: which rank is next. **in_turn**: who could go on first. **random**: "
-            "drawn from --seed, to find what depends on the order."
+            help="Threads and processes: one rank goes at a time, until it has to wait, so that runs "
+            "repeat; which is next: **in_turn**: who could go on first. **random**: drawn from --seed, "
+            "to find what depends on the order. Default: in_turn on threads; processes run side by side."
         ),
     ] = None,
     seed: Annotated[
@@ -127,7 +128,7 @@ def run(
         typer.Option(
             min=1,
             metavar="K",
-            help="Threads world: run the script in K random schedules, with seeds from --seed on, up "
+            help="Threads and processes: run the script in K random schedules, with seeds from --seed on, up "
             "to the first that fails.",
         ),
     ] = None,
@@ -275,7 +276,7 @@ def run(
         trace_file=None if trace_file is None else writable_option(trace_file, "--trace"),
         rank=rank,
         rank_env="ask" if rank_env is None else rank_env.value,
-        schedule="random" if is_random else "in_turn",
+        schedule="random" if is_random else schedule and schedule.value,
         seed=seed or 0,
         num_schedules=schedules or 1,
         own_modules=tuple(own_module or ()),

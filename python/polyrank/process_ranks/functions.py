@@ -40,18 +40,24 @@ class _TracebackOfRankError(Exception):
 
 
 def run_ranks_in_processes(
-    function: Callable[..., Result], world_size: int, args: tuple[Any, ...]
+    function: Callable[..., Result],
+    world_size: int,
+    args: tuple[Any, ...],
+    *,
+    schedule: str | None = None,
+    seed: int = 0,
 ) -> list[Result]:
     """Call `function(*args)` in a process for each rank, forked off this one; what each returned.
 
     Function and arguments need no pickling, results and exceptions do. The default group is there.
+    With a `schedule`, "in_turn" or "random", one goes at a time, as on threads.
 
     Raises:
         UsageError: a rank's result can't be pickled.
         RanksFailedError: ranks raised or died, the first one first.
         KeyboardInterrupt: all ranks have ended.
     """
-    seed = copy.copy(random._inst).getrandbits(64)
+    random_seed = copy.copy(random._inst).getrandbits(64)
     port = ReservedPort()
     with tempfile.TemporaryDirectory(prefix="polyrank-") as folder, contextlib.closing(port):
 
@@ -64,7 +70,9 @@ def run_ranks_in_processes(
                 body=lambda rank: _call_on_rank(rank, function, args),
                 output=ForwardedOutput(prefix=False),
                 variables=variables,
-                random_seed=lambda rank: hash((seed, rank)) & (2**63 - 1),
+                random_seed=lambda rank: hash((random_seed, rank)) & (2**63 - 1),
+                order=schedule,
+                seed=seed,
                 has_history=True,
                 files=(port.fileno(),),
             )

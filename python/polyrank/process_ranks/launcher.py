@@ -68,6 +68,9 @@ class Launch:
     random_seed: Callable[[int], int | None] = _no_seed  # by rank; None: from the system
     num_threads: int = 1  # of torch, in each
     timeout_seconds: float | None = None  # then all are ended
+    # One rank goes at a time, the next one "in_turn" or drawn at "random"; None: all at once.
+    order: str | None = None
+    seed: int = 0  # of the random order
     debug_rank: int | None = None  # has standard input; nobody is ended or told for waiting for it
     files: Sequence[int] = ()  # file descriptors that are not for ranks
     # Whether this process may have computed on several cores before.
@@ -100,7 +103,11 @@ class _Forks:
     """The processes of a run's ranks, and what they share."""
 
     def __init__(self, launch: Launch, signals: Sequence[int]) -> None:
-        self.run = _C.SharedRun(launch.world_size)
+        self.run = _C.SharedRun(
+            launch.world_size,
+            random=None if launch.order is None else launch.order == "random",
+            seed=launch.seed,
+        )
         self.processes: list[RankProcess] = []
         self._launch = launch
         self._private_files = (*signals, *launch.files)
@@ -157,6 +164,9 @@ class _Forks:
         launch = self._launch
         try:
             release(launch.signals)
+            if launch.output.sources(rank):
+                self.run.set_read_by_launcher((1, 2))
+            self.run.take_turn()
             return launch.body(Rank(rank, launch.world_size, self.run, channel, groups))
         except KeyboardInterrupt:  # before the program has started
             return 128 + signal.SIGINT

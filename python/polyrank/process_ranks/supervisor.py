@@ -18,6 +18,7 @@ from polyrank.process_ranks.channel import Inbox
 from polyrank.process_ranks.endings import Ending, text_of_status
 from polyrank.process_ranks.forking import RankProcess
 from polyrank.process_ranks.standstill import Standing, Standstill, where_ranks_stand
+from polyrank.process_ranks.turn_watch import LOOK_SECONDS, TurnWatch
 from polyrank.rank_names import rank_names
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Supervisor"]
 
 _READ_BYTES = 1 << 20
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.05
 # How long ranks may go on after one has failed: torchrun ends them at once.
 _AFTER_FAILURE_SECONDS = 10.0
 # How long they may take to end, once they are told to, before each further step.
@@ -64,6 +65,8 @@ class Supervisor:
         self._inboxes = [Inbox() for _ in processes]
         self._standings: dict[int, Standing] = {}
         self._standstill = Standstill()
+        pids = [process.pid for process in processes]
+        self._turns = None if launch.order is None else TurnWatch(run, pids)
         self._selector = selectors.DefaultSelector()
         self._read: list[Callable[[int, bytes], None]] = []
         self._started = time.monotonic()
@@ -81,8 +84,9 @@ class Supervisor:
                 self._selector.register(self._signals, selectors.EVENT_READ, self._on_signal)
             for process in self._processes:
                 self._watch(process)
+            look_seconds = _LOOK_SECONDS if self._turns is None else LOOK_SECONDS
             while self._running:
-                for key, _ in self._selector.select(_LOOK_SECONDS):
+                for key, _ in self._selector.select(look_seconds):
                     key.data(key.fd)
                 self._flush()
                 self._look_around(time.monotonic())
@@ -201,6 +205,8 @@ class Supervisor:
         self._end_at = time.monotonic() + _STEP_SECONDS
 
     def _look_around(self, now: float) -> None:
+        if self._turns is not None:
+            self._turns.look(now)
         timeout = self._launch.timeout_seconds
         if timeout is not None and now - self._started > timeout and not self._is_timed_out:
             self._is_timed_out = True

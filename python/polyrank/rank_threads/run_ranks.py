@@ -147,20 +147,21 @@ def run_ranks(
     world_size: int,
     *args: Any,
     world: str = "threads",
-    schedule: str = "in_turn",
+    schedule: str | None = None,
     seed: int = 0,
     own_modules: Sequence[str] = (),
 ) -> list[Result]:
     """Call `function(*args)` on each rank and return what each returned, by rank.
 
     With `world="processes"` each rank is a process, forked off this one: it has all that this one
-    has, and changes a copy. Function and arguments need no pickling, results and exceptions do. What
-    follows on schedules and modules is of the threads world.
+    has, and changes a copy. Function and arguments need no pickling, results and exceptions do. They
+    run side by side unless there is a `schedule`; what follows on modules is of the threads world.
 
     Each rank is a thread with process groups, generators and a `dist.get_rank()` of its own, so
     that the function may branch on the rank. The default group is there, and
     `init_process_group` may be called as in a process of its own, with any backend. One rank runs
-    at a time, until it has to wait; `schedule="random"` draws who is next from `seed`. Warns of
+    at a time, until it has to wait: `schedule="in_turn"` lets go on who could first,
+    `schedule="random"` draws who is next from `seed`. Warns of
     messages that nobody received and collectives that members never joined.
 
     Modules are shared, with their globals, but for packages that `own_modules` names: of these each
@@ -175,22 +176,23 @@ def run_ranks(
     """
     if world not in ("threads", "processes"):
         raise UsageError(f"world={world!r}; there are 'threads' and 'processes'")
+    if schedule not in (None, "in_turn", "random"):
+        raise UsageError(f"schedule={schedule!r}; there are 'in_turn' and 'random'")
     if world == "processes":
-        if schedule != "in_turn" or seed or own_modules:
+        if own_modules:
             raise UsageError(
-                "schedule, seed and own_modules are for world='threads': processes run side by side, "
-                "and each has its own modules"
+                "own_modules are for world='threads': each process has its own modules"
             )
+        if seed and schedule != "random":
+            raise UsageError(f"seed={seed}, and nothing is drawn unless schedule='random'")
         from polyrank.process_ranks.functions import run_ranks_in_processes
 
         _check(world_size)
-        return run_ranks_in_processes(function, world_size, args)
-    if schedule not in ("in_turn", "random"):
-        raise UsageError(f"schedule={schedule!r}; there are 'in_turn' and 'random'")
+        return run_ranks_in_processes(function, world_size, args, schedule=schedule, seed=seed)
     if isinstance(own_modules, str):
         raise UsageError(f"own_modules={own_modules!r}; it must be a list of packages' names")
     own = OwnModules(own=own_modules, others=False) if own_modules else None
-    return _run_here(_Options(world_size, schedule, seed, own), function, args)
+    return _run_here(_Options(world_size, schedule or "in_turn", seed, own), function, args)
 
 
 def run_processes(program: Callable[[int], Any], world_size: int) -> None:

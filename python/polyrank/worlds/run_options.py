@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -27,10 +27,11 @@ class RunOptions:
     )
     # Entered around the script: on each rank's thread, or in lockstep once; not in other worlds.
     around: Callable[[], AbstractContextManager[object]] = nullcontext
-    # Of the threads world:
-    schedule: str = "in_turn"  # or "random": who is next
+    # Where ranks go one at a time, "in_turn" or "random": who is next; None: as the world has it
+    schedule: str | None = None
     seed: int = 0  # of the first schedule
     num_schedules: int = 1  # how many to try, with seeds that follow each other
+    # Of the threads world:
     shared_modules: tuple[str, ...] = ()  # packages of which there is one for all ranks
     own_modules: tuple[str, ...] = ()  # packages of which each rank has one, though it would not
     is_verbose: bool = False  # tells which packages ranks share
@@ -39,3 +40,20 @@ class RunOptions:
     timeout_seconds: float | None = None
     preloaded: tuple[str, ...] = ()  # modules that are imported before ranks are forked
     debug_rank: int | None = None  # which has the terminal
+
+    def of_schedules(self) -> Iterator[RunOptions]:
+        """Those of each schedule that is to be tried."""
+        for seed in range(self.seed, self.seed + self.num_schedules):
+            folder = self.log_folder
+            if folder is not None and self.num_schedules > 1:
+                folder /= f"seed_{seed}"
+            yield replace(self, seed=seed, num_schedules=1, log_folder=folder)
+
+    def replay(self) -> str:
+        """How to run this schedule again, after it has failed; nothing where nothing was drawn."""
+        if self.schedule != "random":
+            return ""
+        return (
+            f"failed with seed {self.seed}; --schedule random --seed {self.seed} does the same "
+            "again\n"
+        )

@@ -70,28 +70,21 @@ def _run_schedules(
 
     with as_main(options):
         script = Script(options.script, is_module=options.is_module)
-        for seed in range(options.seed, options.seed + options.num_schedules):
-            log_folder = options.log_folder
-            if log_folder is not None and options.num_schedules > 1:
-                log_folder /= f"seed_{seed}"
+        for one in options.of_schedules():
             try:
                 run_script(
                     script,
                     options.world_size,
                     on_rank,
-                    schedule=options.schedule,
-                    seed=seed,
+                    schedule=one.schedule or "in_turn",
+                    seed=one.seed,
                     own_modules=options.own_modules,
                     shared_modules=options.shared_modules,
                     tells_shared=options.is_verbose,
-                    log_folder=log_folder,
+                    log_folder=one.log_folder,
                 )
             except BaseException:
-                if options.schedule == "random":
-                    sys.stderr.write(
-                        f"failed with seed {seed}; --schedule random --seed {seed} does the same "
-                        "again\n"
-                    )
+                sys.stderr.write(one.replay())
                 raise
 
 

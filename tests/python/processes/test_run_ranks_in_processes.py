@@ -157,9 +157,12 @@ def test_what_ranks_print_comes_out_here(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_options_of_threads_are_refused() -> None:
-    for options in ({"schedule": "random"}, {"own_modules": ["x"]}):
-        with pytest.raises(polyrank.UsageError, match="world='threads'"):
-            polyrank.run_ranks(print, 2, world="processes", **options)  # type: ignore[arg-type]
+    with pytest.raises(polyrank.UsageError, match="world='threads'"):
+        polyrank.run_ranks(print, 2, world="processes", own_modules=["x"])
+    with pytest.raises(polyrank.UsageError, match="schedule='random'"):
+        polyrank.run_ranks(print, 2, world="processes", seed=3)
+    with pytest.raises(polyrank.UsageError, match="schedule='fair'"):
+        polyrank.run_ranks(print, 2, world="processes", schedule="fair")
     with pytest.raises(polyrank.UsageError, match="world='thread'"):
         polyrank.run_ranks(print, 2, world="thread")
     with pytest.raises(polyrank.UsageError, match="world_size=0"):

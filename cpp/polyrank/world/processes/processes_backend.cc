@@ -14,9 +14,10 @@ namespace polyrank {
 
 namespace {
 
-std::shared_ptr<const MeetingGroup> join(SharedRun& run, const std::string& name,
+std::shared_ptr<const MeetingGroup> join(RankProcess& rank, const std::string& name,
                                          const std::vector<std::int64_t>& members) {
-  run.join_group(name, members);
+  rank.take_turn();
+  rank.run().join_group(name, members);
   return std::make_shared<const MeetingGroup>(MeetingGroup{name, members});
 }
 
@@ -47,7 +48,7 @@ ProcessesBackend::ProcessesBackend(std::shared_ptr<RankProcess> rank, const std:
                                    const std::vector<std::int64_t>& members, std::string shown_as)
     : RankBackend(rank->rank(), name, members),
       rank_(std::move(rank)),
-      group_(join(rank_->run(), name, members)),
+      group_(join(*rank_, name, members)),
       shown_as_(std::move(shown_as)) {}
 
 void ProcessesBackend::check_caller(const CollectiveCall& call) const {
@@ -64,7 +65,8 @@ void ProcessesBackend::carry_out(const HeldMeeting& meeting) {
   std::shared_ptr<void> outcome;
   try {
     const BoardMemoryScope scope(&run.arena());
-    if (auto folding = begin_fold(*meeting)) {
+    auto folding = run.is_ordered() ? nullptr : begin_fold(*meeting);
+    if (folding != nullptr) {
       SharedFold& fold = *folding->fold;
       run.share(meeting, std::move(folding));
       fold.help();
@@ -85,6 +87,7 @@ TableBackend::Work ProcessesBackend::come(CollectiveCall call, c10d::OpType op_t
                                           std::size_t participant, bool waits, const Come& come) {
   check_caller(call);
   check(call);
+  rank_->take_turn();
   rank_->settle_before(call);
   CollectiveLaunch described = describe(call);
   std::function<void()> end_event = begin_profiled(shown_as_, op_type, inputs_of(call));
@@ -177,7 +180,8 @@ void ProcessesWork::take_over(ProcessesWork* part) {
 
 bool ProcessesWork::isCompleted() {
   if (!std::ranges::all_of(launches_, [](const auto& launch) { return launch->is_done(); })) {
-    sched_yield();  // asked for again and again, lets the others run
+    rank_->yield();  // asked for again and again, lets the others run
+    sched_yield();
     return false;
   }
   note_seen();

@@ -2,9 +2,13 @@
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/exchange/reduction.h>
 #include <polyrank/world/processes/rank_process.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
+#include <thread>
 #include <utility>
 
 namespace polyrank {
@@ -40,6 +44,27 @@ bool overlap(const std::vector<at::Tensor>& written, const std::vector<at::Tenso
     }
   }
   return false;
+}
+
+std::optional<std::uint64_t> inode_of(int file) noexcept {
+  struct stat status{};
+  return fstat(file, &status) == 0 ? std::optional<std::uint64_t>(status.st_ino) : std::nullopt;
+}
+
+// Whether something that was written to the pipe has not been read.
+bool holds_unread(const std::pair<int, std::uint64_t>& pipe) noexcept {
+  int num_bytes = 0;
+  return inode_of(pipe.first) == pipe.second && ioctl(pipe.first, FIONREAD, &num_bytes) == 0 &&
+         num_bytes > 0;
+}
+
+void without_interpreter(const std::function<void()>& f) {
+  const auto release = interpreter_hooks().without_interpreter;
+  if (release != nullptr) {
+    release(f);
+  } else {
+    f();
+  }
 }
 
 }  // namespace
@@ -126,7 +151,43 @@ void RankProcess::end() {
   for (const std::string& line : in_flight_.findings(rank())) {
     run_->note(line);
   }
+  await_reader();
   run_->end();
+}
+
+void RankProcess::set_read_by_launcher(const std::vector<int>& files) {
+  for (const int file : files) {
+    if (const auto inode = inode_of(file)) {
+      read_by_launcher_.emplace_back(file, *inode);
+    }
+  }
+}
+
+void RankProcess::await_reader() const {
+  if (!run_->is_ordered() || !run_->has_turn()) {
+    return;
+  }
+  // No longer: whoever reads what the launcher writes may have stopped.
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (std::ranges::any_of(read_by_launcher_, holds_unread) &&
+         std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+}
+
+void RankProcess::take_turn() {
+  if (!run_->has_turn()) {
+    without_interpreter([&] { run_->take_turn(process_hooks().run_signal_handlers); });
+  }
+}
+
+void RankProcess::yield() {
+  if (run_->is_ordered()) {
+    without_interpreter([&] {
+      await_reader();
+      run_->yield(process_hooks().run_signal_handlers);
+    });
+  }
 }
 
 void RankProcess::wait(const HeldMeeting& meeting,
@@ -143,13 +204,14 @@ void RankProcess::wait(const HeldMeeting& meeting,
   if (!meeting->is_done) {
     options.may_go_on = hooks.has_other_threads != nullptr && hooks.has_other_threads();
   }
-  const std::function<void()> wait = [&] { run_->wait(meeting, options); };
-  const auto without_interpreter = interpreter_hooks().without_interpreter;
-  if (without_interpreter != nullptr && !meeting->is_done) {
-    without_interpreter(wait);
-  } else {
-    wait();
+  if (meeting->is_done) {
+    run_->wait(meeting, options);
+    return;
   }
+  without_interpreter([&] {
+    await_reader();
+    run_->wait(meeting, options);
+  });
 }
 
 std::vector<RankProcess::Pending> RankProcess::pending() const {

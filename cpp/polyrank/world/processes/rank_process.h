@@ -15,6 +15,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace polyrank {
@@ -85,7 +86,13 @@ class POLYRANK_API RankProcess {
   // Notes what is left to tell, and ends the rank.
   void end();
 
+  // The launcher reads what the rank writes to these pipes: where ranks go one at a time, the turn
+  // changes hands when it has, so that what they print lies in the order of their turns.
+  void set_read_by_launcher(const std::vector<int>& files);
+
   // As SharedRun's, without the interpreter.
+  void take_turn();
+  void yield();
   void wait(const HeldMeeting& meeting, std::optional<std::chrono::milliseconds> timeout = {});
 
   // Keeps the launch until its results are taken.
@@ -99,10 +106,12 @@ class POLYRANK_API RankProcess {
 
  private:
   std::vector<Pending> pending() const;
+  void await_reader() const;
   void remove(const Pending& launch);
 
   std::shared_ptr<SharedRun> run_;
   LaunchesInFlight in_flight_;
+  std::vector<std::pair<int, std::uint64_t>> read_by_launcher_;  // with their inodes
   mutable std::mutex mutex_;
   std::list<Pending> pending_;  // in the order of launching
 };

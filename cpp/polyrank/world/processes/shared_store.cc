@@ -34,6 +34,7 @@ struct SharedStore::Keys {
 template <class Access>
 void SharedStore::access(const Access& access) {
   translating_errors([&] {
+    rank_->take_turn();
     rank_->run().access_store([&](std::shared_ptr<void>& store) {
       if (store == nullptr) {
         store = make_board_shared<Keys>();
@@ -245,6 +246,7 @@ bool SharedStore::check(const std::vector<std::string>& keys) {
     return SharedRun::Events{};
   });
   if (!are_there) {
+    rank_->yield();
     sched_yield();
   }
   return are_there;

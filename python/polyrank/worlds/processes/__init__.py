@@ -21,7 +21,10 @@ class ProcessesWorld(World):
     summary = (
         "each rank a process, forked off one that has PyTorch warm; what torchrun gives a program"
     )
-    takes = frozenset({"log_dir", "timeout", "preload", "debug_rank"})
+    takes = frozenset(
+        {"schedule", "seed", "schedules", "log_dir", "timeout", "preload", "debug_rank"}
+    )
+    options = frozenset({"schedule", "seed"})
 
     def why_no_room(self, world_size: int, *, is_asked_for: bool = True) -> str | None:
         from polyrank.process_ranks.room import why_no_room

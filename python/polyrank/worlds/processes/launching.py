@@ -53,13 +53,30 @@ def run_in_processes(options: RunOptions) -> Outcome:
         seconds = time.perf_counter() - started
         report = merged_report([], options.world_size, seconds)
         return Outcome(_EXIT_USAGE, report, failure=f"--preload: {missing}\n")
+    records: list[Any] = []
+    told = ""
+    with device_as_asked(options):  # ranks have the launcher's virtual GPUs, whole
+        for one in options.of_schedules():
+            outcome = _run_once(one, script, num_threads)
+            records += [end.record for end in outcome.endings if end.record is not None]
+            failed = causes_first(outcome.endings)
+            exit_code, error = _exit_code(outcome, failed)
+            told += "" if outcome.is_unread else _text_of(outcome, failed, one)
+            if exit_code:
+                break
+    return Outcome(
+        exit_code,
+        merged_report(records, options.world_size, time.perf_counter() - started),
+        failure=told,
+        error=error,
+        trace=None if options.trace_file is None else merged_trace(records),
+    )
+
+
+def _run_once(options: RunOptions, script: Script, num_threads: int) -> ProcessesOutcome:
     port = ReservedPort()
-    with (
-        tempfile.TemporaryDirectory(prefix="polyrank-") as folder,
-        contextlib.closing(port),
-        device_as_asked(options),  # ranks have the launcher's virtual GPUs, whole
-    ):
-        outcome = run_processes(
+    with tempfile.TemporaryDirectory(prefix="polyrank-") as folder, contextlib.closing(port):
+        return run_processes(
             Launch(
                 world_size=options.world_size,
                 body=partial(run_on_rank, options, script),
@@ -68,22 +85,16 @@ def run_in_processes(options: RunOptions) -> Outcome:
                 variables=lambda rank: torchrun_variables(
                     rank, options.world_size, options.local_world_size, port.number, Path(folder)
                 ),
+                # A run that is to repeat draws the same, whatever the order of ranks.
+                random_seed=lambda rank: None if options.schedule is None else rank,
                 num_threads=num_threads,
                 files=(port.fileno(),),
                 timeout_seconds=options.timeout_seconds,
+                order=options.schedule,
+                seed=options.seed,
                 signals=(signal.SIGINT, signal.SIGTERM),
             )
         )
-    records = [ending.record for ending in outcome.endings if ending.record is not None]
-    failed = causes_first(outcome.endings)
-    exit_code, error = _exit_code(outcome, failed)
-    return Outcome(
-        exit_code,
-        merged_report(records, options.world_size, time.perf_counter() - started),
-        failure="" if outcome.is_unread else _text_of(outcome, failed),
-        error=error,
-        trace=None if options.trace_file is None else merged_trace(records),
-    )
 
 
 def _output(options: RunOptions) -> RankOutput:
@@ -124,12 +135,14 @@ def _exit_code(
     return failure.exit_code, {"type": failure.kind, "message": failure.message}
 
 
-def _text_of(outcome: ProcessesOutcome, failed: list[Ending]) -> str:
+def _text_of(outcome: ProcessesOutcome, failed: list[Ending], options: RunOptions) -> str:
     """What is told of a run, the cause of a failure last."""
     missing = [ending.rank for ending in outcome.endings if ending.record is None]
     text = f"without the records of {rank_names(missing)}\n" if missing else ""
     if outcome.unfinished:
         text += f"warning: {text_of_unfinished(outcome.unfinished)}\n"
+    if failed or outcome.is_timed_out:
+        text += options.replay()
     return text + _told(failed)
 
 

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+import torch
+
 from polyrank.errors import CollectiveMismatchError, DeadlockError
 from polyrank.process_ranks.become_rank import end_python
 from polyrank.process_ranks.endings import Failure
@@ -37,6 +39,8 @@ def run_on_rank(options: RunOptions, script: Script, rank: Rank) -> int:
         stack.callback(record.end)
         sys.argv = [options.script, *options.arguments]
         put_in_front(options)
+        if options.schedule is not None:
+            torch.default_generator.manual_seed(rank.rank)
         record.is_sent_at_exit()
         failure = _failure_of(script, rank.rank)
         exit_code = 0 if failure is None else failure.exit_code

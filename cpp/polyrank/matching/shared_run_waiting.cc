@@ -1,0 +1,218 @@
+// How ranks wait for each other, and for their turns.
+#include <polyrank/matching/shared_run_state.h>
+#include <polyrank/shared_memory/futex.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+namespace polyrank {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Handlers of signals run between two sleeps even if the signal came just before the first one.
+constexpr std::chrono::milliseconds kLongestSleep{1000};
+constexpr int kSpins = 2000;
+
+// While this is there the sleeper sleeps on the word.
+class Asleep {
+ public:
+  Asleep(SharedSleeper* sleeper, DoneWord* word) : sleeper_(sleeper) { sleeper_->word = word; }
+  ~Asleep() { sleeper_->word = nullptr; }
+  Asleep(const Asleep&) = delete;
+  Asleep& operator=(const Asleep&) = delete;
+
+ private:
+  SharedSleeper* sleeper_;
+};
+
+}  // namespace
+
+bool SharedRun::has_turn() const noexcept {
+  return !shared_->turns || !is_rank() || shared_->turns->has_turn(rank_);
+}
+
+void SharedRun::take_turn(void (*on_interrupt)()) {
+  if (has_turn()) {
+    return;
+  }
+  {
+    const Lock lock(this);
+    shared_->turns->add(rank_);
+  }
+  shared_->turns->await(rank_, on_interrupt);
+}
+
+void SharedRun::yield(void (*on_interrupt)()) {
+  if (shared_->turns && is_rank()) {
+    {
+      const Lock lock(this);
+      shared_->turns->yield(rank_);
+    }
+    shared_->turns->await(rank_, on_interrupt);
+  }
+}
+
+std::optional<SharedTurns::Turn> SharedRun::turn() {
+  if (!shared_->turns || shared_->failure.has_failed) {
+    return std::nullopt;
+  }
+  const Lock lock(this);
+  return shared_->turns->turn();
+}
+
+void SharedRun::end_turn(std::uint64_t number) {
+  const Lock lock(this);
+  shared_->turns->end_turn(number);
+}
+
+// Under the lock.
+std::optional<SharedRun::Stillness> SharedRun::stillness_locked() const {
+  const MatchBoard& board = shared_->board;
+  Stillness stillness{.number = shared_->num_waits, .ranks = {}};
+  for (std::int64_t thread = 0; thread < board.end_of_threads(); ++thread) {
+    const RankActivity& activity = board.activity(thread);
+    const bool is_waiting = activity.state == RankState::kWaiting;
+    if (activity.state == RankState::kRunning ||
+        (is_waiting && activity.other_end == OtherEnd::kTimeout)) {
+      return std::nullopt;
+    }
+    if (is_waiting && activity.other_end == OtherEnd::kOutside) {
+      stillness.ranks.push_back(board.rank_of(thread));
+    }
+  }
+  return stillness.ranks.empty() ? std::nullopt : std::optional(std::move(stillness));
+}
+
+std::optional<SharedRun::Stillness> SharedRun::stillness() {
+  if (shared_->failure.has_failed) {
+    return std::nullopt;
+  }
+  const Lock lock(this);
+  return stillness_locked();
+}
+
+void SharedRun::end_stillness(std::uint64_t number) {
+  const Lock lock(this);
+  const std::optional<Stillness> stillness = stillness_locked();
+  if (stillness && stillness->number == number) {
+    fail_all(fault_of(explain_standstill(shared_->board)));
+  }
+}
+
+// The calling thread's number on the board while it waits; nothing if the meeting is done by now.
+std::optional<std::int64_t> SharedRun::set_waiting(const HeldMeeting& meeting,
+                                                   const WaitOptions& options) {
+  const Lock lock(this);
+  if (meeting->is_done) {
+    return std::nullopt;
+  }
+  check_not_failed();
+  MatchBoard& board = shared_->board;
+  const std::int64_t thread =
+      std::this_thread::get_id() == first_thread_ ? rank_ : board.add_thread(rank_);
+  meeting->waiting.push_back(thread);
+  board.set_waiting(thread, meeting.pointer(),
+                    options.timeout     ? OtherEnd::kTimeout
+                    : options.may_go_on ? OtherEnd::kOutside
+                                        : OtherEnd::kNone);
+  ++shared_->num_waits;
+  if (board.is_stuck()) {
+    fail_all(fault_of(explain_standstill(board)));
+  }
+  if (shared_->turns && board.activity(rank_).state == RankState::kWaiting) {
+    shared_->turns->leave(rank_);
+  }
+  return thread;
+}
+
+// The thread waits no more.
+void SharedRun::set_running(std::int64_t thread) {
+  const Lock lock(this);
+  if (thread == rank_) {
+    shared_->board.set_running(rank_);
+  } else {
+    shared_->board.remove_thread(thread);
+  }
+}
+
+// Until the meeting is done or the run has failed.
+// Throws: what on_interrupt() throws; CollectiveError when time is up.
+void SharedRun::sleep(const HeldMeeting& meeting, const WaitOptions& options) {
+  const auto timeout = options.timeout ? options.timeout : options_.timeout;
+  const auto deadline = Clock::now() + timeout.value_or(std::chrono::milliseconds(0));
+  DoneWord& word = meeting->is_done;
+  SharedSleeper none;
+  const bool is_first = std::this_thread::get_id() == first_thread_;
+  const Asleep asleep(is_first ? &shared_->sleepers[static_cast<std::size_t>(rank_)] : &none,
+                      &word);
+  bool has_helped = options.help == nullptr;
+  while (!shared_->failure.has_failed) {
+    const std::uint32_t value = word.value();
+    if (value == DoneWord::kDone || value == DoneWord::kStopped) {
+      break;
+    }
+    if (value == DoneWord::kShared && !has_helped) {
+      options.help(meeting->outcome.get());
+      has_helped = true;
+      continue;
+    }
+    std::chrono::nanoseconds duration = kLongestSleep;
+    if (timeout) {
+      duration = std::min<std::chrono::nanoseconds>(duration, deadline - Clock::now());
+      if (duration <= std::chrono::nanoseconds(0)) {
+        break;
+      }
+    }
+    const FutexResult result = futex_wait(word.word(), value, duration);
+    if (result != FutexResult::kWoken && options.on_interrupt != nullptr) {
+      options.on_interrupt();
+    }
+  }
+}
+
+// Throws: as sleep(); what the others are told once the run has failed.
+void SharedRun::wait_as(std::int64_t thread, const HeldMeeting& meeting,
+                        const WaitOptions& options) {
+  std::exception_ptr late;
+  try {
+    sleep(meeting, options);
+    if (!meeting->is_done) {
+      check_not_failed();
+      const Lock lock(this);
+      if (!meeting->is_done) {
+        late = explain_timeout(shared_->board, rank_, *meeting,
+                               options.timeout ? *options.timeout : *options_.timeout);
+      }
+    }
+  } catch (...) {
+    set_running(thread);
+    throw;
+  }
+  if (thread != rank_ || late != nullptr) {  // else whoever finished the meeting has
+    set_running(thread);
+  }
+  take_turn(options.on_interrupt);
+  if (late != nullptr) {
+    std::rethrow_exception(late);
+  }
+}
+
+void SharedRun::wait(const HeldMeeting& meeting, const WaitOptions& options) {
+  for (int spin = 0; spins_ && spin < kSpins && !meeting->is_done; ++spin) {
+    __builtin_ia32_pause();
+  }
+  if (!meeting->is_done) {
+    if (const std::optional<std::int64_t> thread = set_waiting(meeting, options)) {
+      wait_as(*thread, meeting, options);
+    }
+  }
+  if (meeting->fault) {
+    std::rethrow_exception(
+        to_exception({.kind = *meeting->fault, .text = meeting->fault_text.str()}));
+  }
+}
+
+}  // namespace polyrank
