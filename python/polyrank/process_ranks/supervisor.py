@@ -18,6 +18,7 @@ from polyrank.process_ranks.channel import Inbox
 from polyrank.process_ranks.endings import Ending, text_of_status
 from polyrank.process_ranks.forking import RankProcess
 from polyrank.process_ranks.standstill import Standing, Standstill, where_ranks_stand
+from polyrank.process_ranks.thread_standstill import ThreadStandstill
 from polyrank.process_ranks.turn_watch import LOOK_SECONDS, TurnWatch
 from polyrank.rank_names import rank_names
 
@@ -66,6 +67,7 @@ class Supervisor:
         self._standings: dict[int, Standing] = {}
         self._standstill = Standstill()
         pids = [process.pid for process in processes]
+        self._threads = ThreadStandstill(run, pids)
         self._turns = None if launch.order is None else TurnWatch(run, pids)
         self._selector = selectors.DefaultSelector()
         self._read: list[Callable[[int, bytes], None]] = []
@@ -205,6 +207,7 @@ class Supervisor:
         self._end_at = time.monotonic() + _STEP_SECONDS
 
     def _look_around(self, now: float) -> None:
+        self._threads.look(now)
         if self._turns is not None:
             self._turns.look(now)
         timeout = self._launch.timeout_seconds
