@@ -260,9 +260,13 @@ TEST(ProcessesBackendTest, FaultsHaveTheWordsOfRankThreads) {
       }};
   for (const auto& program : programs) {
     const std::string expected = error_of_threads(program);
-    const RankEndings endings = run_processes(3, [&](ProcessesBackend& world) { program(world); });
+    // In turn, so that rank 0 is the first to fail here, too; others are told of it.
+    const auto process =
+        std::make_shared<RankProcess>(3, SharedRunOptions{.order = TurnOrder::kFirstReady});
+    const RankEndings endings = run_processes(
+        process, [&](const auto& /*rank*/, ProcessesBackend& world) { program(world); });
     EXPECT_NE(expected, "");
-    EXPECT_THAT(endings, Contains(expected));  // of the first to fail; others are told of it
+    EXPECT_THAT(endings, Contains(expected));
   }
 }
 
