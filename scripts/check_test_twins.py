@@ -26,6 +26,7 @@ TESTED_ELSEWHERE: dict[str, str] = dict.fromkeys(
         "engine/results",
         "engine/run_foreach",
         "engine/run_operator",
+        "engine/values_alone",
         "exchange/collective_call",
         "world/lockstep/lockstep_collectives",
         "world/lockstep/lockstep_launch",

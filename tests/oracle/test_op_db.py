@@ -1,6 +1,6 @@
 """Every operator of PyTorch's OpInfo database gives each rank what that rank alone computes.
 
-Quick: the first three samples in one dtype; the first one in place, and with `out=`.
+Quick: the first three samples in one dtype; the first one without gradients, in place, and with `out=`.
 POLYRANK_SWEEP=1: many samples in every dtype of `SWEEP_DTYPES` that the operator takes.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SWEEP = os.environ.get("POLYRANK_SWEEP") == "1"
 SWEEP_DTYPES = (torch.float32, torch.complex64, torch.int64, torch.bool, torch.bfloat16)
 NUM_SAMPLES = 12 if SWEEP else 3
-NUM_VARIANT_SAMPLES = 4 if SWEEP else 1  # in place, and with out=
+NUM_VARIANT_SAMPLES = 4 if SWEEP else 1  # without gradients, in place, and with out=
 
 _CPU_OPS = [op for op in op_db if op.supported_dtypes("cpu")]
 
@@ -43,6 +43,25 @@ def test_forward_and_backward(op: OpInfo) -> None:
         return program
 
     _check("forward and backward", op, call, NUM_SAMPLES, backward=op.supports_autograd)
+
+
+@every_op
+def test_forward_alone(op: OpInfo) -> None:
+    """Where no gradient is asked for, some operators take another way."""
+    if not op.supports_autograd:
+        pytest.skip("asks for none in test_forward_and_backward")
+    if not SWEEP and not op.full_name.startswith(("linalg", "norm", "nn.functional.one_hot")):
+        pytest.skip("takes one way as far as the sweep knows")
+
+    def call(sample: RankSample) -> Program:
+        def program(leaves: list[Any]) -> Any:
+            leaves[:] = [leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+            first, args, kwargs = pytree.tree_unflatten(leaves, sample.spec)
+            return op(first, *args, **kwargs)
+
+        return program
+
+    _check("forward", op, call, NUM_VARIANT_SAMPLES, backward=False)
 
 
 @every_op

@@ -1,0 +1,67 @@
+// `svdvals` and `eigvalsh` compute vectors too where gradients may be asked for, and on a subclass
+// of tensors or in a dispatch mode, whether gradients are asked for or not. LAPACK takes another
+// algorithm then, and the values differ in the last bits from those of a rank that runs alone.
+// `matrix_rank` leaves its `out=` unwritten there.
+//
+// So where no gradient is asked for, these operators go to our kernel whole: it runs each cohort's
+// on plain tensors. `cond`, nuclear norms and their like are built on them. The kernel is at the
+// key that every LocalTensor, and every tensor in a mode, meets first.
+// Source: at::native::linalg_svdvals and linalg_eigvalsh, BatchLinearAlgebra.cpp.
+
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <polyrank/engine/kernel.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <memory>
+
+namespace polyrank {
+
+namespace {
+
+// Source: at::native::_may_require_fw_or_bw_grad.
+bool may_be_differentiated(const c10::IValue& argument) {
+  if (!argument.isTensor() || !argument.toTensor().defined()) {
+    return false;
+  }
+  const at::Tensor& tensor = argument.toTensor();
+  return (at::GradMode::is_enabled() && tensor.requires_grad()) || tensor._fw_grad(0).defined();
+}
+
+const c10::DispatchKeySet kAfterSnapshot(c10::DispatchKeySet::FULL_AFTER,
+                                         c10::DispatchKey::PythonTLSSnapshot);
+
+class ValuesAlone final : public c10::OperatorKernel {
+ public:
+  void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
+                  torch::jit::Stack* stack) {
+    const auto arguments = torch::jit::last(*stack, op.schema().arguments().size());
+    if (std::ranges::any_of(arguments, may_be_differentiated)) {
+      static const auto pytorch = pytorch_fallback(c10::DispatchKey::PythonTLSSnapshot);
+      pytorch.callBoxed(op, keys, stack);
+      return;
+    }
+    const at::AutoDispatchBelowAutograd whole;
+    op.redispatchBoxed((keys & kAfterSnapshot) - c10::autograd_dispatch_keyset, stack);
+  }
+};
+
+torch::CppFunction values_alone() {
+  return torch::CppFunction::makeFromBoxedKernel(
+      c10::BoxedKernel::makeFromFunctor(std::make_unique<ValuesAlone>()));
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(aten, PythonTLSSnapshot, library) {
+  for (const char* name :
+       {"linalg_svdvals", "linalg_svdvals.out", "linalg_eigvalsh", "linalg_eigvalsh.out",
+        "linalg_matrix_rank", "linalg_matrix_rank.out", "linalg_matrix_rank.tol_tensor",
+        "linalg_matrix_rank.out_tol_tensor", "linalg_matrix_rank.atol_rtol_tensor",
+        "linalg_matrix_rank.atol_rtol_tensor_out", "linalg_matrix_rank.atol_rtol_float",
+        "linalg_matrix_rank.atol_rtol_float_out"}) {
+    library.impl(name, values_alone());
+  }
+}
+
+}  // namespace polyrank
