@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures.thread as pools
 import contextlib
 import copy
+import copyreg
 import logging
 import os
 import sys
@@ -43,7 +44,6 @@ _OF_LIBRARY: tuple[tuple[Any, str, _Make | None], ...] = (
     (sys, "argv", _copied),
     (sys, "path", _copied),
     (sys, "excepthook", None),
-    (os.environ, "_data", _copied),
     (warnings, "filters", _copied),
     (warnings, "showwarning", None),
     (warnings, "_showwarnmsg_impl", None),
@@ -62,6 +62,15 @@ _OF_LIBRARY: tuple[tuple[Any, str, _Make | None], ...] = (
 )
 
 
+# How objects are pickled that do not say it themselves.
+_OF_PICKLE: tuple[dict[Any, Any], ...] = (
+    copyreg.dispatch_table,
+    copyreg._extension_registry,  # type: ignore[attr-defined]
+    copyreg._inverted_registry,  # type: ignore[attr-defined]
+    copyreg._extension_cache,  # type: ignore[attr-defined]
+)
+
+
 def process_state(streams: Sequence[RandomStream], modules: OwnModules | None) -> _C.ProcessState:
     """What each rank has of its own of Python's library, these random streams and modules among it."""
     state = _C.ProcessState(
@@ -69,6 +78,15 @@ def process_state(streams: Sequence[RandomStream], modules: OwnModules | None) -
     )
     for owner, name, make in _OF_LIBRARY:
         state.add_value(vars(owner), name, make)
+    environments: dict[int, Any] = {}
+    for environment in (os.environ, os.environb):  # text and bytes of one dict
+        state.add_value(
+            vars(environment),
+            "_data",
+            lambda value, rank: environments.setdefault(rank, copy.copy(value)),
+        )
+    for table in _OF_PICKLE:
+        state.add_entries(table)
     forget_levels = logging.root.manager._clear_cache  # type: ignore[attr-defined]
     state.add_value(vars(logging.root), "level", None, forget_levels)
     state.add_value(vars(logging.root.manager), "_disable", None, forget_levels)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import copyreg
 import gc
 import logging
 import math
@@ -372,3 +373,32 @@ def test_a_mesh_equals_meshes_of_its_rank_alone() -> None:
     meshes = [first[0], *(mesh for mesh, _, _ in others)]
     assert len(set(meshes)) == 4
     assert all(equal and loaded for _, equal, loaded in (first, *others))
+
+
+class Pickled:
+    """What each rank pickles as it says."""
+
+
+def test_a_rank_says_for_itself_how_objects_are_pickled() -> None:
+    def program() -> tuple[Any, bool]:
+        rank = dist.get_rank()
+        before = Pickled in copyreg.dispatch_table
+        copyreg.pickle(Pickled, lambda _: (int, (rank,)))
+        dist.barrier()
+        return pickle.loads(pickle.dumps(Pickled())), before
+
+    assert polyrank.run_ranks(program, 3) == [(0, False), (1, False), (2, False)]
+    assert Pickled not in copyreg.dispatch_table
+
+
+def test_the_environment_in_bytes_is_that_in_text() -> None:
+    def program() -> tuple[bytes, str]:
+        rank = dist.get_rank()
+        os.environb[b"POLYRANK_IN_BYTES"] = str(rank).encode()
+        os.environ["POLYRANK_IN_TEXT"] = str(rank)
+        dist.barrier()
+        return os.environb[b"POLYRANK_IN_TEXT"], os.environ["POLYRANK_IN_BYTES"]
+
+    assert polyrank.run_ranks(program, 3) == [(b"0", "0"), (b"1", "1"), (b"2", "2")]
+    assert b"POLYRANK_IN_BYTES" not in os.environb
+    assert os.environb._data is os.environ._data  # type: ignore[attr-defined]
