@@ -25,6 +25,7 @@ def test_each_world_says_what_it_is() -> None:
     renamed = {"schedules": "num_schedules", "shared_module": "shared_modules"}
     renamed |= {"own_module": "own_modules", "verbose": "is_verbose"}
     renamed |= {"log_dir": "log_folder", "timeout": "timeout_seconds", "preload": "preloaded"}
+    renamed |= {"hash_seeds": "num_hash_seeds"}
     fields = {field.name for field in dataclasses.fields(RunOptions)}
     for world in worlds():
         assert find_world(world.name) is world

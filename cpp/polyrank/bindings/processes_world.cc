@@ -1,6 +1,7 @@
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/world/processes/processes_backend.h>
 #include <polyrank/world/processes/rank_process.h>
+#include <polyrank/world/processes/salted_launchers.h>
 #include <polyrank/world/processes/shared_store.h>
 #include <torch/csrc/utils/pybind.h>
 
@@ -113,6 +114,12 @@ void init_processes_world(py::module_& module) {
       .def(
           "leftovers", [](RankProcess& process) { return process.run().leftovers(); }, NoGil())
       .def("used_bytes", [](RankProcess& process) { return process.run().arena().used_bytes(); });
+
+  py::class_<SaltedLauncher>(module, "SaltedLauncher")
+      .def_readonly("number", &SaltedLauncher::number)
+      .def_readonly("run", &SaltedLauncher::run)
+      .def_readonly("sockets", &SaltedLauncher::sockets);
+  module.def("take_salted_launcher", &take_salted_launcher);
 
   py::class_<SharedStore, c10::intrusive_ptr<SharedStore>, c10d::Store>(module, "SharedStore")
       .def(py::init([](std::shared_ptr<RankProcess> run) {

@@ -186,6 +186,15 @@ def run(
             "others wait for it as long as it takes.",
         ),
     ] = None,
+    hash_seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="K",
+            help="Processes world: K salts of string hashes among the ranks, as processes of torchrun "
+            "have one each, so that what depends on the order of a set shows.",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write what ran there too, as JSON."),
@@ -247,6 +256,7 @@ def run(
         "timeout": timeout,
         "preload": preload or None,
         "debug_rank": debug_rank,
+        "hash_seeds": hash_seeds,
     }
     chosen = _chosen_world(world, world_size, given)
     _check_world(chosen, world_size, nnodes)
@@ -263,6 +273,10 @@ def run(
         raise typer.BadParameter(
             "nothing is drawn unless you say --schedule random or --schedules K",
             param_hint="--seed",
+        )
+    if hash_seeds is not None and schedules is not None:
+        raise typer.BadParameter(
+            "is for one run; try orders with --schedule random --seed S", param_hint="--hash-seeds"
         )
     options = RunOptions(
         script=script,
@@ -286,6 +300,7 @@ def run(
         timeout_seconds=timeout,
         preloaded=tuple(preload or ()),
         debug_rank=debug_rank,
+        num_hash_seeds=min(hash_seeds or 1, world_size),
     )
     from polyrank.cli.run import run_program
 

@@ -12,6 +12,10 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polyrank.process_ranks.remote_forks import OtherLauncher
 
 __all__ = [
     "RankProcess",
@@ -33,6 +37,7 @@ class RankProcess:
     pidfd: int  # readable once it has ended
     channel: int  # what it tells is read there
     streams: tuple[int, ...]  # what it prints is read there
+    other: OtherLauncher | None = None  # which has forked it, instead of this process
     status: int | None = None  # once it has ended, as os.waitpid() gives it
 
     @property
@@ -43,19 +48,22 @@ class RankProcess:
     def send_signal(self, number: int) -> None:
         """Send it a signal, if it runs."""
         if self.status is None:
-            os.kill(self.pid, number)
+            signal.pidfd_send_signal(self.pidfd, number)
 
     def send_group_signal(self, number: int) -> None:
         """Send it and the processes that it started a signal, if it runs."""
         if self.status is None:
             with contextlib.suppress(ProcessLookupError):  # not a group yet
                 os.killpg(self.pid, number)
-            os.kill(self.pid, number)
+            signal.pidfd_send_signal(self.pidfd, number)
 
     def take_status(self) -> int:
         """Wait for its end."""
         if self.status is None:
-            _, self.status = os.waitpid(self.pid, 0)
+            if self.other is None:
+                _, self.status = os.waitpid(self.pid, 0)
+            else:
+                self.status = self.other.take_status(self.pid)
         return self.status
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from polyrank import _C
 from polyrank.process_ranks.become_rank import Surroundings, become_rank
@@ -23,6 +24,7 @@ from polyrank.process_ranks.forking import (
 from polyrank.process_ranks.groups import RankGroups, holders_of_replaced
 from polyrank.process_ranks.interruptions import held_back, noted_signals, release
 from polyrank.process_ranks.output import RankOutput, flush_output
+from polyrank.process_ranks.remote_forks import OtherLauncher, fork_as_told
 from polyrank.process_ranks.spawning import be_what_is_spawned
 from polyrank.process_ranks.supervisor import Outcome, Supervisor
 from polyrank.process_ranks.this_process import be_rank
@@ -91,6 +93,9 @@ def run_processes(launch: Launch) -> Outcome:
         stack.callback(forks.close)
         flush_output()
         with frozen_objects(), held_back(launch.signals):
+            if forks.first_launcher is not None:
+                private = (*signals, *launch.files)
+                fork_as_told(forks.first_launcher, private, partial(_run_rank, forks))
             if launch.has_history:
                 stack.enter_context(in_thread_without_history(forks.fork_all))
             else:
@@ -103,14 +108,18 @@ class _Forks:
     """The processes of a run's ranks, and what they share."""
 
     def __init__(self, launch: Launch, signals: Sequence[int]) -> None:
-        self.run = _C.SharedRun(
-            launch.world_size,
-            random=None if launch.order is None else launch.order == "random",
-            seed=launch.seed,
-        )
+        salted = _C.take_salted_launcher()
+        self.run = _run_of(launch) if salted is None else salted.run
+        sockets = [] if salted is None else salted.sockets
+        # The socket to it, if this process forks ranks for another one.
+        self.first_launcher = sockets[0] if salted is not None and salted.number else None
+        # Rank r is forked by number r of them, and so on; None: by this process.
+        self._launchers: list[OtherLauncher | None] = [None]
+        if self.first_launcher is None:
+            self._launchers += map(OtherLauncher, sockets)
         self.processes: list[RankProcess] = []
         self._launch = launch
-        self._private_files = (*signals, *launch.files)
+        self._private_files = (*signals, *launch.files, *sockets)
         self._holders = holders_of_replaced()
         PROCESSES.prepare()
         self._limits = room_for_files(launch.world_size * _FILES_PER_RANK)
@@ -119,6 +128,9 @@ class _Forks:
         """Start all ranks."""
         for rank in range(self._launch.world_size):
             self._fork(rank)
+        for launcher in self._launchers:
+            if launcher is not None:
+                launcher.has_all()
 
     def close(self) -> None:
         """End those that run."""
@@ -145,10 +157,16 @@ class _Forks:
             closed=(source, *sources, *self._private_files, *of_others),
             is_started_anew=not launch.has_history,
         )
-        pid = fork_process(lambda: _run_rank(self, rank, surroundings))
+        # Who has this process's standard input is forked by it.
+        number = 0 if surroundings.has_stdin else rank % len(self._launchers)
+        other = self._launchers[number]
+        if other is None:
+            pid = fork_process(lambda: _run_rank(self, rank, surroundings))
+        else:
+            pid = other.fork(rank, surroundings)
         for fd in (sink, stdout, stderr):
             os.close(fd)
-        self.processes.append(RankProcess(rank, pid, os.pidfd_open(pid), source, sources))
+        self.processes.append(RankProcess(rank, pid, os.pidfd_open(pid), source, sources, other))
 
     def begin(self, rank: int) -> RankGroups:
         """Be that rank to the others, in its process."""
@@ -170,6 +188,11 @@ class _Forks:
             return launch.body(Rank(rank, launch.world_size, self.run, channel, groups))
         except KeyboardInterrupt:  # before the program has started
             return 128 + signal.SIGINT
+
+
+def _run_of(launch: Launch) -> _C.SharedRun:
+    is_random = None if launch.order is None else launch.order == "random"
+    return _C.SharedRun(launch.world_size, random=is_random, seed=launch.seed)
 
 
 def _run_rank(forks: _Forks, rank: int, has: Surroundings) -> int:

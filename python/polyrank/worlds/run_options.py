@@ -40,6 +40,7 @@ class RunOptions:
     timeout_seconds: float | None = None
     preloaded: tuple[str, ...] = ()  # modules that are imported before ranks are forked
     debug_rank: int | None = None  # which has the terminal
+    num_hash_seeds: int = 1  # salts of string hashes among the ranks
 
     def of_schedules(self) -> Iterator[RunOptions]:
         """Those of each schedule that is to be tried."""

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["WORLD"]
 
 
+_EXIT_USAGE = 2
+
+
 class ProcessesWorld(World):
     """Forks a process a rank off this one."""
 
@@ -23,6 +26,7 @@ class ProcessesWorld(World):
     )
     takes = frozenset(
         {"schedule", "seed", "schedules", "log_dir", "timeout", "preload", "debug_rank"}
+        | {"hash_seeds"}
     )
     options = frozenset({"schedule", "seed"})
 
@@ -38,6 +42,18 @@ class ProcessesWorld(World):
         return None if own is None else RunningWorld(self.name, own.world_size, own.rank)
 
     def run(self, options: RunOptions) -> Outcome:
+        if options.num_hash_seeds > 1:
+            from polyrank.process_ranks.salts import start_with_salts
+
+            reason = start_with_salts(
+                options.num_hash_seeds, options.world_size, options.schedule, options.seed
+            )
+            if reason is not None:
+                from polyrank.worlds.merged_records import merged_report
+                from polyrank.worlds.outcome import Outcome
+
+                report = merged_report([], options.world_size, 0.0)
+                return Outcome(_EXIT_USAGE, report, failure=f"--hash-seeds: {reason}\n")
         from polyrank.worlds.processes.launching import run_in_processes
 
         return run_in_processes(options)
