@@ -114,7 +114,7 @@ void SharedRun::end_failed(const std::string& failure) {
   fail_all(fault_of(explain_failure(rank_, failure)));
 }
 
-void SharedRun::died(std::int64_t rank, const std::string& how) {
+void SharedRun::died(std::int64_t rank, const std::string& how) try {
   const Lock lock(this);
   MatchBoard& board = shared_->board;
   const RankState state = board.activity(rank).state;
@@ -127,6 +127,8 @@ void SharedRun::died(std::int64_t rank, const std::string& how) {
                                                         last->describe(rank), last->where(rank));
   fail_all(fault_of(explain_failure(rank, failure)));  // first: it needs nothing of the arena
   board.set_failed(rank, failure);
+} catch (const Error&) {
+  // It died while it changed the board or the arena, which all have been told.
 }
 
 void SharedRun::stop(const Fault& error) {

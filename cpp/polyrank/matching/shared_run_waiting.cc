@@ -1,4 +1,5 @@
 // How ranks wait for each other, and for their turns.
+#include <polyrank/core/errors.h>
 #include <polyrank/matching/shared_run_state.h>
 #include <polyrank/shared_memory/futex.h>
 
@@ -59,8 +60,12 @@ std::optional<SharedTurns::Turn> SharedRun::turn() {
   if (!shared_->turns || shared_->failure.has_failed) {
     return std::nullopt;
   }
-  const Lock lock(this);
-  return shared_->turns->turn();
+  try {
+    const Lock lock(this);
+    return shared_->turns->turn();
+  } catch (const Error&) {  // a rank has died while it changed the board: the run has failed
+    return std::nullopt;
+  }
 }
 
 void SharedRun::end_turn(std::uint64_t number) {
@@ -90,8 +95,12 @@ std::optional<SharedRun::Stillness> SharedRun::stillness() {
   if (shared_->failure.has_failed) {
     return std::nullopt;
   }
-  const Lock lock(this);
-  return stillness_locked();
+  try {
+    const Lock lock(this);
+    return stillness_locked();
+  } catch (const Error&) {  // as above
+    return std::nullopt;
+  }
 }
 
 void SharedRun::end_stillness(std::uint64_t number) {
