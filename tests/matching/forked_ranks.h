@@ -57,10 +57,7 @@ inline RankEndings run_forked(SharedRun& run, const std::function<void(std::int6
     for (std::size_t rank = 0; rank < children.size(); ++rank) {
       if (children[rank].process == process && WIFSIGNALED(status)) {
         endings[rank] = "signal " + std::to_string(WTERMSIG(status));
-        try {
-          run.died(static_cast<std::int64_t>(rank), endings[rank]);
-        } catch (const std::exception&) {  // the board is broken
-        }
+        run.died(static_cast<std::int64_t>(rank), endings[rank]);
       } else if (children[rank].process == process) {
         EXPECT_EQ(WEXITSTATUS(status), 0) << "rank " << rank;
       }

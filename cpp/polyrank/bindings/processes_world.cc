@@ -92,6 +92,7 @@ void init_processes_world(py::module_& module) {
       .def(
           "is_shared",
           [](RankProcess& process, std::uintptr_t address) {
+            // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel tells it as a number
             return process.run().arena().contains(reinterpret_cast<const void*>(address));
           },
           py::arg("address"))

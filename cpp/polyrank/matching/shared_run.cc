@@ -128,7 +128,7 @@ void SharedRun::died(std::int64_t rank, const std::string& how) try {
   fail_all(fault_of(explain_failure(rank, failure)));  // first: it needs nothing of the arena
   board.set_failed(rank, failure);
 } catch (const Error&) {
-  // It died while it changed the board or the arena, which all have been told.
+  return;  // it died while it changed the board or the arena, which all have been told
 }
 
 void SharedRun::stop(const Fault& error) {
