@@ -287,6 +287,7 @@ void unguard_text() {
   if (--guarding().num_guarded == 0) {
     put(of_python());
     guarding().methods.intercept(false);
+    last_refusal() = {};  // the error's traceback holds what its frames hold
   }
 }
 
