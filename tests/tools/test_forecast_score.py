@@ -48,3 +48,52 @@ def test_clusters_and_clients_of_runs_are_there(rebuild: Any) -> None:
             cluster = find_cluster(run.cluster)
             assert cluster.memory_mib.value / 1024 <= float(row["gpu_GB"])
             assert f'name = "{run.client}"' in clients
+
+
+@pytest.fixture
+def score(monkeypatch: pytest.MonkeyPatch, rebuild: Any) -> Iterator[Any]:
+    monkeypatch.syspath_prepend(str(FOLDER.parents[1] / "clients"))
+    yield importlib.import_module("score")
+    for name in ("score", "run"):
+        sys.modules.pop(name, None)
+
+
+def test_flops_of_a_token_are_those_of_published_mfus(rebuild: Any, score: Any) -> None:
+    rows = {row["id"]: row for row in rebuild.measured_runs()}
+    for name in ("43", "45", "60", "88", "90"):
+        row = rows[name]
+        mfu = float(row["tok_s_gpu"]) * score.flops_of_token(row) / 989.4e12
+        assert mfu == pytest.approx(float(row["mfu_pct"]) / 100, rel=0.01)
+
+
+def test_times_are_compared_beside_two_that_know_nothing(rebuild: Any, score: Any) -> None:
+    rows = {row["id"]: row for row in rebuild.measured_runs()}
+    row = rows["43"]
+    told = {
+        "tokens_per_second": 2 * 5605.0,
+        "peak_flops": 989.4e12,
+        "steps": [{"roofline_ns": 1.0}, {"roofline_ns": 1e9}],
+    }
+    times = score.times_of(row, rebuild.rebuilt(row), told)
+    errors = times.errors()
+    assert errors["polyrank"] == pytest.approx(1)
+    assert errors["constant share"] == pytest.approx(0.4 / 0.328 - 1, rel=0.01)
+    assert errors["roofline"] == pytest.approx(8192 / 5605 - 1)
+    assert score.times_of(rows["94"], rebuild.rebuilt(rows["94"]), told) is None  # not measured
+    assert score.times_of(row, rebuild.rebuilt(row), told | {"steps": []}) is None
+
+
+def test_means_are_of_the_sizes_of_errors(score: Any) -> None:
+    def scored(name: str, forecast: float, *, is_compiled: bool = False) -> Any:
+        times = score.Times(100, forecast, 50, 300)
+        return score.Scored(name, "x", "reserved", 1, 1, True, True, is_compiled, 1, "", times)
+
+    means = score.time_means([scored("1", 90), scored("2", 120), scored("3", 1, is_compiled=True)])
+    assert [(mean["source"], mean["rows"]) for mean in means] == [
+        ("x", 2),
+        ("x, compiled", 1),
+        ("all that were not compiled", 2),
+    ]
+    assert means[0]["polyrank"] == pytest.approx(0.15)
+    assert means[0]["constant share"] == pytest.approx(0.5)
+    assert means[0]["roofline"] == pytest.approx(2)

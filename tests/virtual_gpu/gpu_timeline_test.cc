@@ -157,6 +157,26 @@ TEST(GpuTimeline, MessagesToAnotherNodeTakeTheNetwork) {
   EXPECT_EQ(time_to(2), 1000 + 8000);  // the network is half as fast
 }
 
+TEST(GpuTimeline, MessagesFromAnyoneTakeTheSlowerWay) {
+  const Timed timed;
+  const auto group = FakeProcessGroup::create(0, 4);
+  std::vector<at::Tensor> tensors{at::empty({1000}, on_gpu())};
+  group->recvAnysource(tensors, 0)->wait();
+  EXPECT_EQ(timed.timeline->whole_report().communication, 1000 + 8000);
+}
+
+TEST(GpuTimeline, AGroupIsItsMembersAndNotItsName) {
+  const Timed timed;
+  const auto rank = std::make_shared<const FakeRank>(0);
+  const auto in_node = FakeProcessGroup::of_member({GroupMembers::listed({0, 1}), rank});
+  const auto between = FakeProcessGroup::of_member({GroupMembers::listed({0, 2}), rank});
+  std::vector<at::Tensor> tensors{at::empty({1000}, on_gpu())};
+  in_node->allreduce(tensors, {})->wait();
+  EXPECT_EQ(timed.timeline->whole_report().communication, 1000 + 4000);
+  between->allreduce(tensors, {})->wait();  // has no name, either
+  EXPECT_EQ(timed.timeline->whole_report().communication, 1000 + 4000 + 1000 + 8000);
+}
+
 TEST(GpuTimeline, NothingIsTimedWhereNoTimelineIsKept) {
   const GpusWithoutBytesOn gpus;
   EXPECT_EQ(gpu_timeline(), nullptr);

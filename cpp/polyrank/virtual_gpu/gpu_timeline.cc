@@ -62,8 +62,13 @@ bool is_message(CollectiveKind kind) {
   return kind == CollectiveKind::kSend || kind == CollectiveKind::kReceive;
 }
 
-std::int64_t peer_of(const CollectiveCall& call) {
-  return call.peers.empty() ? 0 : call.peers.front().guard_int(__FILE__, __LINE__);
+// Group rank; nothing of a receive from anyone.
+std::optional<std::int64_t> peer_of(const CollectiveCall& call, std::int64_t group_size) {
+  if (call.peers.empty()) {
+    return std::nullopt;
+  }
+  const std::int64_t peer = call.peers.front().guard_int(__FILE__, __LINE__);
+  return peer >= 0 && peer < group_size ? std::optional(peer) : std::nullopt;
 }
 
 // Of a barrier no tensor says where it is: NCCL's groups have theirs on the GPU.
@@ -106,16 +111,19 @@ void GpuTimeline::run(c10::Stream stream, const std::optional<KernelWork>& work,
 
 const GpuTimeline::Place& GpuTimeline::place_of(const LaunchGroup& group) {
   const auto known = places_.find(group.name);
-  if (known != places_.end()) {
+  // A later group may have the name of one that is gone, and another rank's group is another one.
+  if (known != places_.end() && known->second.members == group.ranks) {
     return known->second;
   }
-  Place place{.group = {.ranks = group.size, .nodes = 1}, .ranks = group.ranks.to_vector()};
+  Place place{.group = {.ranks = group.size, .nodes = 1},
+              .members = group.ranks,
+              .ranks = group.ranks.to_vector()};
   std::set<std::int64_t> nodes;
   for (const std::int64_t rank : place.ranks) {
     nodes.insert(rank / speeds_.gpus_per_node);
   }
   place.group.nodes = std::max<std::int64_t>(1, static_cast<std::int64_t>(nodes.size()));
-  return places_.emplace(group.name, std::move(place)).first->second;
+  return places_.insert_or_assign(group.name, std::move(place)).first->second;
 }
 
 TimelineStream GpuTimeline::stream_of(const CollectiveCall& call, const LaunchGroup& group) {
@@ -124,7 +132,8 @@ TimelineStream GpuTimeline::stream_of(const CollectiveCall& call, const LaunchGr
   }
   std::string name = group.name;
   if (is_message(call.spec->kind)) {
-    name = str_cat(name, ' ', to_string(call.spec->kind), ' ', peer_of(call));
+    const std::int64_t peer = peer_of(call, group.size).value_or(-1);
+    name = str_cat(name, ' ', to_string(call.spec->kind), ' ', peer);
   }
   const auto next = kFirstCommunicator + static_cast<TimelineStream>(streams_.size());
   return streams_.emplace(std::move(name), next).first->second;
@@ -142,8 +151,12 @@ std::optional<WorkNumber> GpuTimeline::launch(const CollectiveCall& call, const 
   const std::int64_t payload = payload_of(call, group.size);
   bool crosses_nodes = false;
   if (is_message(kind)) {
-    const std::int64_t peer = place.ranks.at(static_cast<std::size_t>(peer_of(call)));
-    crosses_nodes = peer / speeds_.gpus_per_node != own_rank / speeds_.gpus_per_node;
+    // Anyone is as likely as not on another node: the slower way is taken where there is one.
+    const std::optional<std::int64_t> peer = peer_of(call, group.size);
+    crosses_nodes = peer
+                        ? place.ranks.at(static_cast<std::size_t>(*peer)) / speeds_.gpus_per_node !=
+                              own_rank / speeds_.gpus_per_node
+                        : place.group.nodes > 1;
   }
   const NcclChoice choice = nccl_time(kind, place.group, static_cast<double>(payload), speeds_.nccl,
                                       speeds_.links, crosses_nodes);

@@ -3,6 +3,7 @@
 
 #include <c10/core/Stream.h>
 #include <polyrank/core/export.h>
+#include <polyrank/core/rank_runs.h>
 #include <polyrank/exchange/collective_call.h>
 #include <polyrank/report/collective_launch.h>
 #include <polyrank/timeline/kernel_time.h>
@@ -76,6 +77,7 @@ class POLYRANK_API GpuTimeline {
  private:
   struct Place {
     NcclGroup group;
+    RankRuns members;
     std::vector<std::int64_t> ranks;  // the members' global ranks
   };
 

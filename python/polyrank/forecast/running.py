@@ -14,7 +14,7 @@ from polyrank.errors import UsageError
 from polyrank.forecast.clusters import Cluster, find_cluster
 from polyrank.forecast.memory import Memory, memory_of
 from polyrank.forecast.owners import owners_told
-from polyrank.forecast.speeds import core_speeds, gpu_table
+from polyrank.forecast.speeds import GpuTable, core_speeds, gpu_table
 from polyrank.forecast.times import Time, time_of
 from polyrank.module_paths import named_modules_run
 from polyrank.virtual_gpu import virtual_gpu
@@ -50,10 +50,10 @@ class Forecast:
         self._memory: Memory | None = None
         self.timeline: _C.GpuTimeline | None = None
         self._tokens = tokens
-        self._peak_flops = 0.0
+        self._gpu: GpuTable | None = None
         if with_time:
             self.timeline = _C.GpuTimeline(core_speeds(cluster))
-            self._peak_flops = gpu_table(cluster).peak_flops
+            self._gpu = gpu_table(cluster)
 
     @property
     def memory(self) -> Memory:
@@ -67,9 +67,9 @@ class Forecast:
         Raises:
             UsageError: times were not asked for.
         """
-        if self.timeline is None:
+        if self.timeline is None or self._gpu is None:
             raise UsageError("this forecast has no times: ask for them (time=True, or --time)")
-        return time_of(self.timeline, self._peak_flops, self._tokens)
+        return time_of(self.timeline, self._gpu, self._tokens)
 
     def report(self) -> str:
         """All of it as text."""

@@ -15,7 +15,7 @@ from polyrank.errors import UsageError
 from polyrank.forecast.clusters import Cluster, Links
 from polyrank.forecast.figures import Figure, FigureReader, read_toml
 
-__all__ = ["GpuTable", "core_speeds", "gpu_table", "gpu_table_names"]
+__all__ = ["Compared", "GpuTable", "core_speeds", "gpu_table", "gpu_table_names"]
 
 _FOLDER = Path(__file__).with_name("speeds")
 _GIGA = 1e9
@@ -37,6 +37,15 @@ _FLASH, _CUDNN, _EFFICIENT = range(3)  # the core's AttentionKernel
 
 
 @dataclass(frozen=True)
+class Compared:
+    """How far off forecasts were of runs that were measured on such a GPU."""
+
+    rows: int
+    mean: float  # of the errors' sizes, relative
+    most: float
+
+
+@dataclass(frozen=True)
 class GpuTable:
     """What one kind of GPU does; the names of figures end in their unit."""
 
@@ -55,6 +64,12 @@ class GpuTable:
     def peak_flops(self) -> float:
         """Of half precision, dense, a second: what MFU is a share of."""
         return self.value("peak_half_tflops") * _TERA
+
+    @property
+    def compared(self) -> Compared | None:
+        """None: no measured run was forecast with this table."""
+        known = read_toml(_FOLDER / "compared.toml").get(self.name)
+        return None if known is None else Compared(**known)
 
 
 def gpu_table_names() -> list[str]:

@@ -28,6 +28,7 @@ def time_dict(time: Time) -> dict[str, Any]:
         "hfu": time.hfu,
         "exposed_communication_ns": steady.exposed_ns,
         "peak_flops": time.peak_flops,
+        "compared": None if time.compared is None else dataclasses.asdict(time.compared),
         "steps": [dataclasses.asdict(step) for step in time.steps],
         "whole": dataclasses.asdict(time.whole),
     }
@@ -41,6 +42,7 @@ def print_time(time: Time, console: Console) -> None:
     """The step, what it was spent with, and who had the most of it."""
     steady = time.steady
     console.print(_totals(time))
+    console.print(_compared(time), highlight=False)
     if steady.by_group:
         console.print(_groups(steady))
     console.print(_sums("by operator", steady.by_operator))
@@ -79,6 +81,15 @@ def _totals(time: Time) -> Table:
         name = f"{idle.cause} of {idle.group}" if idle.group else idle.cause
         add(f"nothing computes, for it waits for {name}", idle.ns)
     return table
+
+
+def _compared(time: Time) -> str:
+    if time.compared is None:
+        return "No measured run on this GPU was compared with its forecast yet."
+    return (
+        f"Tokens a second of {time.compared.rows} measured runs on this GPU were forecast "
+        f"{time.compared.mean:.0%} off in the mean, {time.compared.most:.0%} at most."
+    )
 
 
 def _groups(step: StepTime) -> Table:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyrank import _C
+from polyrank.forecast.speeds import Compared, GpuTable
 
 __all__ = ["Idle", "StepTime", "Time", "WorkSum", "time_of"]
 
@@ -71,6 +72,7 @@ class Time:
     steps: list[StepTime]
     whole: StepTime
     peak_flops: float  # of the GPU, half precision, a second
+    compared: Compared | None  # how far off such forecasts were; None: nobody looked
     tokens: int | None  # that this rank takes in a step, as the caller says
 
     @property
@@ -96,13 +98,14 @@ class Time:
         return self.tokens / self.steady.seconds
 
 
-def time_of(timeline: _C.GpuTimeline, peak_flops: float, tokens: int | None) -> Time:
+def time_of(timeline: _C.GpuTimeline, gpu: GpuTable, tokens: int | None) -> Time:
     """What the timeline says."""
     reports = timeline.step_reports()
     return Time(
         steps=[_step_of(step, report) for step, report in enumerate(reports, start=1)],
         whole=_step_of(0, timeline.whole_report()),
-        peak_flops=peak_flops,
+        peak_flops=gpu.peak_flops,
+        compared=gpu.compared,
         tokens=tokens,
     )
 

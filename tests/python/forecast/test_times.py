@@ -173,7 +173,9 @@ def test_the_report_and_the_trace() -> None:
     text = f.report()
     for part in ("time: step 2", "MFU", "aten::mm", "the CPU"):
         assert part in text
+    assert "No measured run on this GPU" in text
     told = json.loads(json.dumps(f.to_dict()))["time"]
+    assert told["compared"] is None
     assert told["step_ns"] == f.time.steady.ns
     assert len(told["steps"]) == 2
     assert f.timeline is not None
@@ -187,3 +189,12 @@ def test_the_networks_of_clusters_differ() -> None:
     links = core_speeds(find_cluster("dgx-a100-80")).links
     assert links.network == 25
     assert links.nvls_channels == 0
+
+
+def test_the_report_says_how_far_off_such_forecasts_were() -> None:
+    with polyrank.forecast("grand-teton-h100-96", time=True) as f:
+        train(model_of(1))
+    compared = f.time.compared
+    assert compared is not None
+    assert 0 < compared.mean <= compared.most
+    assert f"of {compared.rows} measured runs on this GPU were forecast" in f.report()
