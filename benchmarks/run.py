@@ -16,6 +16,7 @@ from operator_figures import operator_figures
 from parallel_figures import parallel_figures
 from process_figures import loading_figures, memory_figures, training_figures
 from process_group_figures import process_group_figures
+from processes_figures import processes_figures
 from report import print_table, write_json
 from rich.console import Console
 from thread_figures import thread_figures
@@ -52,6 +53,7 @@ def main() -> None:
         "threads": lambda: thread_figures(
             _PROGRAMS / "polyrank_thread_soak", *(_FEW_LAUNCHES if args.quick else _MANY_LAUNCHES)
         ),
+        "processes": processes_figures,
         "loading": lambda: loading_figures(2 if args.quick else 7),
     }
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_A_FILE)

@@ -1,7 +1,8 @@
-"""Prints the seconds of a step of work A, or of an all_reduce of 16 KiB, on ranks that are threads.
+"""Prints the seconds of a step of work A, or of an all_reduce of 16 KiB or 64 MiB, on ranks of one machine.
 
-Started as `thread_ranks.py polyrank|multithreaded|gloo work_a|all_reduce WORLD_SIZE`: polyrank's
-threads world, the threads that PyTorch's own tests use (MultiThreadedTestCase), or processes.
+Started as `thread_ranks.py polyrank|processes|multithreaded|gloo work_a|all_reduce|large WORLD_SIZE`:
+polyrank's threads world, its processes world, the threads that PyTorch's own tests use
+(MultiThreadedTestCase), or gloo's processes.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import torch.multiprocessing
 WARM_UP_STEPS = 3
 
 
-def num_steps(world_size: int) -> int:
-    return max(5, 1000 // world_size)
+def num_steps(work: str, world_size: int) -> int:
+    return 2 if work == "large" else max(5, 1000 // world_size)
 
 
 def seconds_of(step: Callable[[], None], count: int) -> float:
@@ -39,7 +40,8 @@ def seconds_of(step: Callable[[], None], count: int) -> float:
 def measure(work: str) -> float:
     """What one rank sees."""
     x, w = torch.randn(32, 64), torch.randn(64, 64)
-    gradient, message = torch.randn(64, 64), torch.randn(4096)
+    gradient = torch.randn(64, 64)
+    message = torch.randn(2**24 if work == "large" else 4096)
 
     def work_a() -> None:
         for _ in range(4):
@@ -49,16 +51,24 @@ def measure(work: str) -> float:
     def all_reduce() -> None:
         dist.all_reduce(message)
 
-    step = {"work_a": work_a, "all_reduce": all_reduce}[work]
+    step = {"work_a": work_a, "all_reduce": all_reduce, "large": all_reduce}[work]
     for _ in range(WARM_UP_STEPS):
         step()
-    return seconds_of(step, num_steps(dist.get_world_size()))
+    return seconds_of(step, num_steps(work, dist.get_world_size()))
 
 
 def on_polyrank(work: str, world_size: int) -> float:
     import polyrank
 
     return polyrank.run_ranks(measure, world_size, work)[0]
+
+
+def on_processes(work: str, world_size: int) -> float:
+    import polyrank
+    from polyrank.process_ranks.warm import warm
+
+    warm()
+    return polyrank.run_ranks(measure, world_size, work, world="processes")[0]
 
 
 def on_multithreaded(work: str, world_size: int) -> float:
@@ -99,8 +109,12 @@ def on_gloo(work: str, world_size: int) -> float:
 
 def main() -> None:
     torch.set_num_threads(1)
-    worlds = {"polyrank": on_polyrank, "multithreaded": on_multithreaded, "gloo": on_gloo}
-    run = worlds[sys.argv[1]]
+    run = {
+        "polyrank": on_polyrank,
+        "processes": on_processes,
+        "multithreaded": on_multithreaded,
+        "gloo": on_gloo,
+    }[sys.argv[1]]
     print(run(sys.argv[2], int(sys.argv[3])))
 
 
