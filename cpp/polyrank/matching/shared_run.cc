@@ -30,6 +30,13 @@ void fail(Meeting* meeting, const Fault& fault) {
   meeting->fault_text = fault.text;
 }
 
+// Those who wait for a meeting that is done: no others come any more.
+void wake(const Meeting& meeting) {
+  if (!meeting.waiting.empty()) {
+    futex_wake_all(meeting.is_done.word());
+  }
+}
+
 }  // namespace
 
 void HeldMeeting::leave() noexcept {
@@ -169,6 +176,7 @@ SharedArrival SharedRun::settle(std::shared_ptr<Meeting> meeting) {
   if (const std::exception_ptr mismatch = explain_mismatch(*meeting)) {
     fail(meeting.get(), fault_of(mismatch));
     finish_locked(*meeting);
+    wake(*meeting);
     std::rethrow_exception(mismatch);
   }
   return {hold(std::move(meeting)), true};
@@ -202,6 +210,7 @@ void SharedRun::access_store(const std::function<Events(std::shared_ptr<void>& s
   check_not_failed();
   for (const auto& event : access(shared_->store)) {
     finish_locked(*event);
+    wake(*event);
   }
 }
 
@@ -217,17 +226,18 @@ void SharedRun::finish_locked(Meeting& meeting) {
     }
   }
   meeting.is_done.set(DoneWord::kDone);
-  if (!meeting.waiting.empty()) {
-    futex_wake_all(meeting.is_done.word());
-  }
 }
 
 void SharedRun::finish(const HeldMeeting& meeting, std::shared_ptr<void> outcome) {
-  const Lock lock(this);
-  if (outcome != nullptr) {  // else it was share()d, or there is none
-    meeting->outcome = std::move(outcome);
+  {
+    const Lock lock(this);
+    if (outcome != nullptr) {  // else it was share()d, or there is none
+      meeting->outcome = std::move(outcome);
+    }
+    finish_locked(*meeting);
   }
-  finish_locked(*meeting);
+  // Without the lock, which is the first thing that who is woken wants.
+  wake(*meeting);
 }
 
 void SharedRun::share(const HeldMeeting& meeting, std::shared_ptr<void> outcome) {
@@ -241,6 +251,7 @@ void SharedRun::finish_failed(const HeldMeeting& meeting, const Fault& fault) {
   const Lock lock(this);
   fail(&*meeting, fault);
   finish_locked(*meeting);
+  wake(*meeting);
 }
 
 void SharedRun::leave(std::shared_ptr<Meeting> meeting) noexcept {
