@@ -48,19 +48,41 @@ def lockstep(world_size: int) -> Iterator[LocalTensorMode]:
                 dist.destroy_process_group()
 
 
-@contextlib.contextmanager
-def reduction_order(name: Literal["rank", "tree"]) -> Iterator[None]:
-    """Within this context reductions fold in that order; for the whole process.
+ReductionOrder = Literal[
+    "rank", "tree", "gloo", "nccl_ring", "nccl_tree", "halving_doubling", "exact"
+]
 
-    "rank", the order of the group's members, is what holds outside. "tree" adds neighbours in
-    pairs, then the neighbouring sums, until one is left. docs/collectives.md compares them.
+
+@contextlib.contextmanager
+def reduction_order(
+    name: ReductionOrder,
+    *,
+    channels: int = 1,
+    chunk_bytes: int = 2 << 20,
+    ranks_per_node: int | None = None,
+) -> Iterator[None]:
+    """Within this context reductions of floats fold in that order; for the whole process.
+
+    "rank", the order of the group's members, is what holds outside. docs/collectives.md says what the
+    others are. What NCCL decides by its own tables is to be said for its two orders, as
+    NCCL_DEBUG=INFO shows it.
+
+    Args:
+        name: the order.
+        channels: of the communicator, all in use, for "nccl_ring" and "nccl_tree".
+        chunk_bytes: of "nccl_ring", a rank's share of one round.
+        ranks_per_node: of "nccl_tree"; by default all ranks of a group are on one node.
+
+    Raises:
+        UsageError: there is no such order, or a number is out of range. A reduction raises it where
+            the group has more than 1024 ranks, or does not fill its nodes.
     """
     before = _C.reduction_order()
-    _C.set_reduction_order(name)
+    _C.set_reduction_order(name, channels, chunk_bytes, ranks_per_node or 0)
     try:
         yield
     finally:
-        _C.set_reduction_order(before)
+        _C.set_reduction_order(*before)
 
 
 def init_lockstep_group(world_size: int, init: Callable[..., None] = init_process_group) -> None:

@@ -104,10 +104,76 @@ TEST_F(TreeOrder, AddsAValueOnceForEachMemberThatHoldsIt) {
 
 TEST(ReductionOrderGuard, PutsTheOrderBack) {
   {
-    const ReductionOrderGuard tree(ReductionOrder::kTree);
-    EXPECT_EQ(reduction_order(), ReductionOrder::kTree);
+    ReductionAlgorithm ring = ReductionOrder::kNcclRing;
+    ring.num_channels = 4;
+    const ReductionOrderGuard guard(ring);
+    EXPECT_EQ(reduction_order(), ring);
   }
-  EXPECT_EQ(reduction_order(), ReductionOrder::kRank);
+  EXPECT_EQ(reduction_order(), ReductionAlgorithm());
+}
+
+// What fold_parts() says, number by number.
+at::Tensor folded_by_hand(const std::vector<at::Tensor>& members,
+                          const ReductionAlgorithm& algorithm) {
+  const std::int64_t numel = members.front().numel();
+  std::vector<std::vector<float>> sums;
+  for (const at::Tensor& member : members) {
+    const at::Tensor flat = member.reshape({-1}).contiguous();
+    sums.emplace_back(flat.const_data_ptr<float>(), flat.const_data_ptr<float>() + numel);
+  }
+  at::Tensor total = at::empty({numel});
+  for (const FoldPart& part : fold_parts(algorithm, {.total = numel, .length = numel},
+                                         static_cast<std::int64_t>(members.size()))) {
+    for (std::int64_t i = part.begin; i < part.end; ++i) {
+      const auto element = static_cast<std::size_t>(i);
+      for (const FoldStep& step : part.steps) {
+        sums[static_cast<std::size_t>(step.into)][element] +=
+            sums[static_cast<std::size_t>(step.from)][element];
+      }
+      total.mutable_data_ptr<float>()[i] = sums[static_cast<std::size_t>(part.result)][element];
+    }
+  }
+  return total.reshape(members.front().sizes());
+}
+
+TEST(FoldMembers, FoldsInTheOrderThatIsSet) {
+  at::manual_seed(3);
+  for (const ReductionOrder order : {ReductionOrder::kGloo, ReductionOrder::kNcclRing,
+                                     ReductionOrder::kNcclTree, ReductionOrder::kHalvingDoubling}) {
+    const ReductionOrderGuard guard(order);
+    for (std::int64_t size = 1; size <= 9; ++size) {
+      std::vector<at::Tensor> members;
+      for (std::int64_t member = 0; member < size; ++member) {
+        members.push_back(at::randn({7, 9}));
+      }
+      members.push_back(members.front());  // as equal ranks share a tensor
+      const at::Tensor before = members.front().clone();
+      EXPECT_TRUE(folded(ReduceOp::kSum, members).equal(folded_by_hand(members, order)));
+      EXPECT_TRUE(members.front().equal(before));
+      // What is the same in any order.
+      EXPECT_TRUE(folded(ReduceOp::kMax, members).equal(at::stack(members).amax(0)));
+    }
+  }
+}
+
+TEST(FoldMembers, RoundsOnceInExactOrder) {
+  const ReductionOrderGuard guard(ReductionOrder::kExact);
+  const at::Tensor big = at::tensor({16777216.0F});
+  const at::Tensor one = at::tensor({1.0F});
+  EXPECT_EQ(folded(ReduceOp::kSum, {big, one, one, -big}).item<float>(), 2);
+  EXPECT_EQ(folded(ReduceOp::kAvg, {big, one, one, -big}).item<float>(), 0.5F);
+  EXPECT_EQ(folded(ReduceOp::kProduct, {big, one}).item<float>(), 16777216.0F);
+}
+
+TEST(FoldMembers, AveragesAsNcclDoes) {
+  const at::Tensor x = at::tensor({1.0F, 5.0F, 1e-3F});
+  const std::vector<at::Tensor> members = {x, x * 3, x * 7};
+  const ReductionOrderGuard guard(ReductionOrder::kNcclRing);
+  const at::Tensor third = at::tensor({1.0F / 3});
+  const at::Tensor expected =
+      folded(ReduceOp::kSum, {members[0] * third, members[1] * third, members[2] * third});
+  EXPECT_TRUE(folded(ReduceOp::kAvg, members).equal(expected));
+  EXPECT_EQ(folded(ReduceOp::kAvg, {at::tensor({-3}), at::tensor({-4})}).item<int>(), -3);
 }
 
 TEST(FoldMembers, TakesMembersOfOneSizeWhateverTheirShape) {

@@ -144,16 +144,19 @@ py::object call_with_rank_dependent(const py::function& function, const py::obje
   return function();
 }
 
-void set_reduction_order_by_name(const std::string& name) {
-  if (name != "rank" && name != "tree") {
-    throw UsageError("there is no reduction order \"" + name +
-                     R"("; there are "rank" and "tree".)");
-  }
-  set_reduction_order(name == "tree" ? ReductionOrder::kTree : ReductionOrder::kRank);
+void set_reduction_order_by_name(const std::string& name, std::int64_t num_channels,
+                                 std::int64_t chunk_bytes, std::int64_t ranks_per_node) {
+  ReductionAlgorithm algorithm = reduction_order_from_name(name);
+  algorithm.num_channels = num_channels;
+  algorithm.chunk_bytes = chunk_bytes;
+  algorithm.ranks_per_node = ranks_per_node;
+  set_reduction_order(algorithm);
 }
 
-const char* reduction_order_name() {
-  return reduction_order() == ReductionOrder::kTree ? "tree" : "rank";
+auto reduction_order_as_set() {
+  const ReductionAlgorithm algorithm = reduction_order();
+  return std::tuple(std::string(to_string(algorithm.order)), algorithm.num_channels,
+                    algorithm.chunk_bytes, algorithm.ranks_per_node);
 }
 
 void record_launch(const std::string& op_name, const std::string& group_name,
@@ -209,8 +212,10 @@ void init_collective(py::module_& module) {
              py::arg("input_split_sizes") = std::vector<c10::SymInt>{},
              "Calls a function that launches a collective, with arguments that ranks differ in.");
   module.def("set_reduction_order", &set_reduction_order_by_name, py::arg("name"),
-             R"(How reductions fold: "rank" or "tree".)");
-  module.def("reduction_order", &reduction_order_name, "How reductions fold.");
+             py::arg("channels"), py::arg("chunk_bytes"), py::arg("node_size"),
+             R"(How reductions fold: "rank", "tree", "gloo" and so on.)");
+  module.def("reduction_order", &reduction_order_as_set,
+             "How reductions fold: what set_reduction_order() takes.");
   module.def("group_family", &family, py::arg("name"), py::arg("world_size"),
              "All groups that act when the program names this one.");
   module.def("group_ranks", &group_ranks, py::arg("name"), py::arg("world_size"), py::arg("ranks"),

@@ -73,10 +73,31 @@ at::Tensor cut_evenly(const CollectiveCall& call, const MemberInputs& inputs,
   return rows.unflatten(0, {num_pieces, rows.size(0) / num_pieces});
 }
 
+// Which elements of what a member puts in its input number `input` has.
+ReducedElements reduced_elements(const CollectiveCall& call, const MemberInputs& inputs,
+                                 std::size_t input) {
+  const at::Tensor& first = inputs.tensors[input].front();
+  const std::int64_t length = first.numel();
+  ReducedElements elements{.kind = call.spec->kind,
+                           .root = call.root,
+                           .element_size = first.element_size(),
+                           .total = length * static_cast<std::int64_t>(inputs.tensors.size()),
+                           .begin = length * static_cast<std::int64_t>(input),
+                           .length = length};
+  if (reduction_order().order == ReductionOrder::kGloo) {
+    // gloo reduces each tensor of a list by itself, and joins those of a coalesced all_reduce.
+    const bool joins = call.spec->kind == CollectiveKind::kAllReduce;
+    elements.begin = joins ? inputs.elements_before : 0;
+    elements.total = joins ? inputs.elements_before + length + inputs.elements_after : length;
+  }
+  return elements;
+}
+
 MemberOutputs all_reduce(const CollectiveCall& call, const MemberInputs& inputs) {
   const Tensors& members = inputs.tensors.front();
   check_equal_sizes(call, inputs, members);
-  return {.tensors = {{fold_members(call.reduce_op, members)}}, .same_on_members = true};
+  return {.tensors = {{fold_members(call.reduce_op, members, reduced_elements(call, inputs, 0))}},
+          .same_on_members = true};
 }
 
 MemberOutputs all_gather(const CollectiveCall& call, const MemberInputs& inputs) {
@@ -96,15 +117,18 @@ MemberOutputs all_gather(const CollectiveCall& call, const MemberInputs& inputs)
 MemberOutputs reduce_scatter(const CollectiveCall& call, const MemberInputs& inputs) {
   MemberOutputs result{.tensors = {{}}};
   if (inputs.tensors.size() > 1) {  // a list: the i-th tensor is for the i-th member
-    for (const Tensors& members : inputs.tensors) {
+    for (std::size_t i = 0; i < inputs.tensors.size(); ++i) {
+      const Tensors& members = inputs.tensors[i];
       check_equal_sizes(call, inputs, members);
-      result.tensors.front().push_back(fold_members(call.reduce_op, members));
+      result.tensors.front().push_back(
+          fold_members(call.reduce_op, members, reduced_elements(call, inputs, i)));
     }
     return result;
   }
   const Tensors& members = inputs.tensors.front();
   check_equal_sizes(call, inputs, members);
-  const at::Tensor folded = fold_members(call.reduce_op, members);
+  const at::Tensor folded =
+      fold_members(call.reduce_op, members, reduced_elements(call, inputs, 0));
   const at::Tensor pieces = cut_evenly(call, inputs, folded);
   if (!holds_values(pieces)) {  // all pieces have one shape, and differ by nothing else
     result.tensors.front().assign(inputs.group_size(),
@@ -240,6 +264,18 @@ MemberOutputs shard_dim_all_to_all(const CollectiveCall& call, const MemberInput
 }
 
 }  // namespace
+
+void MemberInputs::count_others(const CollectiveCall& call, const CollectiveUnit& own,
+                                const std::function<std::int64_t(const at::Tensor&)>& numel_of) {
+  std::int64_t* count = &elements_before;
+  for (const CollectiveUnit& unit : call.units) {
+    if (&unit == &own) {
+      count = &elements_after;
+    } else {
+      *count += unit.inputs.empty() ? 0 : numel_of(unit.inputs.front());
+    }
+  }
+}
 
 MemberOutputs exchange(const CollectiveCall& call, const MemberInputs& inputs) {
   switch (call.spec->kind) {

@@ -5,6 +5,7 @@
 #include <polyrank/exchange/collective_call.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,15 @@ struct MemberInputs {
   std::vector<std::vector<at::Tensor>> tensors;
   std::vector<std::vector<std::int64_t>> input_split_sizes;   // by member; empty: even
   std::vector<std::vector<std::int64_t>> output_split_sizes;  // by member; empty: even
+  // Of a coalesced launch: the elements that a member puts in before these, and after them.
+  std::int64_t elements_before = 0;
+  std::int64_t elements_after = 0;
 
   std::size_t group_size() const noexcept { return members.size(); }
+
+  // Counts the elements of the call's other units. `numel_of`: of a unit's first input.
+  void count_others(const CollectiveCall& call, const CollectiveUnit& own,
+                    const std::function<std::int64_t(const at::Tensor&)>& numel_of);
 };
 
 // What they get: indexed by output, then by member, or one tensor where all members get the same.

@@ -3,12 +3,14 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/whole_tensor.h>
+#include <polyrank/exchange/exact_sum.h>
 #include <polyrank/exchange/reduction.h>
 #include <polyrank/exchange/repeated_sum.h>
 
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <memory>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -171,44 +173,143 @@ at::Tensor fold_as_tree(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
   return level.front();  // each sum has the shape of its first member
 }
 
-std::atomic<ReductionOrder> order_of_process = ReductionOrder::kRank;
+// Whether the order changes the result. What is least or largest, bits and whole numbers are the
+// same in any.
+bool depends_on_order(ReduceOp op, c10::ScalarType dtype) {
+  return (is_sum(op) || op == ReduceOp::kProduct) &&
+         (c10::isFloatingType(dtype) || c10::isComplexType(dtype));
+}
+
+at::Tensor fold_steps(ReduceOp op, c10::ArrayRef<at::Tensor> members, const FoldPart& part) {
+  const auto piece = [&](std::int64_t member) {
+    return members[static_cast<std::size_t>(member)].narrow(0, part.begin, part.end - part.begin);
+  };
+  std::vector<at::Tensor> sums(members.size());
+  for (const FoldStep& step : part.steps) {
+    at::Tensor& into = sums[static_cast<std::size_t>(step.into)];
+    if (!into.defined()) {
+      into = own_copy(piece(step.into));
+    }
+    at::Tensor& from = sums[static_cast<std::size_t>(step.from)];
+    accumulate(op, into, from.defined() ? from : piece(step.from));
+    from.reset();
+  }
+  const at::Tensor& sum = sums[static_cast<std::size_t>(part.result)];
+  return sum.defined() ? sum : piece(part.result);  // of one member
+}
+
+at::Tensor fold_in_parts(ReduceOp op, c10::ArrayRef<at::Tensor> members,
+                         const ReductionAlgorithm& algorithm, const ReducedElements& place) {
+  std::vector<at::Tensor> flat;
+  flat.reserve(members.size());
+  for (const at::Tensor& member : members) {
+    flat.push_back(member.reshape({-1}));
+  }
+  at::Tensor total = own_copy(members.front());
+  const at::Tensor elements = total.view({-1});
+  for (const FoldPart& part :
+       fold_parts(algorithm, place, static_cast<std::int64_t>(members.size()))) {
+    elements.narrow(0, part.begin, part.end - part.begin).copy_(fold_steps(op, flat, part));
+  }
+  return total;
+}
+
+// The members divided by their number, as NCCL averages floats: each is multiplied by the
+// reciprocal in its dtype, and then they are added.
+std::vector<at::Tensor> divided(c10::ArrayRef<at::Tensor> members) {
+  const at::Tensor factor = at::scalar_tensor(1.0 / static_cast<double>(members.size()),
+                                              members.front().options().device(at::kCPU));
+  std::map<const c10::TensorImpl*, at::Tensor> known;
+  std::vector<at::Tensor> result;
+  for (const at::Tensor& member : members) {
+    at::Tensor& scaled = known[member.unsafeGetTensorImpl()];
+    if (!scaled.defined()) {
+      scaled = at::mul(member, factor);
+    }
+    result.push_back(scaled);
+  }
+  return result;
+}
+
+at::Tensor fold_in_order(ReduceOp op, c10::ArrayRef<at::Tensor> members,
+                         const ReductionAlgorithm& algorithm, const ReducedElements& place) {
+  if (!depends_on_order(op, members.front().scalar_type()) || !holds_values(members.front())) {
+    return fold_in_rank_order(op, members);
+  }
+  switch (algorithm.order) {
+    case ReductionOrder::kRank:
+      return fold_in_rank_order(op, members);
+    case ReductionOrder::kTree:
+      return fold_as_tree(op, members);
+    case ReductionOrder::kExact:
+      return is_sum(op) ? exact_sum(members) : fold_in_rank_order(op, members);
+    case ReductionOrder::kGloo:
+    case ReductionOrder::kNcclRing:
+    case ReductionOrder::kNcclTree:
+    case ReductionOrder::kHalvingDoubling:
+      return fold_in_parts(op, members, algorithm, place);
+  }
+  throw InternalError("there is no such reduction order");
+}
+
+bool divides_first(ReduceOp op, c10::ScalarType dtype, ReductionOrder order) {
+  return op == ReduceOp::kAvg && c10::isFloatingType(dtype) &&
+         (order == ReductionOrder::kNcclRing || order == ReductionOrder::kNcclTree);
+}
+
+// Never null. Shared, so that a reduction that runs keeps what it began with.
+std::atomic<std::shared_ptr<const ReductionAlgorithm>>& algorithm_of_process() {
+  static std::atomic<std::shared_ptr<const ReductionAlgorithm>> algorithm =
+      std::make_shared<const ReductionAlgorithm>();
+  return algorithm;
+}
+
+std::shared_ptr<const ReductionAlgorithm> checked(const ReductionAlgorithm& algorithm) {
+  check_algorithm(algorithm);
+  return std::make_shared<const ReductionAlgorithm>(algorithm);
+}
 
 }  // namespace
 
-ReductionOrder reduction_order() noexcept { return order_of_process; }
+ReductionAlgorithm reduction_order() { return *algorithm_of_process().load(); }
 
-void set_reduction_order(ReductionOrder order) noexcept { order_of_process = order; }
-
-ReductionOrderGuard::ReductionOrderGuard(ReductionOrder order) noexcept
-    : before_(reduction_order()) {
-  set_reduction_order(order);
+void set_reduction_order(const ReductionAlgorithm& algorithm) {
+  algorithm_of_process() = checked(algorithm);
 }
 
-ReductionOrderGuard::~ReductionOrderGuard() { set_reduction_order(before_); }
+ReductionOrderGuard::ReductionOrderGuard(const ReductionAlgorithm& algorithm)
+    : before_(algorithm_of_process().exchange(checked(algorithm))) {}
+
+ReductionOrderGuard::~ReductionOrderGuard() { algorithm_of_process() = std::move(before_); }
 
 bool holds_values(const at::Tensor& tensor) {
   return !tensor.is_meta() && !tensor.key_set().has(c10::DispatchKey::Python);
 }
 
-at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
-  check_applies(op, members.front());
-  const auto needed = holds_values(members.front())
-                          ? members
-                          : members.slice(0, std::min<std::size_t>(members.size(), 2));
+at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members,
+                        const std::optional<ReducedElements>& place) {
+  const at::Tensor& first = members.front();
+  const c10::ScalarType dtype = first.scalar_type();
+  check_applies(op, first);
+  const ReductionAlgorithm algorithm = reduction_order();
+  const auto needed =
+      holds_values(first) ? members : members.slice(0, std::min<std::size_t>(members.size(), 2));
+  const ReducedElements whole = {
+      .element_size = first.element_size(), .total = first.numel(), .length = first.numel()};
+  const bool is_divided = divides_first(op, dtype, algorithm.order) && holds_values(first);
   at::Tensor total;
   try {
-    total = reduction_order() == ReductionOrder::kTree ? fold_as_tree(op, needed)
-                                                       : fold_in_rank_order(op, needed);
+    total = is_divided ? fold_in_order(op, divided(members), algorithm, place.value_or(whole))
+                       : fold_in_order(op, needed, algorithm, place.value_or(whole));
   } catch (const c10::NotImplementedError&) {
     throw UnsupportedOpError(str_cat("PyTorch can't reduce tensors of dtype ",
-                                     c10::getDtypeNames(members.front().scalar_type()).first,
-                                     " by ", to_string(op),
+                                     c10::getDtypeNames(dtype).first, " by ", to_string(op),
                                      ": it has no kernel for that. Convert them first, as to "
                                      "bfloat16 or int32."));
   }
-  if (op == ReduceOp::kAvg) {
+  if (op == ReduceOp::kAvg && !is_divided) {
     const auto num_members = static_cast<std::int64_t>(members.size());
-    if (c10::isIntegralType(total.scalar_type(), /*includeBool=*/false)) {
+    if (c10::isIntegralType(dtype, /*includeBool=*/false)) {
       total.div_(num_members, "trunc");
     } else {
       total.div_(num_members);

@@ -75,6 +75,8 @@ MemberInputs inputs_of(const Meeting& meeting, const Calls& calls, std::size_t u
     return std::any_of(calls.begin(), calls.end(),
                        [&](const CollectiveCall* call) { return !(call->*member).empty(); });
   };
+  inputs.count_others(*calls.front(), calls.front()->units[unit],
+                      [](const at::Tensor& tensor) { return tensor.numel(); });
   const bool has_uneven_inputs = has_sizes(&CollectiveCall::input_split_sizes);
   const bool has_uneven_outputs = has_sizes(&CollectiveCall::output_split_sizes);
   for (const CollectiveCall* call : calls) {

@@ -104,5 +104,14 @@ def test_premul_sum_without_its_factor() -> None:
 
 
 def test_a_reduction_order_that_there_is_not() -> None:
-    with pytest.raises(polyrank.UsageError, match='no reduction order "ring"; there are "rank"'):
-        _C.set_reduction_order("ring")
+    with (
+        pytest.raises(polyrank.UsageError, match='no reduction order "ring"; there are "rank"'),
+        polyrank.reduction_order("ring"),
+    ):
+        pass
+    with (
+        pytest.raises(polyrank.UsageError, match="1 to 64 channels; got 0"),
+        polyrank.reduction_order("nccl_ring", channels=0),
+    ):
+        pass
+    assert _C.reduction_order() == ("rank", 1, 2 << 20, 0)

@@ -26,29 +26,43 @@ std::shared_ptr<SharedCall> reduce_call(const at::Tensor& tensor, ReduceOp op) {
   return share_call(call, 0);
 }
 
+void check_fold(ReduceOp op, c10::ScalarType dtype) {
+  std::vector<at::Tensor> inputs;
+  std::vector<std::shared_ptr<SharedCall>> payloads;
+  BoardList<SharedCall*> calls;
+  for (int member = 0; member < 3; ++member) {
+    inputs.push_back(input_of(member, dtype));
+    payloads.push_back(reduce_call(inputs.back(), op));
+    calls.push_back(payloads.back().get());
+  }
+  const auto fold = SharedFold::of(calls);
+  ASSERT_NE(fold, nullptr);
+  std::thread helper([&] { fold->help(); });
+  fold->help();
+  fold->await([] {});
+  helper.join();
+  EXPECT_EQ(fold->num_bytes(), inputs.front().nbytes());
+  EXPECT_TRUE(tensor_of(calls[0]->units[0].inputs[0]).equal(fold_members(op, inputs)));
+}
+
 TEST(SharedFoldTest, IsTheFoldOfTheWholeBitForBit) {
   Arena arena;
   const BoardMemoryScope scope(&arena);
   for (const auto dtype : {at::kFloat, at::kDouble, at::kHalf, at::kBFloat16, at::kInt}) {
     for (const auto op :
          {ReduceOp::kSum, ReduceOp::kAvg, ReduceOp::kProduct, ReduceOp::kMin, ReduceOp::kMax}) {
-      std::vector<at::Tensor> inputs;
-      std::vector<std::shared_ptr<SharedCall>> payloads;
-      BoardList<SharedCall*> calls;
-      for (int member = 0; member < 3; ++member) {
-        inputs.push_back(input_of(member, dtype));
-        payloads.push_back(reduce_call(inputs.back(), op));
-        calls.push_back(payloads.back().get());
-      }
-      const auto fold = SharedFold::of(calls);
-      ASSERT_NE(fold, nullptr);
-      std::thread helper([&] { fold->help(); });
-      fold->help();
-      fold->await([] {});
-      helper.join();
-      EXPECT_EQ(fold->num_bytes(), inputs.front().nbytes());
-      EXPECT_TRUE(tensor_of(calls[0]->units[0].inputs[0]).equal(fold_members(op, inputs)));
+      check_fold(op, dtype);
     }
+  }
+}
+
+TEST(SharedFoldTest, KnowsThePlacesOfItsPiecesInEveryOrder) {
+  Arena arena;
+  const BoardMemoryScope scope(&arena);
+  for (const auto order : {ReductionOrder::kTree, ReductionOrder::kGloo, ReductionOrder::kNcclRing,
+                           ReductionOrder::kNcclTree, ReductionOrder::kExact}) {
+    const ReductionOrderGuard guard(order);
+    check_fold(ReduceOp::kSum, at::kFloat);
   }
 }
 

@@ -234,7 +234,11 @@ void LockstepLaunch::run(const CollectiveUnit& unit) {
   std::vector<MemberOutputs> by_tuple;
   by_tuple.reserve(plan.group_of_tuple.size());
   for (const std::int64_t group : plan.group_of_tuple) {
-    by_tuple.push_back(exchange(call_, inputs_of_group(group, inputs)));
+    MemberInputs members = inputs_of_group(group, inputs);
+    members.count_others(call_, unit, [&](const at::Tensor& tensor) {
+      return RankOperand(tensor, ranks_).on_rank(members.members.front()).numel();
+    });
+    by_tuple.push_back(exchange(call_, members));
   }
   std::vector<RankResults> results;
   if (!by_tuple.empty()) {

@@ -54,6 +54,8 @@ std::shared_ptr<SharedFold> SharedFold::of(const BoardList<SharedCall*>& calls) 
   auto fold = make_board_shared<SharedFold>();
   fold->reduce_op_ = first.reduce_op;
   fold->dtype_ = input.dtype;
+  fold->whole_ = {
+      .kind = first.spec->kind, .root = first.root, .element_size = element_size, .total = numel};
   fold->numel_ = numel;
   fold->piece_numel_ = kPieceBytes / element_size;
   fold->num_pieces_ = (numel + fold->piece_numel_ - 1) / fold->piece_numel_;
@@ -78,7 +80,10 @@ void SharedFold::fold_piece(std::int64_t piece) {
   for (std::byte* const member : members_) {
     pieces.push_back(at::from_blob(member + offset, {length}, at::TensorOptions(dtype_)));
   }
-  pieces.front().copy_(fold_members(reduce_op_, pieces));
+  ReducedElements place = whole_;
+  place.begin = begin;
+  place.length = length;
+  pieces.front().copy_(fold_members(reduce_op_, pieces, place));
   ++num_folded_;
 }
 

@@ -1,6 +1,7 @@
 // A reduction of large tensors, by all members of a group together.
 #pragma once
 
+#include <polyrank/collective/reduction_order.h>
 #include <polyrank/world/processes/shared_call.h>
 
 #include <atomic>
@@ -11,9 +12,9 @@
 
 namespace polyrank {
 
-// The tensors are cut into pieces. Each is folded in the order of the members by whoever takes it
-// next: the last to come, and the others while they wait. The fold of an element does not depend on
-// the elements beside it, so the values are those of fold_members() of the whole.
+// The tensors are cut into pieces. Each is folded by whoever takes it next: the last to come, and
+// the others while they wait. The fold of an element does not depend on the elements beside it,
+// only on its place, so the values are those of fold_members() of the whole.
 //
 // Thread rule: help() by any thread of any rank.
 class SharedFold {
@@ -40,6 +41,7 @@ class SharedFold {
 
   ReduceOp reduce_op_ = ReduceOp::kSum;
   c10::ScalarType dtype_ = c10::ScalarType::Float;
+  ReducedElements whole_ = {};
   std::int64_t numel_ = 0;
   std::int64_t piece_numel_ = 0;
   std::int64_t num_pieces_ = 0;
