@@ -44,6 +44,18 @@ class CheckedWorld(StrEnum):
     lockstep = "lockstep"
 
 
+class OrderName(StrEnum):
+    """Orders of summation, as `polyrank.reduction_order` has them."""
+
+    rank = "rank"
+    tree = "tree"
+    gloo = "gloo"
+    nccl_ring = "nccl_ring"
+    nccl_tree = "nccl_tree"
+    halving_doubling = "halving_doubling"
+    exact = "exact"
+
+
 @check.command(context_settings={"allow_interspersed_args": False})
 def agreement(
     script: Script,
@@ -183,6 +195,69 @@ def reference(
         write_json(report, document_of(checked))
     failed = checked.program.exit_code or checked.reference.exit_code
     raise typer.Exit(failed or (_EXIT_PARTED if checked.comparison.bug else 0))
+
+
+@check.command(context_settings={"allow_interspersed_args": False})
+def order(
+    script: Script,
+    arguments: Arguments = None,
+    world: Annotated[
+        CheckedWorld, typer.Option(help="As of `polyrank run`.")
+    ] = CheckedWorld.threads,
+    ranks: Count = None,
+    nproc_per_node: RanksANode = None,
+    nnodes: Nodes = 1,
+    module: IsModule = False,
+    orders: Annotated[
+        list[OrderName] | None,
+        typer.Option(
+            "--order", help="One to compare; may be repeated, the first prints. Default: all."
+        ),
+    ] = None,
+    channels: Annotated[int, typer.Option(min=1, max=64, help="NCCL's channels, all in use.")] = 1,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
+    ] = None,
+) -> None:
+    """Say how far the losses move with the order in which reductions add.
+
+    The script runs once for each order of summation that a cluster may take, and once more in the first,
+    to see that it repeats. What `backward()` starts from is its loss, averaged over the ranks. What the
+    losses differ by is what rounding may legally do to them; what is further off is something else.
+    docs/collectives.md says what the orders are.
+
+    **Exit codes**: as `polyrank run`.
+
+    - `polyrank check order --ranks 8 --nnodes 2 --channels 8 train.py`
+    """
+    from polyrank.divergence.order.checking import ORDERS, check_orders
+    from polyrank.written_whole import write_json
+
+    world_size = world_size_option(ranks, nproc_per_node, nnodes)
+    if not module and not Path(script).is_file():
+        raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
+    report = None if json_file is None else writable_option(json_file, "--json")
+    local_world_size = nproc_per_node or world_size // nnodes
+    options = RunOptions(
+        script=script,
+        arguments=tuple(arguments or ()),
+        is_module=module,
+        world=world.value,
+        world_size=world_size,
+        local_world_size=local_world_size,
+        device=None,
+        json_file=None,
+    )
+    checked = check_orders(
+        options,
+        tuple(dict.fromkeys(one.value for one in orders)) if orders else ORDERS,
+        channels=channels,
+        ranks_per_node=local_world_size if nnodes > 1 else None,
+    )
+    sys.stderr.write(checked.text())
+    if report is not None:
+        write_json(report, checked.to_dict())
+    raise typer.Exit(checked.outcome.exit_code)
 
 
 def _split(arguments: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -38,6 +38,7 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch._subclasses.fake_tensor.FakeTensorMode._validate_cache_key": "self, func, args, kwargs",
     "torch._utils._get_device_index": "device, optional, allow_cpu",
     "torch.as_tensor": "data: Any, *, dtype: Optional[dtype] = None, device: Optional[DeviceLikeType]) -> Tensor",
+    "torch.autograd.backward": "tensors, grad_tensors, retain_graph, create_graph, grad_variables, inputs",
     "torch.autograd.profiler._disable_profiler": "(built-in)",
     "torch.autograd.profiler._enable_profiler": "config: torch._C._profiler.ProfilerConfig, activities: collections.abc.Set[torch._C._profiler.ProfilerActivity], scopes: collections.abc.Set[torch._C._profiler.RecordScope] = set()) -> None",
     "torch.autograd.profiler._prepare_profiler": (

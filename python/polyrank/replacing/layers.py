@@ -17,6 +17,7 @@ __all__ = [
     "LOCKSTEP_MODE",
     "LOCKSTEP_RUN",
     "LOCKSTEP_SEEDS",
+    "LOSSES",
     "PROCESSES",
     "THREADS",
     "VIRTUAL_GPU",
@@ -86,6 +87,7 @@ THREADS = _layer(
 )
 LOCKSTEP_RUN = _layer("polyrank run --world lockstep", "worlds.process_group:LOCKSTEP")
 FAKE_RUN = _layer("polyrank run --world fake", "worlds.process_group:FAKE")
+LOSSES = _layer("polyrank check order", "divergence.order.losses")
 
 ALL = (
     INSTALL,
@@ -100,4 +102,5 @@ ALL = (
     THREADS,
     LOCKSTEP_RUN,
     FAKE_RUN,
+    LOSSES,
 )

@@ -18,6 +18,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
+from polyrank.divergence.order.losses import Losses
 from polyrank.rank_threads.torch_globals import globals_by_thread
 from polyrank.replacing import layers, place
 from polyrank.replacing.attribute import Attribute
@@ -74,6 +75,7 @@ WORLDS: dict[Replacements, Callable[[], AbstractContextManager[Any]]] = {
     layers.VIRTUAL_GPU: virtual_gpus,
     layers.LOCKSTEP_RUN: lambda: lockstep_process_group(4, 4),
     layers.FAKE_RUN: fake_run,
+    layers.LOSSES: Losses().recording,
 }
 
 

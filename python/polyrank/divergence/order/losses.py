@@ -1,0 +1,72 @@
+"""The losses of a run: what `backward` starts from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from polyrank import _C
+from polyrank.divergence.content import content_of
+from polyrank.local_tensor_mode import enabled_local_tensor_mode
+from polyrank.replacing.layers import LOSSES
+from polyrank.replacing.row import Row, with_original
+
+__all__ = ["ROWS", "Losses"]
+
+_told: list[Losses] = []  # who is told, the innermost last
+
+
+class Losses:
+    """The losses of one run of all ranks, each rank's in the order of its calls of backward."""
+
+    def __init__(self) -> None:
+        self.of_ranks: dict[int, list[float]] = {}
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """A block around the run, on the thread that starts it."""
+        _told.append(self)
+        try:
+            with LOSSES.on():
+                yield
+        finally:
+            _told.remove(self)
+
+    def note(self, tensors: Any) -> None:
+        """Take what one call starts from, if it is one number, as losses are."""
+        roots = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+        mode = enabled_local_tensor_mode()
+        thread = _C.RankThread.current()
+        own = 0 if thread is None else thread.rank
+        ranks = (own,) if mode is None else tuple(sorted(mode.ranks))
+        for root in roots:
+            if not isinstance(root, torch.Tensor):
+                continue
+            for share in content_of(root, ranks, keep=True) or ():
+                if share.tensor is not None and share.tensor.numel() == 1:
+                    value = float(share.tensor.double().item())
+                    for rank in share.ranks:
+                        self.of_ranks.setdefault(rank, []).append(value)
+
+    def curve(self) -> list[float]:
+        """The average over the ranks, by call; up to where the first rank ends."""
+        return [sum(values) / len(values) for values in zip(*self.of_ranks.values(), strict=False)]
+
+
+def _backward(original: Any, tensors: Any, *args: Any, **kwargs: Any) -> Any:
+    if _told:
+        _told[-1].note(tensors)
+    return original(tensors, *args, **kwargs)
+
+
+ROWS = (
+    Row(
+        "torch.autograd",
+        "backward",
+        with_original(_backward),
+        "what a program differentiates is its loss, which `polyrank check order` compares",
+    ),
+)
