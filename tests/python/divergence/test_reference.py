@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from polyrank.divergence.reference.compare import groups_of_ranks
-from polyrank.divergence.reference.pieces import match
+from polyrank.divergence.reference.pieces import largest_of, match
 from polyrank.divergence.reference.rounding import InDouble, InPieces
 
 FOLDER = Path(__file__).resolve().parents[2] / "divergence_programs" / "reference"
@@ -127,3 +127,25 @@ def test_a_reference_of_another_size_is_refused() -> None:
     )
     assert ended.returncode == 2
     assert "can't be paired" in ended.stderr
+
+
+def test_numbers_that_many_sums_come_to_are_no_match() -> None:
+    halves = {0: torch.full((4,), 0.25), 1: torch.full((4,), 0.75)}
+    found = match(halves, torch.ones(4), PAIRS)
+    assert found is None or found.error > 0.2
+    scalars = {0: torch.tensor(0.25), 1: torch.tensor(0.75)}
+    found = match(scalars, torch.tensor(1.0), PAIRS)
+    assert found is not None
+    assert found.error > 0.2
+    found = match({0: torch.tensor(0.5), 1: torch.tensor(0.75)}, torch.tensor(1.25), PAIRS)
+    assert found is not None
+    assert (found.relation, found.error) == ("a part of a sum", 0)
+
+
+def test_what_masks_is_not_the_largest_element() -> None:
+    scores = torch.tensor([[1.0, -1e9, -1e9], [2.0, 3.0, -1e9]])
+    assert largest_of(scores) == 3
+    assert largest_of(torch.tensor([1.0, 1e9, 2.0])) == 1e9  # one large number masks nothing
+    assert largest_of(torch.tensor([1e-3, 5e3, 5e3])) == 5e3
+    assert largest_of(torch.tensor([2.0, -torch.inf])) == 2
+    assert largest_of(torch.empty(0)) == 0

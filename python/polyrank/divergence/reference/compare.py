@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from polyrank.divergence.reference.pieces import Match, match
+from polyrank.divergence.reference.pieces import Match, largest_of, match
 from polyrank.divergence.reference.tape import Event, Tape, What
 
 __all__ = ["Comparison", "Difference", "compare", "groups_of_ranks"]
@@ -173,7 +173,4 @@ def _distance(other: torch.Tensor | None, whole: torch.Tensor) -> float:
 
 def _unit(whole: torch.Tensor) -> float:
     """The unit in the last place of the largest element."""
-    if whole.numel() == 0 or not whole.dtype.is_floating_point:
-        return 0.0
-    largest = float(whole.double().abs().nan_to_num(posinf=0.0).max())
-    return largest * torch.finfo(whole.dtype).eps
+    return largest_of(whole) * torch.finfo(whole.dtype).eps if whole.is_floating_point() else 0.0

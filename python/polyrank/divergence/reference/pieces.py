@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Match", "Pieces", "match"]
+__all__ = ["Match", "Pieces", "largest_of", "match"]
 
 Pieces = Mapping[int, torch.Tensor]  # by rank
 
 _SAME, _PART, _SUM = "the same", "a part", "a part of a sum"
 _MOST_BLOCKS = 4096  # tried for one piece
+_LEAST_MASK = 1e4  # a number that masks, as -1e9 does in scores, is as large
+_MASK_BEYOND = 1e3  # times all others
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ def match(
     """
     best: Match | None = None
     for relation, candidate in _arrangements(pieces, groups):
+        if relation == _SUM and _is_met_by_chance(whole):
+            continue
         for factor in sums if relation == _SUM else factors:
             error = _error_of(candidate, whole, factor)
             if error is not None and (best is None or error < best.error):
@@ -57,12 +61,26 @@ def match(
     return best
 
 
+def largest_of(tensor: torch.Tensor) -> float:
+    """The size of the largest element, by which rounding goes: without infinities and what masks."""
+    sizes = tensor.double().abs().nan_to_num(posinf=0.0).flatten()
+    if sizes.numel() == 0:
+        return 0.0
+    largest = float(sizes.max())
+    others = sizes[sizes < largest]
+    if largest < _LEAST_MASK or not 0 < others.numel() < sizes.numel() - 1:
+        return largest
+    beside = float(others.max())
+    return beside if 0 < beside * _MASK_BEYOND < largest else largest
+
+
 def _arrangements(
     pieces: Pieces, groups: Sequence[Sequence[int]]
 ) -> Iterator[tuple[str, list[torch.Tensor]]]:
     yield _PART, [piece.double() for piece in _distinct(pieces)]
     shapes = {tuple(piece.shape) for piece in pieces.values()}
-    if len(shapes) > 1:
+    # What is one number throughout proves nothing where it is a sum: others add up to it too.
+    if len(shapes) > 1 or all(_is_constant(piece) for piece in pieces.values()):
         return
     for group in groups:
         if len(group) > 1 and all(rank in pieces for rank in group):
@@ -72,6 +90,15 @@ def _arrangements(
                 if len(other) == len(group) and all(rank in pieces for rank in other)
             ]
             yield _SUM, sums  # type: ignore[misc]
+
+
+def _is_met_by_chance(whole: torch.Tensor) -> bool:
+    """Whether it is 0 or 1, to which many sums come that have nothing to do with it."""
+    return whole.numel() == 1 and abs(float(whole.double())) in (0.0, 1.0)
+
+
+def _is_constant(piece: torch.Tensor) -> bool:
+    return piece.numel() > 1 and bool((piece == piece.reshape(-1)[0]).all())
 
 
 def _distinct(pieces: Pieces) -> list[torch.Tensor]:

@@ -9,7 +9,7 @@ import torch
 
 from polyrank.divergence.operations import Operand, Operation
 from polyrank.divergence.reference.compare import Difference, groups_of_ranks
-from polyrank.divergence.reference.pieces import Match, match
+from polyrank.divergence.reference.pieces import Match, largest_of, match
 from polyrank.divergence.reference.tape import Tape
 
 __all__ = ["Culprit", "find_operation"]
@@ -103,10 +103,7 @@ class _Search:
 
 
 def _allowed(known: torch.Tensor) -> float:
-    if known.numel() == 0:
-        return 0.0
-    largest = float(known.double().abs().nan_to_num(posinf=0.0).max())
-    return _UNITS * largest * torch.finfo(known.dtype).eps
+    return _UNITS * largest_of(known) * torch.finfo(known.dtype).eps
 
 
 def _values_of(reference: Tape) -> Iterator[torch.Tensor]:
