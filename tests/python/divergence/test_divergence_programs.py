@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import AGREEMENT, REFERENCE, WITHOUT_FAULT, Program, cases
 from polyrank.divergence.checking import Checked, check_agreement
 from polyrank.divergence.reference.checking import CheckedReference, check_reference
 from polyrank.divergence.reference.report import document_of, text_of
+from programs_of_faults import AGREEMENT, REFERENCE, WITHOUT_FAULT, Program, cases
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -11,8 +11,8 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import Program
 from polyrank.divergence.order.checking import ORDERS, check_orders
+from programs_of_faults import Program
 from torch import nn
 
 PROGRAM = """
