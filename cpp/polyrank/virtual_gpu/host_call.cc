@@ -162,7 +162,7 @@ void HostCall::note_host(const c10::StorageImpl& host) {
 }
 
 void HostCall::check_devices() const {
-  if (!other_device_ || !gpu_of_operands_ || info_.devices == DeviceRule::kAny) {
+  if (!first_device_ || !other_device_ || !gpu_of_operands_ || info_.devices == DeviceRule::kAny) {
     return;
   }
   if (info_.devices == DeviceRule::kFirstOnGpu && other_device_->is_cpu()) {

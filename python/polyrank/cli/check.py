@@ -14,6 +14,7 @@ from polyrank.cli.options import (
     Arguments,
     Count,
     IsModule,
+    JsonReport,
     Nodes,
     RanksANode,
     Script,
@@ -44,6 +45,9 @@ class CheckedWorld(StrEnum):
     lockstep = "lockstep"
 
 
+World = Annotated[CheckedWorld, typer.Option(help="As of `polyrank run`.")]
+
+
 class OrderName(StrEnum):
     """Orders of summation, as `polyrank.reduction_order` has them."""
 
@@ -60,9 +64,7 @@ class OrderName(StrEnum):
 def agreement(
     script: Script,
     arguments: Arguments = None,
-    world: Annotated[
-        CheckedWorld, typer.Option(help="As of `polyrank run`.")
-    ] = CheckedWorld.threads,
+    world: World = CheckedWorld.threads,
     ranks: Count = None,
     nproc_per_node: RanksANode = None,
     nnodes: Nodes = 1,
@@ -74,9 +76,7 @@ def agreement(
             help='Names of parameters and buffers that may differ: "*.experts.*". May be repeated.',
         ),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
-    ] = None,
+    json_file: JsonReport = None,
 ) -> None:
     """Name the first operation at which ranks part that should hold the same.
 
@@ -124,9 +124,7 @@ def reference(
             help="What the script gets; after a `|` of its own, what the reference gets."
         ),
     ] = None,
-    world: Annotated[
-        CheckedWorld, typer.Option(help="As of `polyrank run`.")
-    ] = CheckedWorld.threads,
+    world: World = CheckedWorld.threads,
     ranks: Count = None,
     against: Annotated[
         int,
@@ -143,9 +141,7 @@ def reference(
         ),
     ] = None,
     module: IsModule = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
-    ] = None,
+    json_file: JsonReport = None,
 ) -> None:
     """Name the first module and operation whose numbers leave those of a reference.
 
@@ -201,9 +197,7 @@ def reference(
 def order(
     script: Script,
     arguments: Arguments = None,
-    world: Annotated[
-        CheckedWorld, typer.Option(help="As of `polyrank run`.")
-    ] = CheckedWorld.threads,
+    world: World = CheckedWorld.threads,
     ranks: Count = None,
     nproc_per_node: RanksANode = None,
     nnodes: Nodes = 1,
@@ -215,9 +209,7 @@ def order(
         ),
     ] = None,
     channels: Annotated[int, typer.Option(min=1, max=64, help="NCCL's channels, all in use.")] = 1,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
-    ] = None,
+    json_file: JsonReport = None,
 ) -> None:
     """Say how far the losses move with the order in which reductions add.
 

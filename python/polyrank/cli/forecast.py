@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyrank.cli.app import app, writable_option
-from polyrank.cli.options import Arguments, IsModule, Script, count_option
+from polyrank.cli.options import (
+    Arguments,
+    ClusterName,
+    IsModule,
+    JsonReport,
+    OneRank,
+    Script,
+    WorldSize,
+)
 from polyrank.worlds.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -34,16 +42,9 @@ class OnRead(StrEnum):
 def forecast(
     script: Script,
     arguments: Arguments = None,
-    cluster: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="A cluster of `polyrank clusters`, or a file of your own."
-        ),
-    ] = "dgx-h100",
-    ranks: Annotated[
-        int, typer.Option(parser=count_option, metavar="N", help="The world size.")
-    ] = 1,
-    rank: Annotated[int, typer.Option(min=0, metavar="R", help="The rank that runs.")] = 0,
+    cluster: ClusterName = "dgx-h100",
+    ranks: WorldSize = 1,
+    rank: OneRank = 0,
     steps: Annotated[
         int,
         typer.Option(
@@ -76,9 +77,7 @@ def forecast(
             help="Write the timeline there, for ui.perfetto.dev; forecasts times.",
         ),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
-    ] = None,
+    json_file: JsonReport = None,
     html_file: Annotated[
         Path | None,
         typer.Option(

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from polyrank.world import MAX_RANKS
 
-__all__ = ["Arguments", "Count", "IsModule", "Nodes", "RanksANode", "Script", "count_option"]
+__all__ = [
+    "Arguments",
+    "ClusterName",
+    "Count",
+    "IsModule",
+    "JsonReport",
+    "Nodes",
+    "OneRank",
+    "RanksANode",
+    "Script",
+    "WorldSize",
+    "count_option",
+]
 
 
 def count_option(value: str | int) -> int:
@@ -40,3 +53,14 @@ Nodes = Annotated[
 IsModule = Annotated[
     bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
 ]
+JsonReport = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
+]
+
+# Of forecasts.
+ClusterName = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="A cluster of `polyrank clusters`, or a file of your own."),
+]
+WorldSize = Annotated[int, _SIZE]
+OneRank = Annotated[int, typer.Option(min=0, metavar="R", help="The rank that runs.")]

@@ -10,7 +10,7 @@ import typer
 
 from polyrank.cli.app import app, writable_option
 from polyrank.cli.forecast import EXIT_DOES_NOT_FIT, page_option
-from polyrank.cli.options import Arguments, IsModule, Script, count_option
+from polyrank.cli.options import Arguments, ClusterName, IsModule, OneRank, Script, WorldSize
 
 
 @app.command(context_settings={"allow_interspersed_args": False})
@@ -24,16 +24,9 @@ def sweep(
         ),
     ],
     arguments: Arguments = None,
-    cluster: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="A cluster of `polyrank clusters`, or a file of your own."
-        ),
-    ] = "dgx-h100",
-    ranks: Annotated[
-        int, typer.Option(parser=count_option, metavar="N", help="The world size.")
-    ] = 1,
-    rank: Annotated[int, typer.Option(min=0, metavar="R", help="The rank that runs.")] = 0,
+    cluster: ClusterName = "dgx-h100",
+    ranks: WorldSize = 1,
+    rank: OneRank = 0,
     steps: Annotated[
         int, typer.Option(min=1, metavar="K", help="Optimizer steps; times are of the last.")
     ] = 3,
