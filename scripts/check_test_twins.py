@@ -20,6 +20,7 @@ TESTED_ELSEWHERE: dict[str, str] = dict.fromkeys(
         "engine/operands",
         "engine/operator_info",
         "engine/rank_generators",
+        "engine/product_gradients",
         "engine/random_streams",
         "engine/rank_random",
         "engine/reshape_by_rank",

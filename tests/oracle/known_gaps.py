@@ -44,11 +44,8 @@ GAPS: tuple[Gap, ...] = tuple(
 # each rank must hold what it holds as a tensor subclass of PyTorch's own: its LocalTensor.
 OF_SUBCLASSES = frozenset(
     {
-        ("forward and backward", "cumprod"),
-        ("forward and backward", "masked.prod"),
         ("forward and backward", "masked_fill"),
         ("forward and backward", "ormqr"),
-        ("forward and backward", "prod"),
         ("in-place", "masked_fill"),
     }
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import polyrank
@@ -360,3 +361,41 @@ def test_parameter_of_a_local_tensor() -> None:
     module = nn.Module()
     module.weight = parameter
     assert [name for name, _ in module.named_parameters()] == ["weight"]
+
+
+PRODUCTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "prod": torch.prod,
+    "along a dimension": lambda x: x.view(2, 3).prod(0, keepdim=True).sum(),
+    "in another dtype": lambda x: x.prod(dtype=torch.float64),
+    "with zeros": lambda x: (x * (x > 0)).prod() + (x * (x > 0)).cumprod(0).sum(),
+    "cumulative": lambda x: x.cumprod(0).sum(),
+    "of a product": lambda x: (x.exp().prod() * x.cumprod(0).sum()).sin(),
+}
+
+
+@pytest.mark.parametrize("how", PRODUCTS)
+@pytest.mark.parametrize("make", [distinct, shared, mixed])
+def test_gradients_of_products_have_the_bits_of_plain_tensors(
+    make: Callable[..., Argument], how: str
+) -> None:
+    def program(x: torch.Tensor) -> torch.Tensor:
+        PRODUCTS[how](x).backward()
+        return x.grad  # type: ignore[return-value]
+
+    for seed in range(5):
+        assert_as_alone(program, make(6, requires_grad=True, seed=seed))
+
+
+@pytest.mark.parametrize("how", PRODUCTS)
+def test_gradients_of_products_are_differentiated_again(how: str) -> None:
+    start = torch.randn(6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def second(x: torch.Tensor) -> torch.Tensor:
+        (first,) = torch.autograd.grad(PRODUCTS[how](x), x, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), x)[0]
+
+    alone = second(start.clone().requires_grad_())
+    with polyrank.lockstep(2):
+        x = polyrank.rank_map(lambda _: start.clone()).requires_grad_()
+        found = second(x).on_rank(1).clone()  # type: ignore[attr-defined]
+    torch.testing.assert_close(found, alone)
