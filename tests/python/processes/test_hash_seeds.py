@@ -16,7 +16,11 @@ import pytest
 
 def start(folder: Path, text: str, *options: str, **variables: str) -> subprocess.Popen[str]:
     (folder / "program.py").write_text(text)
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONHASHSEED"}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "PYTHONHASHSEED" and not name.startswith("POLYRANK")
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "polyrank", "run", "--ranks", "4", *options, "program.py"],
         stdout=subprocess.PIPE,
