@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -96,7 +97,9 @@ def test_others_are_not_told_to_wait_too_long_and_write_as_ever(tmp_path: Path) 
         timeout=120,
         cwd=tmp_path,
     )
-    assert "what? read an answer\n" in done.stdout
+    # The others write when they do: also while the one waits after its question.
+    of_one = re.sub(r"\[rank[02]\]: has ''\n", "", done.stdout)
+    assert "what? read an answer\n" in of_one
     assert {"[rank0]: has ''", "[rank2]: has ''"} <= set(done.stdout.splitlines())
 
 
