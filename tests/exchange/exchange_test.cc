@@ -5,6 +5,9 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/exchange/exchange.h>
 
+#include <array>
+#include <span>
+#include <string>
 #include <vector>
 
 namespace polyrank {
@@ -21,14 +24,17 @@ CollectiveCall call_of(const char* op_name) {
   return call;
 }
 
-MemberInputs members(std::vector<at::Tensor> tensors) {
+MemberInputs members(const std::vector<at::Tensor>& tensors) {
   MemberInputs inputs;
   inputs.group_label = "dp";
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    inputs.members.push_back(static_cast<std::int64_t>(i));
-  }
-  inputs.tensors = {std::move(tensors)};
+  static constexpr std::array<std::int64_t, 4> kRanks{0, 1, 2, 3};
+  inputs.members = std::span(kRanks).first(tensors.size());
+  inputs.tensors = {MemberTensors(tensors)};
   return inputs;
+}
+
+void add_input(MemberInputs* inputs, const std::vector<at::Tensor>& by_member) {
+  inputs->tensors.emplace_back(by_member);
 }
 
 TEST(Exchange, AllReduceGivesAllMembersTheFold) {
@@ -66,7 +72,7 @@ TEST(Exchange, ReduceScatterGivesEachMemberItsPiece) {
 
 TEST(Exchange, ReduceScatterOfAListMayBeUneven) {
   MemberInputs inputs = members({at::ones({1}), at::ones({1})});
-  inputs.tensors.push_back({at::ones({3}), at::ones({3})});
+  add_input(&inputs, {at::ones({3}), at::ones({3})});
   const MemberOutputs out = exchange(call_of("c10d::reduce_scatter_"), inputs);
   EXPECT_THAT(values(out.tensors[0][1]), ElementsAre(2, 2, 2));
 }
@@ -87,7 +93,7 @@ TEST(Exchange, AllToAllTransposes) {
 
 TEST(Exchange, AllToAllOfListsHandsOutTheMembersTensors) {
   MemberInputs inputs = members({at::tensor({1.0F}), at::tensor({3.0F, 3.0F})});
-  inputs.tensors.push_back({at::tensor({2.0F, 2.0F}), at::tensor({4.0F})});
+  add_input(&inputs, {at::tensor({2.0F, 2.0F}), at::tensor({4.0F})});
   const MemberOutputs out = exchange(call_of("c10d::alltoall_"), inputs);
   EXPECT_TRUE(out.tensors[0][0].is_same(inputs.tensors[0][0]));  // rank 0's from rank 0
   EXPECT_TRUE(out.tensors[1][0].is_same(inputs.tensors[0][1]));  // rank 0's from rank 1
@@ -97,7 +103,7 @@ TEST(Exchange, AllToAllOfListsHandsOutTheMembersTensors) {
 
 TEST(Exchange, ScatterHandsOutTheRootsTensors) {
   MemberInputs inputs = members({at::zeros({1}), at::tensor({1.0F})});
-  inputs.tensors.push_back({at::zeros({1}), at::tensor({2.0F})});
+  add_input(&inputs, {at::zeros({1}), at::tensor({2.0F})});
   CollectiveCall call = call_of("c10d::scatter_");
   call.root = 1;
   const MemberOutputs out = exchange(call, inputs);
@@ -166,8 +172,9 @@ TEST(DescribeMembers, AbbreviatesManyShapes) {
     tensors.push_back(at::ones({rank}));
     ranks.push_back(rank);
   }
-  EXPECT_THAT(describe_members(ranks, tensors), HasSubstr("… (100 shapes)"));
-  EXPECT_LT(describe_members(ranks, tensors).size(), 200U);
+  const std::string text = describe_members(ranks, MemberTensors(tensors));
+  EXPECT_THAT(text, HasSubstr("… (100 shapes)"));
+  EXPECT_LT(text.size(), 200U);
 }
 
 }  // namespace

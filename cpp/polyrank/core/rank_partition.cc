@@ -304,6 +304,9 @@ const RankSet& RankPartition::cohort(std::int32_t cohort) const {
 }
 
 RankPartition RankPartition::restrict_to(const RankSet& subset) const {
+  if (subset == ranks()) {
+    return *this;
+  }
   if (!subset.is_subset_of(ranks())) {
     throw UsageError(str_cat("ranks ", subset.subtract(ranks()).to_string(),
                              " are not among ranks ", ranks().to_string()));

@@ -18,15 +18,16 @@ using Tensors = std::vector<at::Tensor>;
 using SplitSizes = std::vector<std::int64_t>;
 
 [[noreturn]] void throw_misfit(const MemberInputs& inputs, const std::string& what) {
-  throw CollectiveError(str_cat("group \"", inputs.group_label, "\" (ranks ",
-                                RankSet::of(inputs.members).to_string(), "): ", what));
+  throw CollectiveError(str_cat(
+      "group \"", inputs.group_label, "\" (ranks ",
+      RankSet::of({inputs.members.begin(), inputs.members.end()}).to_string(), "): ", what));
 }
 
 // All members must put in the same number of elements.
 void check_equal_sizes(const CollectiveCall& call, const MemberInputs& inputs,
-                       const Tensors& tensors) {
-  for (const at::Tensor& tensor : tensors) {
-    if (tensor.numel() != tensors.front().numel()) {
+                       const MemberTensors& tensors) {
+  for (const MemberTensors::Run& run : tensors.runs()) {
+    if (run.tensor.numel() != tensors.front().numel()) {
       throw_misfit(
           inputs,
           str_cat(to_string(call.spec->kind), " needs tensors of one size on all ranks, but ",
@@ -46,7 +47,8 @@ Tensors flattened(const Tensors& tensors) {
 
 // One after the other along dim 0; 0-dim tensors are stacked, and those that differ in shape lose
 // it.
-at::Tensor concatenated(const Tensors& tensors) {
+at::Tensor concatenated(const MemberTensors& members) {
+  const Tensors tensors = members.by_member();
   const at::Tensor& first = tensors.front();
   if (first.dim() == 0) {
     return at::stack(tensors);
@@ -94,18 +96,18 @@ ReducedElements reduced_elements(const CollectiveCall& call, const MemberInputs&
 }
 
 MemberOutputs all_reduce(const CollectiveCall& call, const MemberInputs& inputs) {
-  const Tensors& members = inputs.tensors.front();
+  const MemberTensors& members = inputs.tensors.front();
   check_equal_sizes(call, inputs, members);
   return {.tensors = {{fold_members(call.reduce_op, members, reduced_elements(call, inputs, 0))}},
           .same_on_members = true};
 }
 
 MemberOutputs all_gather(const CollectiveCall& call, const MemberInputs& inputs) {
-  const Tensors& members = inputs.tensors.front();
+  const MemberTensors& members = inputs.tensors.front();
   const Packing outputs = call.spec->outputs.packing;
   if (outputs == Packing::kOnePerMember || outputs == Packing::kMemberByTensor) {
     MemberOutputs result{.tensors = {}, .same_on_members = true, .are_new = false};
-    for (const at::Tensor& tensor : members) {
+    for (const at::Tensor& tensor : members.by_member()) {
       result.tensors.push_back({tensor});
     }
     return result;
@@ -118,14 +120,14 @@ MemberOutputs reduce_scatter(const CollectiveCall& call, const MemberInputs& inp
   MemberOutputs result{.tensors = {{}}};
   if (inputs.tensors.size() > 1) {  // a list: the i-th tensor is for the i-th member
     for (std::size_t i = 0; i < inputs.tensors.size(); ++i) {
-      const Tensors& members = inputs.tensors[i];
+      const MemberTensors& members = inputs.tensors[i];
       check_equal_sizes(call, inputs, members);
       result.tensors.front().push_back(
           fold_members(call.reduce_op, members, reduced_elements(call, inputs, i)));
     }
     return result;
   }
-  const Tensors& members = inputs.tensors.front();
+  const MemberTensors& members = inputs.tensors.front();
   check_equal_sizes(call, inputs, members);
   const at::Tensor folded =
       fold_members(call.reduce_op, members, reduced_elements(call, inputs, 0));
@@ -142,7 +144,7 @@ MemberOutputs reduce_scatter(const CollectiveCall& call, const MemberInputs& inp
 }
 
 MemberOutputs broadcast(const CollectiveCall& call, const MemberInputs& inputs) {
-  const Tensors& members = inputs.tensors.front();
+  const MemberTensors& members = inputs.tensors.front();
   check_equal_sizes(call, inputs, members);
   return {.tensors = {{members[static_cast<std::size_t>(call.root)]}},
           .same_on_members = true,
@@ -210,7 +212,7 @@ MemberOutputs all_to_all(const CollectiveCall& call, const MemberInputs& inputs)
   check_equal_sizes(call, inputs, inputs.tensors.front());
   const auto num_pieces = static_cast<std::int64_t>(inputs.group_size());
   Tensors sent;
-  for (const at::Tensor& tensor : inputs.tensors.front()) {
+  for (const at::Tensor& tensor : inputs.tensors.front().by_member()) {
     sent.push_back(cut_evenly(call, inputs, tensor));
   }
   const at::Tensor all = at::stack(sent);  // [from, to, rows of a piece, …]
@@ -237,7 +239,7 @@ MemberOutputs all_to_all_list(const MemberInputs& inputs) {
 // The i-th tensor of the root is for the i-th member.
 MemberOutputs scatter(const CollectiveCall& call, const MemberInputs& inputs) {
   MemberOutputs result{.tensors = {{}}, .are_new = false};
-  for (const Tensors& of_member : inputs.tensors) {
+  for (const MemberTensors& of_member : inputs.tensors) {
     result.tensors.front().push_back(of_member[static_cast<std::size_t>(call.root)]);
   }
   return result;
@@ -245,7 +247,7 @@ MemberOutputs scatter(const CollectiveCall& call, const MemberInputs& inputs) {
 
 // DTensor's: gathers along one dimension and shards along another.
 MemberOutputs shard_dim_all_to_all(const CollectiveCall& call, const MemberInputs& inputs) {
-  const at::Tensor gathered = at::cat(inputs.tensors.front(), call.gather_dim);
+  const at::Tensor gathered = at::cat(inputs.tensors.front().by_member(), call.gather_dim);
   const auto num_pieces = static_cast<std::int64_t>(inputs.group_size());
   const std::int64_t length = gathered.size(call.shard_dim);
   if (length % num_pieces != 0) {
@@ -310,7 +312,7 @@ std::string describe_tensor(const at::Tensor& tensor) {
   return text + "]";
 }
 
-std::string describe_members(const std::vector<std::int64_t>& members, const Tensors& tensors) {
+std::string describe_members(std::span<const std::int64_t> members, const MemberTensors& tensors) {
   std::map<std::string, std::vector<std::int64_t>> ranks_by_shape;
   std::vector<std::string> shapes;  // in the order of the members
   for (std::size_t i = 0; i < members.size(); ++i) {

@@ -3,20 +3,21 @@
 
 #include <ATen/core/Tensor.h>
 #include <polyrank/exchange/collective_call.h>
+#include <polyrank/exchange/member_tensors.h>
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace polyrank {
 
-// What the members of one group put into a collective. Tensors are indexed by input, then by
-// member in the order of the group.
+// What the members of one group put into a collective.
 struct MemberInputs {
-  std::string group_label;            // for messages, as are the members
-  std::vector<std::int64_t> members;  // global ranks
-  std::vector<std::vector<at::Tensor>> tensors;
+  std::string group_label;                // for messages, as are the members
+  std::span<const std::int64_t> members;  // global ranks, in the order of the group; not owned
+  std::vector<MemberTensors> tensors;     // by input
   std::vector<std::vector<std::int64_t>> input_split_sizes;   // by member; empty: even
   std::vector<std::vector<std::int64_t>> output_split_sizes;  // by member; empty: even
   // Of a coalesced launch: the elements that a member puts in before these, and after them.
@@ -46,8 +47,7 @@ struct MemberOutputs {
 MemberOutputs exchange(const CollectiveCall& call, const MemberInputs& inputs);
 
 // "ranks 0-2 hold float32[4], rank 3 holds float32[5]": who holds which shape.
-std::string describe_members(const std::vector<std::int64_t>& members,
-                             const std::vector<at::Tensor>& tensors);
+std::string describe_members(std::span<const std::int64_t> members, const MemberTensors& tensors);
 
 // "float32[4, 2]".
 std::string describe_tensor(const at::Tensor& tensor);

@@ -8,7 +8,6 @@
 #include <polyrank/exchange/rank_operand.h>
 
 #include <algorithm>
-#include <set>
 #include <unordered_set>
 #include <utility>
 
@@ -195,12 +194,11 @@ std::int64_t number_on_rank(const c10::SymInt& number, std::int64_t rank) {
 }
 
 std::vector<std::int64_t> lowest_ranks(const RankPartition& a, const RankPartition& b) {
+  const RankPartition both = meet(a, b.restrict_to(a.ranks()));
   std::vector<std::int64_t> ranks;
-  std::set<std::pair<std::int32_t, std::int32_t>> seen;
-  for (const std::int64_t rank : a.ranks()) {
-    if (seen.emplace(a.cohort_of(rank), b.cohort_of(rank)).second) {
-      ranks.push_back(rank);
-    }
+  ranks.reserve(static_cast<std::size_t>(both.num_cohorts()));
+  for (std::int32_t cohort = 0; cohort < both.num_cohorts(); ++cohort) {
+    ranks.push_back(both.lowest_rank(cohort));
   }
   return ranks;
 }

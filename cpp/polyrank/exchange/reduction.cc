@@ -129,31 +129,26 @@ at::Tensor reshaped_like(const at::Tensor& member, const at::Tensor& total) {
   return member.sizes() == total.sizes() ? member : member.reshape(total.sizes());
 }
 
-at::Tensor fold_in_rank_order(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
-  const at::Tensor& first = members.front();
-  at::Tensor total = own_copy(first);
-  std::unordered_set<const c10::TensorImpl*> folded{first.unsafeGetTensorImpl()};
-  for (std::size_t i = 1; i < members.size();) {
-    const at::Tensor& member = members[i];
-    std::int64_t count = 1;  // members in a row that hold this tensor
-    for (++i; i < members.size() && members[i].is_same(member); ++i) {
-      ++count;
-    }
-    if (!is_idempotent(op)) {
-      accumulate_repeatedly(op, total, reshaped_like(member, total), count);
-    } else if (folded.insert(member.unsafeGetTensorImpl()).second) {
-      accumulate(op, total, reshaped_like(member, total));
+at::Tensor fold_in_rank_order(ReduceOp op, const MemberTensors& members) {
+  at::Tensor total = own_copy(members.front());
+  std::unordered_set<const c10::TensorImpl*> folded{members.front().unsafeGetTensorImpl()};
+  std::size_t num_folded = 1;  // members
+  for (const auto& [tensor, end] : members.runs()) {
+    const auto count = static_cast<std::int64_t>(end - std::exchange(num_folded, end));
+    if (count > 0 && !is_idempotent(op)) {
+      accumulate_repeatedly(op, total, reshaped_like(tensor, total), count);
+    } else if (folded.insert(tensor.unsafeGetTensorImpl()).second) {
+      accumulate(op, total, reshaped_like(tensor, total));
     }
   }
   return total;
 }
 
-at::Tensor fold_as_tree(ReduceOp op, c10::ArrayRef<at::Tensor> members) {
-  if (members.size() == 1) {
-    return own_copy(members.front());
+at::Tensor fold_as_tree(ReduceOp op, std::vector<at::Tensor> level) {
+  if (level.size() == 1) {
+    return own_copy(level.front());
   }
   using Pair = std::pair<const c10::TensorImpl*, const c10::TensorImpl*>;
-  std::vector<at::Tensor> level = members.vec();
   while (level.size() > 1) {
     std::map<Pair, at::Tensor> known;  // equal pairs, of which equal ranks make many
     std::vector<at::Tensor> next;
@@ -216,22 +211,22 @@ at::Tensor fold_in_parts(ReduceOp op, c10::ArrayRef<at::Tensor> members,
 
 // The members divided by their number, as NCCL averages floats: each is multiplied by the
 // reciprocal in its dtype, and then they are added.
-std::vector<at::Tensor> divided(c10::ArrayRef<at::Tensor> members) {
+MemberTensors divided(const MemberTensors& members) {
   const at::Tensor factor = at::scalar_tensor(1.0 / static_cast<double>(members.size()),
                                               members.front().options().device(at::kCPU));
   std::map<const c10::TensorImpl*, at::Tensor> known;
-  std::vector<at::Tensor> result;
-  for (const at::Tensor& member : members) {
-    at::Tensor& scaled = known[member.unsafeGetTensorImpl()];
+  MemberTensors result;
+  for (const auto& [tensor, end] : members.runs()) {
+    at::Tensor& scaled = known[tensor.unsafeGetTensorImpl()];
     if (!scaled.defined()) {
-      scaled = at::mul(member, factor);
+      scaled = at::mul(tensor, factor);
     }
-    result.push_back(scaled);
+    result.append(scaled, end - result.size());
   }
   return result;
 }
 
-at::Tensor fold_in_order(ReduceOp op, c10::ArrayRef<at::Tensor> members,
+at::Tensor fold_in_order(ReduceOp op, const MemberTensors& members,
                          const ReductionAlgorithm& algorithm, const ReducedElements& place) {
   if (!depends_on_order(op, members.front().scalar_type()) || !holds_values(members.front())) {
     return fold_in_rank_order(op, members);
@@ -240,14 +235,14 @@ at::Tensor fold_in_order(ReduceOp op, c10::ArrayRef<at::Tensor> members,
     case ReductionOrder::kRank:
       return fold_in_rank_order(op, members);
     case ReductionOrder::kTree:
-      return fold_as_tree(op, members);
+      return fold_as_tree(op, members.by_member());
     case ReductionOrder::kExact:
-      return is_sum(op) ? exact_sum(members) : fold_in_rank_order(op, members);
+      return is_sum(op) ? exact_sum(members.by_member()) : fold_in_rank_order(op, members);
     case ReductionOrder::kGloo:
     case ReductionOrder::kNcclRing:
     case ReductionOrder::kNcclTree:
     case ReductionOrder::kHalvingDoubling:
-      return fold_in_parts(op, members, algorithm, place);
+      return fold_in_parts(op, members.by_member(), algorithm, place);
   }
   throw InternalError("there is no such reduction order");
 }
@@ -288,12 +283,20 @@ bool holds_values(const at::Tensor& tensor) {
 
 at::Tensor fold_members(ReduceOp op, c10::ArrayRef<at::Tensor> members,
                         const std::optional<ReducedElements>& place) {
+  return fold_members(op, MemberTensors(members), place);
+}
+
+at::Tensor fold_members(ReduceOp op, const MemberTensors& members,
+                        const std::optional<ReducedElements>& place) {
   const at::Tensor& first = members.front();
   const c10::ScalarType dtype = first.scalar_type();
   check_applies(op, first);
   const ReductionAlgorithm algorithm = reduction_order();
-  const auto needed =
-      holds_values(first) ? members : members.slice(0, std::min<std::size_t>(members.size(), 2));
+  MemberTensors shapes;  // of tensors without values, which differ by nothing else
+  if (!holds_values(first)) {
+    shapes.append(first, std::min<std::size_t>(members.size(), 2));
+  }
+  const MemberTensors& needed = holds_values(first) ? members : shapes;
   const ReducedElements whole = {
       .element_size = first.element_size(), .total = first.numel(), .length = first.numel()};
   const bool is_divided = divides_first(op, dtype, algorithm.order) && holds_values(first);

@@ -47,17 +47,15 @@ std::vector<std::int64_t> as_ints(const std::vector<c10::SymInt>& sizes) {
 }
 
 // One input of all members. Where only the root has any (scatter), it stands for the others.
-Tensors input_of_members(const Calls& calls, std::size_t unit, std::size_t input) {
-  Tensors tensors;
-  tensors.reserve(calls.size());
+MemberTensors input_of_members(const Calls& calls, std::size_t unit, std::size_t input) {
+  MemberTensors tensors;
   for (const CollectiveCall* call : calls) {
     const Tensors& own = call->units[unit].inputs;
     const Tensors& roots = calls[static_cast<std::size_t>(call->root)]->units[unit].inputs;
     const at::Tensor& tensor = input < own.size() ? own[input] : roots[input];
-    tensors.push_back(
-        call->premul_factor.defined()
-            ? at::mul(tensor, call->premul_factor.reshape({}).to(tensor.scalar_type()))
-            : tensor);
+    tensors.append(call->premul_factor.defined()
+                       ? at::mul(tensor, call->premul_factor.reshape({}).to(tensor.scalar_type()))
+                       : tensor);
   }
   return tensors;
 }
@@ -65,7 +63,7 @@ Tensors input_of_members(const Calls& calls, std::size_t unit, std::size_t input
 MemberInputs inputs_of(const Meeting& meeting, const Calls& calls, std::size_t unit) {
   MemberInputs inputs;
   inputs.group_label = meeting.group->name;
-  inputs.members.assign(meeting.participants.begin(), meeting.participants.end());
+  inputs.members = meeting.participants;
   const CollectiveCall& roots = *calls[static_cast<std::size_t>(calls.front()->root)];
   const std::size_t num_inputs = roots.units[unit].inputs.size();
   for (std::size_t input = 0; input < num_inputs; ++input) {

@@ -6,6 +6,7 @@
 #include <polyrank/exchange/exchange.h>
 #include <polyrank/world/fake/fake_exchange.h>
 
+#include <numeric>
 #include <vector>
 
 namespace polyrank {
@@ -29,11 +30,11 @@ Tensors of_equal_members(const CollectiveCall& call, const Tensors& inputs, std:
                          std::size_t group_size) {
   MemberInputs members;
   members.group_label = "dp";
-  for (std::size_t member = 0; member < group_size; ++member) {
-    members.members.push_back(static_cast<std::int64_t>(member));
-  }
+  std::vector<std::int64_t> ranks(group_size);
+  std::iota(ranks.begin(), ranks.end(), 0);
+  members.members = ranks;
   for (const at::Tensor& input : inputs) {
-    members.tensors.emplace_back(group_size, input);
+    members.tensors.emplace_back().append(input, group_size);
   }
   Tensors got;
   const MemberOutputs outputs = exchange(call, members);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 #include <utility>
 
 namespace polyrank {
@@ -32,6 +33,20 @@ std::vector<std::int64_t> on_rank(const std::vector<c10::SymInt>& numbers, std::
   return values;
 }
 
+// Each member's sizes; none where the call gives none.
+std::vector<std::vector<std::int64_t>> by_member(const std::vector<c10::SymInt>& sizes,
+                                                 std::span<const std::int64_t> members) {
+  std::vector<std::vector<std::int64_t>> all;
+  if (sizes.empty()) {
+    return all;
+  }
+  all.reserve(members.size());
+  for (const std::int64_t rank : members) {
+    all.push_back(on_rank(sizes, rank));
+  }
+  return all;
+}
+
 // Tensors without values differ by shape alone.
 void merge_without_values(RankResults* results) {
   const at::Tensor& first = results->tensors.front();
@@ -44,19 +59,33 @@ void merge_without_values(RankResults* results) {
   }
 }
 
+MemberTensors held_by(std::span<const std::int64_t> members, const RankOperand& input) {
+  MemberTensors tensors;
+  if (input.partition().num_cohorts() == 1) {
+    tensors.append(input.on_rank(members.front()), members.size());
+    return tensors;
+  }
+  for (const std::int64_t rank : members) {
+    tensors.append(input.on_rank(rank));
+  }
+  return tensors;
+}
+
 // The members' tensors times the factor of each, as PREMUL_SUM sums them.
 void scale(const RankOperand& factor, MemberInputs* inputs) {
-  for (std::vector<at::Tensor>& tensors : inputs->tensors) {
+  for (MemberTensors& tensors : inputs->tensors) {
     std::map<std::pair<const c10::TensorImpl*, const c10::TensorImpl*>, at::Tensor> known;
+    MemberTensors all_scaled;
     for (std::size_t i = 0; i < tensors.size(); ++i) {
+      const at::Tensor& tensor = tensors[i];
       const at::Tensor& of_member = factor.on_rank(inputs->members[i]);
-      at::Tensor& scaled =
-          known[{tensors[i].unsafeGetTensorImpl(), of_member.unsafeGetTensorImpl()}];
+      at::Tensor& scaled = known[{tensor.unsafeGetTensorImpl(), of_member.unsafeGetTensorImpl()}];
       if (!scaled.defined()) {
-        scaled = at::mul(tensors[i], of_member.reshape({}).to(tensors[i].scalar_type()));
+        scaled = at::mul(tensor, of_member.reshape({}).to(tensor.scalar_type()));
       }
-      tensors[i] = scaled;  // equal members share it, and fold_members() sees that they do
+      all_scaled.append(scaled);  // equal members share it
     }
+    tensors = std::move(all_scaled);
   }
 }
 
@@ -149,25 +178,15 @@ MemberInputs LockstepLaunch::inputs_of_group(std::int64_t group,
   const auto members = group_.family.members(group);
   MemberInputs member_inputs;
   member_inputs.group_label = group_.label;
-  member_inputs.members.assign(members.begin(), members.end());
+  member_inputs.members = members;
   for (const RankOperand& input : inputs) {
-    std::vector<at::Tensor>& tensors = member_inputs.tensors.emplace_back();
-    tensors.reserve(members.size());
-    for (const std::int64_t rank : members) {
-      tensors.push_back(input.on_rank(rank));
-    }
+    member_inputs.tensors.push_back(held_by(members, input));
   }
   if (call_.premul_factor.defined()) {
     scale(RankOperand(call_.premul_factor, ranks_), &member_inputs);
   }
-  for (const std::int64_t rank : members) {
-    if (!call_.input_split_sizes.empty()) {
-      member_inputs.input_split_sizes.push_back(on_rank(call_.input_split_sizes, rank));
-    }
-    if (!call_.output_split_sizes.empty()) {
-      member_inputs.output_split_sizes.push_back(on_rank(call_.output_split_sizes, rank));
-    }
-  }
+  member_inputs.input_split_sizes = by_member(call_.input_split_sizes, members);
+  member_inputs.output_split_sizes = by_member(call_.output_split_sizes, members);
   return member_inputs;
 }
 
