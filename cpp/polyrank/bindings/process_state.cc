@@ -89,6 +89,11 @@ void ProcessState::add_switch(py::object set, py::object first) {
   switches_.push_back({.set = std::move(set), .first = std::move(first)});
 }
 
+void ProcessState::forget_ranks() noexcept {
+  const auto kept = std::exchange(kept_, {});  // destructors of the program's objects may come here
+  const auto switches = std::exchange(switches_, {});
+}
+
 ProcessState::Kept ProcessState::first_of_rank() const {
   return Kept{.values = {},
               .entries = {},

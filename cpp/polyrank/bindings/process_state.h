@@ -49,6 +49,10 @@ class ProcessState {
 
   std::int64_t present() const noexcept { return present_; }
 
+  // The ranks are over: what was theirs is let go of, which may hold this object.
+  // Requires: present() is kProcess
+  void forget_ranks() noexcept;
+
   // A module may have been loaded: the present rank's own are to be found anew.
   void look_for_modules() noexcept { num_modules_ = kUnknown; }
 

@@ -141,6 +141,7 @@ void init_threads_world(py::module_& module) {
       .def("add_switch", &ProcessState::add_switch, py::arg("set"), py::arg("first"))
       .def_property_readonly("present", &ProcessState::present)
       .def("take", &ProcessState::take, py::arg("rank"))
+      .def("forget_ranks", &ProcessState::forget_ranks)
       .def("look_for_modules", &ProcessState::look_for_modules);
 
   py::class_<RankThread, std::shared_ptr<RankThread>>(module, "RankThread")

@@ -28,9 +28,10 @@ from torch._C._distributed_c10d import FileStore, PrefixStore, Store, TCPStore
 
 from polyrank import _C
 from polyrank.rank_threads.child_processes import run_in_shell, start_child
+from polyrank.rank_threads.own_settings import settings_of_ranks
 from polyrank.rank_threads.own_signals import BUILTINS as SIGNALS
 from polyrank.rank_threads.rank_globals import rank_globals
-from polyrank.rank_threads.started_threads import join_as_rank, start_as_rank
+from polyrank.rank_threads.started_threads import start_as_rank
 from polyrank.replacing.row import Row
 
 __all__ = ["ROWS", "outside_waits_give_the_turn"]
@@ -228,6 +229,7 @@ def _rows() -> Iterator[_Row]:
     yield FileStore, "__init__", _outside
     yield torch._C.Future, "wait", _future
     yield from SIGNALS
+    yield from settings_of_ranks()
 
 
 def _builtins(rows: Iterable[_Row]) -> Iterator[tuple[Any, Any]]:
@@ -270,7 +272,6 @@ ROWS = (
             ("queue:Queue", "qsize"),
         )
     ),
-    Row("threading:Thread", "join", join_as_rank, "keeps the turn, so that no other rank runs"),
 )
 
 

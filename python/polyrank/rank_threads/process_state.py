@@ -43,6 +43,9 @@ def _made_for_rank(stream: RandomStream) -> _Make:
 _OF_LIBRARY: tuple[tuple[Any, str, _Make | None], ...] = (
     (sys, "argv", _copied),
     (sys, "path", _copied),
+    (sys, "path_hooks", _copied),
+    (sys, "path_importer_cache", _copied),
+    (sys, "meta_path", _copied),
     (sys, "excepthook", None),
     (warnings, "filters", _copied),
     (warnings, "showwarning", None),
@@ -106,3 +109,4 @@ def restored(state: _C.ProcessState, modules: OwnModules | None) -> Iterator[Non
             yield
         finally:
             state.take(_C.ProcessState.PROCESS)
+            state.forget_ranks()

@@ -37,7 +37,7 @@ def new_groups() -> dict[str, Any]:
 
 
 class RankGlobals:
-    """One rank's: its thread, its process groups, the store that it shares."""
+    """One rank's: its thread, its process groups, the store that it shares. Made on that thread."""
 
     def __init__(
         self,
@@ -48,8 +48,10 @@ class RankGlobals:
         compiled: CompiledRegions,
         operators: Operators,
         signals: Any,
+        settings: Any,
     ) -> None:
         self.rank_thread = rank_thread  # its first
+        self.main_thread = threading.current_thread()
         self.identity = new_identity()  # as no other rank's, of this run or another
         self.started: dict[int, Any] = {}  # StartedThread by its number
         self.groups: dict[str, Any] | None = None  # as new_groups(), since it has some
@@ -61,6 +63,7 @@ class RankGlobals:
         self.compiled = compiled
         self.operators = operators
         self.signals = signals  # RankSignals, which all ranks of the run share
+        self.settings = settings  # OwnSettings, likewise
         self.operator_libraries: dict[str, Any] = {}  # of custom operators, by their names
         self.operator_definitions: dict[str, Any] = {}
         self.is_forked = False  # into a process of its own, where no other rank is

@@ -27,6 +27,7 @@ from polyrank.rank_threads.operators import Operators
 from polyrank.rank_threads.output import output_in_files, prefixed_output
 from polyrank.rank_threads.outside_waits import outside_waits_give_the_turn
 from polyrank.rank_threads.own_modules import OwnModules
+from polyrank.rank_threads.own_settings import OwnSettings
 from polyrank.rank_threads.own_signals import RankSignals
 from polyrank.rank_threads.process_state import process_state, restored
 from polyrank.rank_threads.random_streams import random_streams
@@ -75,6 +76,7 @@ class _Run:
         self.compiled = CompiledRegions(self.state)
         self.operators = Operators(self.modules)
         self.signals = RankSignals()
+        self.settings = OwnSettings(self.state)
         self.store = _C.RankStore(self.turns)
         self.stopped = threading.Event()  # wakes ranks that sleep
         self.results: list[Any] = [None] * world_size
@@ -90,6 +92,7 @@ class _Run:
             self.compiled,
             self.operators,
             self.signals,
+            self.settings,
         )
         try:
             rank_thread.begin()
@@ -295,7 +298,7 @@ def run_script(
 def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ...]) -> list[Result]:
     threads = [
         threading.Thread(
-            target=run.run_rank, args=(rank, function, args), name=f"rank {rank}", daemon=True
+            target=run.run_rank, args=(rank, function, args), name="MainThread", daemon=True
         )
         for rank in range(run.world_size)
     ]

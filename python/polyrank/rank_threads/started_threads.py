@@ -19,10 +19,11 @@ import torch
 from polyrank import _C
 from polyrank.errors import CollectiveError
 from polyrank.rank_threads.rank_globals import RankGlobals, rank_globals, thread_globals
+from polyrank.replacing.row import Row
 
 __all__ = [
+    "ROWS",
     "StartedThread",
-    "join_as_rank",
     "start_as_rank",
     "start_thread_of",
     "started_threads_ended",
@@ -116,7 +117,7 @@ def _start(
         raise
 
 
-def join_as_rank(original: Callable[..., Any]) -> Callable[..., Any]:
+def _join_as_rank(original: Callable[..., Any]) -> Callable[..., Any]:
     """`threading.Thread.join` that lets others run."""
 
     @functools.wraps(original)
@@ -130,6 +131,50 @@ def join_as_rank(original: Callable[..., Any]) -> Callable[..., Any]:
         original(self, timeout)
 
     return join
+
+
+def _main_thread_of_rank(original: Callable[[], threading.Thread]) -> Callable[..., Any]:
+    """`threading.main_thread`: a rank's is its first."""
+
+    @functools.wraps(original)
+    def main_thread() -> threading.Thread:
+        own = rank_globals()
+        return original() if own is None or own.is_forked else own.main_thread
+
+    return main_thread
+
+
+def _threads_of_rank(original: Callable[[], list[threading.Thread]]) -> Callable[..., Any]:
+    """`threading.enumerate`: a rank sees its own."""
+
+    @functools.wraps(original)
+    def enumerate() -> list[threading.Thread]:  # noqa: A001 - as there
+        own = rank_globals()
+        if own is None or own.is_forked:
+            return original()
+        threads = {id(started.thread) for started in own.started.values()}
+        threads.add(id(own.main_thread))
+        return [thread for thread in original() if id(thread) in threads]
+
+    return enumerate
+
+
+def _count_of_rank(original: Callable[[], int]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def active_count() -> int:
+        return original() if rank_globals() is None else len(threading.enumerate())
+
+    return active_count
+
+
+_OTHERS = "would count other ranks' threads"
+
+ROWS = (
+    Row("threading:Thread", "join", _join_as_rank, "keeps the turn, so that no other rank runs"),
+    Row("threading", "main_thread", _main_thread_of_rank, "would be no thread of the rank"),
+    Row("threading", "enumerate", _threads_of_rank, _OTHERS),
+    Row("threading", "active_count", _count_of_rank, _OTHERS),
+)
 
 
 @contextlib.contextmanager

@@ -83,6 +83,7 @@ THREADS = _layer(
     "rank_threads.compiled_functions",
     "rank_threads.own_operators",
     "rank_threads.outside_waits",
+    "rank_threads.started_threads",
     "rank_threads.profilers",
 )
 LOCKSTEP_RUN = _layer("polyrank run --world lockstep", "worlds.process_group:LOCKSTEP")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import polyrank
@@ -39,14 +38,11 @@ def test_ranks_may_branch_on_their_rank() -> None:
 def test_programs_may_make_the_default_group_with_any_backend(backend: str | None) -> None:
     def program() -> int:
         dist.init_process_group(backend)
-        assert dist.is_initialized()
+        rank = dist.get_rank()
         dist.destroy_process_group()
         assert not dist.is_initialized()
-        dist.init_process_group(backend, rank=dist_rank(), world_size=2)
+        dist.init_process_group(backend, rank=rank, world_size=2)
         return dist.get_rank()
-
-    def dist_rank() -> int:
-        return int(threading.current_thread().name.split()[-1])
 
     assert polyrank.run_ranks(program, 2) == [0, 1]
 
