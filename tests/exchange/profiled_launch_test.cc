@@ -27,7 +27,9 @@ TEST(ProfiledLaunchTest, IsAnEventOfItsBackendWhileAProfilerIsOn) {
             seen().push_back("end " + std::string(event.name()));
           })
           .scopes({at::RecordScope::USER_SCOPE}));
-  const auto end = begin_profiled("gloo", c10d::OpType::ALLREDUCE, {at::ones({2})});
+  CollectiveCall call;
+  call.units = {{.inputs = {at::ones({2})}, .outputs = {}}};
+  const auto end = begin_profiled("gloo", c10d::OpType::ALLREDUCE, call);
   ASSERT_NE(end, nullptr);
   end();
   EXPECT_EQ(begin_profiled("gloo", c10d::OpType::UNKNOWN, {}), nullptr);

@@ -60,6 +60,21 @@ TEST(SharedRunTest, RanksMeetAndLeaveNothingBehind) {
   EXPECT_EQ(run->leftovers(), "");
 }
 
+TEST(SharedRunTest, WhatIsLeftLaterIsLeftWithTheNextStep) {
+  const auto run = std::make_shared<SharedRun>(3);
+  const auto program = [](SharedRun& shared, const Group& group) {
+    for (int i = 0; i < 500; ++i) {
+      HeldMeeting meeting = launch(shared, group, all_reduce({4}, ReduceOp::kSum, "s.py:1"));
+      shared.wait(meeting, {});
+      meeting.leave_later();
+      EXPECT_FALSE(meeting.is_held());
+    }
+  };
+  EXPECT_THAT(run_all(run, program), Each(""));
+  EXPECT_LT(run->arena().used_bytes(), 100000U);
+  EXPECT_EQ(run->leftovers(), "");
+}
+
 TEST(SharedRunTest, ADeadlockIsTheOneOfRankThreads) {
   const auto run = std::make_shared<SharedRun>(2);
   const RankEndings endings = run_all(run, [](SharedRun& shared, const Group& group) {

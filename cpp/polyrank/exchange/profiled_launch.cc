@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <optional>
 #include <utility>
+#include <vector>
 
 namespace polyrank {
 
@@ -41,17 +43,19 @@ constexpr std::array kTitles = {
 }  // namespace
 
 std::function<void()> begin_profiled(const std::string& backend, c10d::OpType op_type,
-                                     const std::vector<at::Tensor>& inputs) {
+                                     const CollectiveCall& call) {
+  std::optional<at::StepCallbacks> profilers =
+      at::getStepCallbacksUnlessEmpty(at::RecordScope::USER_SCOPE);
   const auto* const title = std::ranges::find(kTitles, op_type, &Title::op_type);
-  if (title == kTitles.end()) {
+  if (!profilers || title == kTitles.end()) {
     return nullptr;
   }
-  auto event = std::make_shared<at::RecordFunction>(at::RecordScope::USER_SCOPE);
-  if (!event->isActive()) {
-    return nullptr;
-  }
+  auto event = std::make_shared<at::RecordFunction>(std::move(*profilers));
   event->_setAsync();  // it may end on another thread
-  const std::vector<c10::IValue> values(inputs.begin(), inputs.end());
+  std::vector<c10::IValue> values;
+  for (const CollectiveUnit& unit : call.units) {
+    values.insert(values.end(), unit.inputs.begin(), unit.inputs.end());
+  }
   event->before(backend + ":" + title->name,
                 c10::ArrayRef<const c10::IValue>(values.data(), values.size()));
   return [event = std::move(event)] { event->end(); };

@@ -3,6 +3,7 @@
 #include <polyrank/matching/shared_run_state.h>
 #include <polyrank/matching/standstill.h>
 #include <polyrank/matching/thread_lines.h>
+#include <polyrank/shared_memory/arena_block.h>
 #include <polyrank/shared_memory/futex.h>
 #include <pthread.h>
 
@@ -30,6 +31,24 @@ void fail(Meeting* meeting, const Fault& fault) {
   meeting->fault_text = fault.text;
 }
 
+// Forgets a share in a meeting whose counter is not this process's to change.
+void abandon(std::shared_ptr<Meeting> meeting) noexcept {
+  alignas(std::shared_ptr<Meeting>) std::array<std::byte, sizeof(meeting)> abandoned{};
+  new (abandoned.data()) std::shared_ptr<Meeting>(std::move(meeting));
+}
+
+// What a rank brings to a meeting, in a block of the arena of its own.
+struct Brought {
+  Launch launch = {};
+  std::shared_ptr<void> payload = {};
+};
+
+Brought bring(Arena* arena, const Launch& launch, const SharedRun::MakePayload& make_payload) {
+  const ArenaBlock::Open block = ArenaBlock::make(arena);
+  const BoardMemoryScope scope(block.get());
+  return {.launch = launch, .payload = make_payload == nullptr ? nullptr : make_payload()};
+}
+
 // Those who wait for a meeting that is done: no others come any more.
 void wake(const Meeting& meeting) {
   if (!meeting.waiting.empty()) {
@@ -45,6 +64,12 @@ void HeldMeeting::leave() noexcept {
   }
 }
 
+void HeldMeeting::leave_later() noexcept {
+  if (meeting_ != nullptr) {
+    run_->leave_later(std::move(meeting_));
+  }
+}
+
 SharedRun::SharedRun(std::int64_t world_size, SharedRunOptions options)
     : world_size_(world_size),
       options_(options),
@@ -56,7 +81,11 @@ SharedRun::SharedRun(std::int64_t world_size, SharedRunOptions options)
 }
 
 // The board goes with the arena.
-SharedRun::~SharedRun() = default;
+SharedRun::~SharedRun() {
+  for (std::shared_ptr<Meeting>& meeting : later_) {
+    abandon(std::move(meeting));
+  }
+}
 
 void SharedRun::begin(std::int64_t rank) {
   rank_ = rank;
@@ -183,26 +212,31 @@ SharedArrival SharedRun::settle(std::shared_ptr<Meeting> meeting) {
 }
 
 SharedArrival SharedRun::arrive(const std::shared_ptr<const MeetingGroup>& group,
-                                const Launch& launch, std::shared_ptr<void> payload) {
+                                const Launch& launch, const MakePayload& make_payload) {
+  Brought own = bring(&arena_, launch, make_payload);
   const Lock lock(this);
   check_not_failed();
-  return settle(shared_->board.arrive(rank_, group, launch, std::move(payload)));
+  return settle(shared_->board.arrive(rank_, group, std::move(own.launch), std::move(own.payload)));
 }
 
 SharedArrival SharedRun::send(std::int64_t peer, std::int64_t tag,
                               const std::shared_ptr<const MeetingGroup>& group,
-                              const Launch& launch, std::shared_ptr<void> payload) {
+                              const Launch& launch, const MakePayload& make_payload) {
+  Brought own = bring(&arena_, launch, make_payload);
   const Lock lock(this);
   check_not_failed();
-  return settle(shared_->board.send(rank_, peer, tag, group, launch, std::move(payload)));
+  return settle(
+      shared_->board.send(rank_, peer, tag, group, std::move(own.launch), std::move(own.payload)));
 }
 
 SharedArrival SharedRun::receive(std::int64_t peer, std::int64_t tag,
                                  const std::shared_ptr<const MeetingGroup>& group,
-                                 const Launch& launch, std::shared_ptr<void> payload) {
+                                 const Launch& launch, const MakePayload& make_payload) {
+  Brought own = bring(&arena_, launch, make_payload);
   const Lock lock(this);
   check_not_failed();
-  return settle(shared_->board.receive(rank_, peer, tag, group, launch, std::move(payload)));
+  return settle(shared_->board.receive(rank_, peer, tag, group, std::move(own.launch),
+                                       std::move(own.payload)));
 }
 
 void SharedRun::access_store(const std::function<Events(std::shared_ptr<void>& store)>& access) {
@@ -254,22 +288,45 @@ void SharedRun::finish_failed(const HeldMeeting& meeting, const Fault& fault) {
   wake(*meeting);
 }
 
+// Under the lock.
+void SharedRun::leave_locked(std::shared_ptr<Meeting> meeting) noexcept {
+  if (++meeting->num_left == static_cast<std::int64_t>(meeting->participants.size())) {
+    meeting->payloads.clear();
+    meeting->outcome.reset();
+  }
+}
+
 void SharedRun::leave(std::shared_ptr<Meeting> meeting) noexcept {
   if (is_rank()) {  // a fork of a rank has no share in anything
     try {
       const Lock lock(this);
-      if (++meeting->num_left == static_cast<std::int64_t>(meeting->participants.size())) {
-        meeting->payloads.clear();
-        meeting->outcome.reset();
-      }
-      meeting.reset();
+      leave_locked(std::move(meeting));
       return;
     } catch (const Error&) {  // the board is broken
     }
   }
-  // Its counter is not this process's to change.
-  alignas(std::shared_ptr<Meeting>) std::array<std::byte, sizeof(meeting)> abandoned;
-  new (abandoned.data()) std::shared_ptr<Meeting>(std::move(meeting));
+  abandon(std::move(meeting));
+}
+
+void SharedRun::leave_later(std::shared_ptr<Meeting> meeting) noexcept {
+  if (!is_rank()) {
+    abandon(std::move(meeting));
+    return;
+  }
+  const std::lock_guard lock(later_mutex_);
+  later_.push_back(std::move(meeting));
+}
+
+// Under the lock.
+void SharedRun::leave_those_left_for_later() noexcept {
+  if (!is_rank()) {  // the launcher has none, and those that a fork of a rank has are the rank's
+    return;
+  }
+  const std::lock_guard lock(later_mutex_);
+  for (std::shared_ptr<Meeting>& meeting : later_) {
+    leave_locked(std::move(meeting));
+  }
+  later_.clear();
 }
 
 }  // namespace polyrank

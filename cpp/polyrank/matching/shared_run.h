@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -63,6 +64,9 @@ class POLYRANK_API HeldMeeting {
   // The rank needs nothing of it any more. When all participants have left, what they brought is
   // freed.
   void leave() noexcept;
+  // The same with the rank's next step on the board, which has its lock anyway; where what they
+  // brought is small.
+  void leave_later() noexcept;
 
  private:
   std::shared_ptr<SharedRun> run_;
@@ -135,19 +139,20 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
   // Throws: that, if the run has failed.
   void check_not_failed() const;
 
-  // As MatchBoard's functions of these names, for the rank. A payload is made within the board's
-  // memory, and nobody else has it.
+  // As MatchBoard's functions of these names, for the rank. What it brings is made within the
+  // board's memory, without its lock; null: nothing.
   // Throws: what MatchBoard throws; CollectiveMismatchError if the launch completes a meeting whose
   //         launches do not belong together; once the run has failed, what the others are told.
   void join_group(const std::string& name, const std::vector<std::int64_t>& members);
+  using MakePayload = std::function<std::shared_ptr<void>()>;
   SharedArrival arrive(const std::shared_ptr<const MeetingGroup>& group, const Launch& launch,
-                       std::shared_ptr<void> payload);
+                       const MakePayload& make_payload);
   SharedArrival send(std::int64_t peer, std::int64_t tag,
                      const std::shared_ptr<const MeetingGroup>& group, const Launch& launch,
-                     std::shared_ptr<void> payload);
+                     const MakePayload& make_payload);
   SharedArrival receive(std::int64_t peer, std::int64_t tag,
                         const std::shared_ptr<const MeetingGroup>& group, const Launch& launch,
-                        std::shared_ptr<void> payload);
+                        const MakePayload& make_payload);
 
   // Runs `access` under the board's lock, within the board's memory, on what a store keeps, which
   // is null at first. It gives the events that it brought about.
@@ -188,6 +193,9 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
   void sleep(const HeldMeeting& meeting, const WaitOptions& options);
   void wait_as(std::int64_t thread, const HeldMeeting& meeting, const WaitOptions& options);
   void leave(std::shared_ptr<Meeting> meeting) noexcept;
+  void leave_later(std::shared_ptr<Meeting> meeting) noexcept;
+  void leave_locked(std::shared_ptr<Meeting> meeting) noexcept;
+  void leave_those_left_for_later() noexcept;
 
   std::int64_t world_size_;
   SharedRunOptions options_;
@@ -197,6 +205,8 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
   std::thread::id first_thread_;  // the rank's
   std::uint64_t forks_at_begin_ = 0;
   bool spins_;  // each rank has a core
+  std::mutex later_mutex_;
+  std::vector<std::shared_ptr<Meeting>> later_;  // to be left with the next step on the board
 };
 
 }  // namespace polyrank

@@ -71,6 +71,7 @@ class SharedRun::Lock {
       run_->check_not_failed();
     }
     shared.holder = run->rank_;
+    run->leave_those_left_for_later();
   }
   ~Lock() { run_->shared_->mutex.unlock(); }
   Lock(const Lock&) = delete;

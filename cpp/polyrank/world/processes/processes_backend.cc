@@ -21,14 +21,6 @@ std::shared_ptr<const MeetingGroup> join(RankProcess& rank, const std::string& n
   return std::make_shared<const MeetingGroup>(MeetingGroup{name, members});
 }
 
-std::vector<at::Tensor> inputs_of(const CollectiveCall& call) {
-  std::vector<at::Tensor> inputs;
-  for (const CollectiveUnit& unit : call.units) {
-    inputs.insert(inputs.end(), unit.inputs.begin(), unit.inputs.end());
-  }
-  return inputs;
-}
-
 // The launch as this process remembers it, when the meeting's own is gone.
 std::shared_ptr<const Meeting> remembered(const Meeting& meeting, std::int64_t rank,
                                           const std::shared_ptr<const MeetingGroup>& group,
@@ -90,15 +82,12 @@ TableBackend::Work ProcessesBackend::come(CollectiveCall call, c10d::OpType op_t
   rank_->take_turn();
   rank_->settle_before(call);
   CollectiveLaunch described = describe(call);
-  std::function<void()> end_event = begin_profiled(shown_as_, op_type, inputs_of(call));
+  std::function<void()> end_event = begin_profiled(shown_as_, op_type, call);
   Launch launch = launch_of(call, source_line_text());
-  std::shared_ptr<void> payload;
-  {
+  SharedArrival arrival = come(launch, [&] {
     const BelowAutogradGuard below_autograd;
-    const BoardMemoryScope scope(&rank_->run().arena());
-    payload = share_call(call, getRank());
-  }
-  SharedArrival arrival = come(launch, std::move(payload));
+    return share_call(call, getRank());
+  });
   if (arrival.is_last) {
     carry_out(arrival.meeting);
   }
@@ -127,8 +116,8 @@ TableBackend::Work ProcessesBackend::launch(CollectiveCall call, c10d::OpType op
   return translating_errors([&]() -> Work {
     ++sequence_number_;
     return come(std::move(call), op_type, static_cast<std::size_t>(getRank()), /*waits=*/true,
-                [&](const Launch& launch, std::shared_ptr<void> payload) {
-                  return rank_->run().arrive(group_, launch, std::move(payload));
+                [&](const Launch& launch, const SharedRun::MakePayload& make_payload) {
+                  return rank_->run().arrive(group_, launch, make_payload);
                 });
   });
 }
@@ -141,11 +130,11 @@ TableBackend::Work ProcessesBackend::launch_message(CollectiveCall call, c10d::O
     const std::vector<c10::SymInt> peers = call.peers;
     const std::int64_t tag = call.tags.front();
     return come(std::move(call), op_type, is_send ? kSender : kReceiver, /*waits=*/!is_send,
-                [&](const Launch& launch, std::shared_ptr<void> payload) {
+                [&](const Launch& launch, const SharedRun::MakePayload& make_payload) {
                   SharedRun& run = rank_->run();
                   const std::int64_t peer = peer_of(peers);  // which come() has checked
-                  return is_send ? run.send(peer, tag, group_, launch, std::move(payload))
-                                 : run.receive(peer, tag, group_, launch, std::move(payload));
+                  return is_send ? run.send(peer, tag, group_, launch, make_payload)
+                                 : run.receive(peer, tag, group_, launch, make_payload);
                 });
   });
 }

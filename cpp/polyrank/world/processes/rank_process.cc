@@ -46,6 +46,21 @@ bool overlap(const std::vector<at::Tensor>& written, const std::vector<at::Tenso
   return false;
 }
 
+// What a rank brings may stay in the arena a while if it is no more.
+constexpr std::size_t kSmallBytes = std::size_t{1} << 16;
+
+std::size_t num_bytes(const std::vector<CollectiveUnit>& units) {
+  std::size_t sum = 0;
+  for (const CollectiveUnit& unit : units) {
+    for (const auto* const tensors : {&unit.inputs, &unit.outputs}) {
+      for (const at::Tensor& tensor : *tensors) {
+        sum += static_cast<std::size_t>(tensor.numel() * tensor.element_size());
+      }
+    }
+  }
+  return sum;
+}
+
 std::optional<std::uint64_t> inode_of(int file) noexcept {
   struct stat status{};
   return fstat(file, &status) == 0 ? std::optional<std::uint64_t>(status.st_ino) : std::nullopt;
@@ -110,9 +125,12 @@ void PendingLaunch::take_results() {
     if (meeting_->outcome != nullptr) {
       take_gifts(*static_cast<const SharedOutcome*>(meeting_->outcome.get()), participant_, units_);
     }
+    is_small_ = num_bytes(units_) <= kSmallBytes;
     units_.clear();
   }
-  if (num_waiting_ == 0) {
+  if (num_waiting_ == 0 && is_small_) {
+    meeting_.leave_later();
+  } else if (num_waiting_ == 0) {
     meeting_.leave();
   }
 }

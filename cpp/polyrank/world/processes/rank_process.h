@@ -67,6 +67,7 @@ class PendingLaunch {
   int num_waiting_ = 0;
   std::size_t participant_;
   std::vector<CollectiveUnit> units_;  // until the results are taken
+  bool is_small_ = false;              // what it brought, as is known once the results are taken
   bool is_message_ = meeting_.is_held() && meeting_->is_message;
   std::int64_t sender_ = Meeting::kAnyRank;
 };

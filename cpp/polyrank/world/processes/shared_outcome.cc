@@ -1,6 +1,7 @@
 #include <polyrank/world/meeting_exchange.h>
 #include <polyrank/world/processes/shared_outcome.h>
 
+#include <algorithm>
 #include <cstring>
 #include <unordered_map>
 #include <utility>
@@ -105,16 +106,16 @@ std::shared_ptr<SharedOutcome> carry_out_shared(const Meeting& meeting) {
                                 .tensor = found->second});
     }
   }
+  std::ranges::stable_sort(outcome->gifts, {}, &SharedOutcome::Gift::participant);
   return outcome;
 }
 
 void take_gifts(const SharedOutcome& outcome, std::size_t participant,
                 const std::vector<CollectiveUnit>& units) {
   const BelowAutogradGuard below_autograd;
-  for (const SharedOutcome::Gift& gift : outcome.gifts) {
-    if (gift.participant == participant) {
-      write(outcome.tensors[gift.tensor], units[gift.unit].outputs[gift.output]);
-    }
+  for (const SharedOutcome::Gift& gift : std::ranges::equal_range(
+           outcome.gifts, participant, {}, &SharedOutcome::Gift::participant)) {
+    write(outcome.tensors[gift.tensor], units[gift.unit].outputs[gift.output]);
   }
 }
 

@@ -21,7 +21,7 @@ struct SharedOutcome {
     std::size_t tensor;  // which of `tensors`
   };
   BoardList<SharedTensor> tensors = {};
-  BoardList<Gift> gifts = {};
+  BoardList<Gift> gifts = {};             // by participant, from the first to the last
   std::shared_ptr<SharedFold> fold = {};  // which `tensors` wait for; null: nothing
 };
 
