@@ -1,10 +1,8 @@
 // Records collectives that no world of ours runs.
 #pragma once
 
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <polyrank/core/export.h>
-
-#include <vector>
+#include <polyrank/world/kernels_in_front.h>
 
 namespace polyrank {
 
@@ -28,7 +26,7 @@ class POLYRANK_API OperatorWatch {
   OperatorWatch& operator=(const OperatorWatch&) = delete;
 
  private:
-  std::vector<c10::RegistrationHandleRAII> kernels_;
+  KernelsInFront kernels_;
 };
 
 }  // namespace polyrank

@@ -10,6 +10,7 @@
 #include <polyrank/exchange/collective_work.h>
 #include <polyrank/exchange/launch_details.h>
 #include <polyrank/exchange/rank_operand.h>
+#include <polyrank/exchange/returned_values.h>
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/group_families.h>
 #include <polyrank/world/lockstep/lockstep_checks.h>
@@ -24,8 +25,6 @@
 namespace polyrank {
 
 namespace {
-
-using Values = std::vector<c10::IValue>;
 
 constexpr std::array<const char*, 5> kNamespaces = {
     "c10d::", "_c10d_functional::", "_c10d_functional_autograd::", "_dtensor::", "symm_mem::"};
@@ -149,32 +148,6 @@ bool is_point_to_point(CollectiveKind kind) {
          kind == CollectiveKind::kSendReceive;
 }
 
-c10::IValue packed(const CollectiveSpec& spec, std::vector<at::Tensor> results) {
-  if (spec.inputs.packing == Packing::kTensor) {
-    return std::move(results.front());
-  }
-  return c10::IValue(std::move(results));
-}
-
-Values returned(const CollectiveCall& call, c10::ArrayRef<c10::IValue> arguments,
-                Launched launched) {
-  const CollectiveSpec& spec = *call.spec;
-  Values values;
-  if (spec.returns == Returns::kTensors || spec.returns == Returns::kTensorsAndWork) {
-    if (spec.destination == Destination::kResults) {
-      values.push_back(packed(spec, std::move(launched.results)));
-    } else {
-      const TensorArgument& argument =
-          spec.destination == Destination::kOutputs ? spec.outputs : spec.inputs;
-      values.push_back(arguments[static_cast<std::size_t>(argument.position)]);
-    }
-  }
-  if (spec.returns == Returns::kWork || spec.returns == Returns::kTensorsAndWork) {
-    values.emplace_back(c10::intrusive_ptr<c10d::Work>(std::move(launched.work)));
-  }
-  return values;
-}
-
 // `_wrap_tensor_autograd` puts a result into an AsyncCollectiveTensor, which waits when it is used.
 // In lockstep results are complete: the argument is the result.
 void keep_argument(const c10::OperatorHandle&, torch::jit::Stack*) {}
@@ -218,7 +191,8 @@ void run_lockstep_collective(const c10::OperatorHandle& op, torch::jit::Stack* s
     launched =
         is_point_to_point(spec->kind) ? exchange_messages(call, *group) : launch(call, *group);
   }
-  Values values = returned(call, arguments, std::move(launched));
+  std::vector<c10::IValue> values =
+      returned_values(*spec, arguments, std::move(launched.results), std::move(launched.work));
   torch::jit::drop(*stack, num_arguments);
   for (c10::IValue& value : values) {
     stack->push_back(std::move(value));

@@ -1,0 +1,55 @@
+#include <polyrank/core/rank_runs.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/world/global_ranks.h>
+#include <polyrank/world/group_families.h>
+#include <polyrank/world/own_groups.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace polyrank {
+
+namespace {
+
+using ProcessGroup = c10::intrusive_ptr<c10d::ProcessGroup>;
+
+OwnGroup describe(const ProcessGroup& process_group) {
+  const std::string& name = process_group->getGroupName();
+  const auto* const knows_members = dynamic_cast<const GlobalRanks*>(process_group.get());
+  const std::vector<std::int64_t> members = knows_members == nullptr
+                                                ? members_of_group(name, process_group->getSize())
+                                                : knows_members->global_ranks();
+  const RankRuns ranks = RankRuns::of(members);
+  const std::optional<std::string> given = given_label(process_group->getGroupDesc());
+  const std::string label = given ? *given : str_cat("ranks ", ranks.to_string());
+  const std::int64_t rank = members[static_cast<std::size_t>(process_group->getRank())];
+  return {c10::weak_intrusive_ptr<c10d::ProcessGroup>(process_group),
+          std::make_shared<LaunchGroup>(LaunchGroup{
+              .name = name, .label = label, .size = process_group->getSize(), .ranks = ranks}),
+          RankPartition::uniform(RankSet::range(rank, rank + 1))};
+}
+
+}  // namespace
+
+OwnGroup OwnGroups::find(const ProcessGroup& process_group) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = groups_.find(process_group.get());
+    if (found != groups_.end() && !found->second.process_group.expired()) {
+      return found->second;
+    }
+  }
+  OwnGroup described = describe(process_group);  // unlocked: may wait for the interpreter
+  const std::lock_guard lock(mutex_);
+  return groups_.insert_or_assign(process_group.get(), std::move(described)).first->second;
+}
+
+void OwnGroups::clear() {
+  const std::lock_guard lock(mutex_);
+  groups_.clear();
+}
+
+}  // namespace polyrank
