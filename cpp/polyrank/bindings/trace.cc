@@ -3,6 +3,7 @@
 #include <polyrank/report/call_site.h>
 #include <polyrank/report/collective_record.h>
 #include <polyrank/report/trace_json.h>
+#include <polyrank/world/launch_mutation.h>
 #include <polyrank/world/module_scope.h>
 #include <polyrank/world/operator_watch.h>
 
@@ -64,6 +65,7 @@ py::tuple call_site() {
 
 void init_trace(py::module_& module) {
   call_site_finders().source_line = &python_source_line;
+  mutate_as_environment_says();
   py::class_<PythonTrace>(module, "CollectiveTrace")
       .def(py::init<bool>(), py::arg("with_source"))
       .def("start", &PythonTrace::start)

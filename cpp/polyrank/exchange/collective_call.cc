@@ -92,8 +92,6 @@ std::vector<CollectiveUnit> read_units(const CollectiveSpec& spec,
   return units;
 }
 
-thread_local std::optional<RankDependentArguments> rank_dependent_arguments;
-
 std::vector<c10::SymInt> read_ints(const c10::IValue& value) {
   if (!value.isList()) {
     return {value.toSymInt()};
@@ -168,11 +166,18 @@ void read_reduce_op(const c10::IValue& value, CollectiveCall* call) {
 
 }  // namespace
 
-RankDependentArgumentsGuard::RankDependentArgumentsGuard(RankDependentArguments arguments) {
-  rank_dependent_arguments = std::move(arguments);
+std::optional<RankDependentArguments>& next_rank_dependent_arguments() noexcept {
+  thread_local std::optional<RankDependentArguments> arguments;
+  return arguments;
 }
 
-RankDependentArgumentsGuard::~RankDependentArgumentsGuard() { rank_dependent_arguments.reset(); }
+RankDependentArgumentsGuard::RankDependentArgumentsGuard(RankDependentArguments arguments) {
+  next_rank_dependent_arguments() = std::move(arguments);
+}
+
+RankDependentArgumentsGuard::~RankDependentArgumentsGuard() {
+  next_rank_dependent_arguments().reset();
+}
 
 std::vector<at::Tensor> CollectiveCall::tensors() const {
   std::vector<at::Tensor> tensors;
@@ -204,7 +209,7 @@ CollectiveCall read_call(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> 
   }
   call.units = read_units(spec, arguments);
   const RankDependentArguments own =
-      std::exchange(rank_dependent_arguments, {}).value_or(RankDependentArguments{});
+      std::exchange(next_rank_dependent_arguments(), {}).value_or(RankDependentArguments{});
   call.only_rank = own.only_rank;
   if (spec.root != kAbsent) {
     std::vector<c10::SymInt> roots = own.root.has_value()

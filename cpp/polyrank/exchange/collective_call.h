@@ -66,6 +66,10 @@ class POLYRANK_API RankDependentArgumentsGuard {
   RankDependentArgumentsGuard& operator=(const RankDependentArgumentsGuard&) = delete;
 };
 
+// What the calling thread's next launch is given, for who puts it off or repeats it: read_call()
+// takes it.
+std::optional<RankDependentArguments>& next_rank_dependent_arguments() noexcept;
+
 // Whether the program was given something to wait for.
 bool is_asynchronous(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> arguments);
 
