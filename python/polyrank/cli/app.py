@@ -359,6 +359,17 @@ def writable_option(file: Path, option: str) -> Path:
         ) from error
 
 
+def page_option(file: Path) -> Path:
+    from polyrank.errors import UsageError
+    from polyrank.html_page import check_page_can_be_written
+
+    try:
+        check_page_can_be_written()
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="--html") from error
+    return writable_option(file, "--html")
+
+
 def world_size_option(ranks: int | None, nproc_per_node: int | None, nnodes: int) -> int:
     if nproc_per_node is not None:
         world_size = nproc_per_node * nnodes

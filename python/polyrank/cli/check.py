@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from polyrank.cli.app import app, world_size_option, writable_option
+from polyrank.cli.app import app, page_option, world_size_option, writable_option
 from polyrank.cli.options import (
     Arguments,
     Count,
+    HtmlReport,
     IsModule,
     JsonReport,
     Nodes,
@@ -23,12 +26,11 @@ from polyrank.cli.options import (
 from polyrank.worlds.run_options import RunOptions
 
 if TYPE_CHECKING:
-    from polyrank.divergence.checking import Checked
+    from polyrank.divergence.mutate.campaign import Campaign
+    from polyrank.divergence.mutate.report import CheckedMutants
+    from polyrank.divergence.report import Report
 
 __all__ = ["check"]
-
-_EXIT_PARTED = 3
-SCHEMA_VERSION = 1
 
 check = typer.Typer(
     no_args_is_help=True,
@@ -45,7 +47,65 @@ class CheckedWorld(StrEnum):
     lockstep = "lockstep"
 
 
+class MutatedWorld(StrEnum):
+    """Worlds in which a script's collectives are mutated."""
+
+    threads = "threads"
+    lockstep = "lockstep"
+    processes = "processes"
+
+
 World = Annotated[CheckedWorld, typer.Option(help="As of `polyrank run`.")]
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Where a check writes what it found, beside the terminal."""
+
+    json_file: Path | None
+    html_file: Path | None
+
+    @staticmethod
+    def to(json_file: Path | None, html_file: Path | None) -> Reports:
+        """Files as given, which can be written."""
+        return Reports(
+            None if json_file is None else writable_option(json_file, "--json"),
+            None if html_file is None else page_option(html_file),
+        )
+
+    def tell(self, found: Report) -> NoReturn:
+        """Print and write it, and end with its exit code."""
+        from polyrank.written_whole import write_json, write_text
+
+        sys.stderr.write(found.text())
+        if self.json_file is not None:
+            write_json(self.json_file, found.to_dict())
+        if self.html_file is not None:
+            write_text(self.html_file, found.page())
+        raise typer.Exit(found.exit_code)
+
+
+def _run_options(
+    script: str,
+    arguments: tuple[str, ...],
+    world: CheckedWorld,
+    world_size: int,
+    local_world_size: int,
+    *,
+    is_module: bool,
+) -> RunOptions:
+    if not is_module and not Path(script).is_file():
+        raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
+    return RunOptions(
+        script=script,
+        arguments=arguments,
+        is_module=is_module,
+        world=world.value,
+        world_size=world_size,
+        local_world_size=local_world_size,
+        device=None,
+        json_file=None,
+    )
 
 
 class OrderName(StrEnum):
@@ -77,6 +137,7 @@ def agreement(
         ),
     ] = None,
     json_file: JsonReport = None,
+    html_file: HtmlReport = None,
 ) -> None:
     """Name the first operation at which ranks part that should hold the same.
 
@@ -90,29 +151,15 @@ def agreement(
     - `polyrank check agreement --ranks 4 train.py --epochs 1`
     - `polyrank check agreement --world lockstep --ranks 64 train.py`
     """
-    world_size = world_size_option(ranks, nproc_per_node, nnodes)
-    if not module and not Path(script).is_file():
-        raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
-    report = None if json_file is None else writable_option(json_file, "--json")
-    options = RunOptions(
-        script=script,
-        arguments=tuple(arguments or ()),
-        is_module=module,
-        world=world.value,
-        world_size=world_size,
-        local_world_size=nproc_per_node or world_size // nnodes,
-        device=None,
-        json_file=None,
-    )
     from polyrank.divergence.checking import check_agreement
-    from polyrank.written_whole import write_json
 
-    checked = check_agreement(options, tuple(ignore or ()))
-    sys.stderr.write(checked.outcome.failure)
-    sys.stderr.write(_text(checked))
-    if report is not None:
-        write_json(report, _document(options, checked))
-    raise typer.Exit(_EXIT_PARTED if checked.findings else checked.outcome.exit_code)
+    world_size = world_size_option(ranks, nproc_per_node, nnodes)
+    local_world_size = nproc_per_node or world_size // nnodes
+    options = _run_options(
+        script, tuple(arguments or ()), world, world_size, local_world_size, is_module=module
+    )
+    reports = Reports.to(json_file, html_file)
+    reports.tell(check_agreement(options, tuple(ignore or ())))
 
 
 @check.command(context_settings={"allow_interspersed_args": False})
@@ -142,6 +189,7 @@ def reference(
     ] = None,
     module: IsModule = False,
     json_file: JsonReport = None,
+    html_file: HtmlReport = None,
 ) -> None:
     """Name the first module and operation whose numbers leave those of a reference.
 
@@ -155,8 +203,6 @@ def reference(
     - `polyrank check reference --ranks 8 --against 1 train.py -- --tp 8 '|' --tp 1`
     """
     from polyrank.divergence.reference.checking import check_reference
-    from polyrank.divergence.reference.report import document_of, text_of
-    from polyrank.written_whole import write_json
 
     world_size = world_size_option(ranks, None, 1)
     if against not in (1, world_size):
@@ -164,33 +210,13 @@ def reference(
             f"{against} ranks can't be paired with {world_size}; there are 1 and {world_size}",
             param_hint="--against",
         )
-    for file in (script, *([str(against_script)] if against_script else [])):
-        if not module and not Path(file).is_file():
-            raise typer.BadParameter(f"there is no script {file!r}", param_hint="SCRIPT")
-    report = None if json_file is None else writable_option(json_file, "--json")
     own, others = _split(arguments or [])
-    options = [
-        RunOptions(
-            script=file,
-            arguments=given,
-            is_module=module,
-            world=world.value,
-            world_size=size,
-            local_world_size=size,
-            device=None,
-            json_file=None,
-        )
-        for file, given, size in (
-            (script, own, world_size),
-            (str(against_script or script), others, against),
-        )
-    ]
-    checked = check_reference(*options)
-    sys.stderr.write(text_of(checked))
-    if report is not None:
-        write_json(report, document_of(checked))
-    failed = checked.program.exit_code or checked.reference.exit_code
-    raise typer.Exit(failed or (_EXIT_PARTED if checked.comparison.bug else 0))
+    program = _run_options(script, own, world, world_size, world_size, is_module=module)
+    known = _run_options(
+        str(against_script or script), others, world, against, against, is_module=module
+    )
+    reports = Reports.to(json_file, html_file)
+    reports.tell(check_reference(program, known))
 
 
 @check.command(context_settings={"allow_interspersed_args": False})
@@ -210,6 +236,7 @@ def order(
     ] = None,
     channels: Annotated[int, typer.Option(min=1, max=64, help="NCCL's channels, all in use.")] = 1,
     json_file: JsonReport = None,
+    html_file: HtmlReport = None,
 ) -> None:
     """Say how far the losses move with the order in which reductions add.
 
@@ -223,33 +250,135 @@ def order(
     - `polyrank check order --ranks 8 --nnodes 2 --channels 8 train.py`
     """
     from polyrank.divergence.order.checking import ORDERS, check_orders
-    from polyrank.written_whole import write_json
 
     world_size = world_size_option(ranks, nproc_per_node, nnodes)
-    if not module and not Path(script).is_file():
-        raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
-    report = None if json_file is None else writable_option(json_file, "--json")
     local_world_size = nproc_per_node or world_size // nnodes
-    options = RunOptions(
-        script=script,
-        arguments=tuple(arguments or ()),
-        is_module=module,
-        world=world.value,
-        world_size=world_size,
-        local_world_size=local_world_size,
-        device=None,
-        json_file=None,
+    options = _run_options(
+        script, tuple(arguments or ()), world, world_size, local_world_size, is_module=module
     )
+    reports = Reports.to(json_file, html_file)
     checked = check_orders(
         options,
         tuple(dict.fromkeys(one.value for one in orders)) if orders else ORDERS,
         channels=channels,
         ranks_per_node=local_world_size if nnodes > 1 else None,
     )
-    sys.stderr.write(checked.text())
-    if report is not None:
-        write_json(report, checked.to_dict())
-    raise typer.Exit(checked.outcome.exit_code)
+    reports.tell(checked)
+
+
+@check.command(context_settings={"allow_interspersed_args": False})
+def mutate(
+    script: Annotated[
+        str | None,
+        typer.Argument(help="The script, or with -m a module's name; none with --tests."),
+    ] = None,
+    arguments: Arguments = None,
+    tests: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help='Run this instead of a script: "pytest tests/". Its ranks run in worlds of polyrank.',
+        ),
+    ] = None,
+    world: Annotated[
+        MutatedWorld, typer.Option(help="Of the script, as of `polyrank run`.")
+    ] = MutatedWorld.threads,
+    ranks: Count = None,
+    nproc_per_node: RanksANode = None,
+    nnodes: Nodes = 1,
+    module: IsModule = False,
+    limit: Annotated[
+        int | None, typer.Option(min=0, metavar="K", help="Run at most K mutants now.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.0, metavar="S", help="Begin no mutant after S seconds.")
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="S",
+            help="End a mutant that takes longer. Default: 5 times as long as without a mutation, and 10.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="So many at once, if they don't disturb each other."),
+    ] = 1,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Keep the results there, as JSON; what is there already is not run again, until a "
+            "Python file in the working folder changes.",
+        ),
+    ] = None,
+    html_file: HtmlReport = None,
+) -> None:
+    """Say which collectives could be left out, doubled or moved, and no test would notice.
+
+    The command runs once as it is, and its collectives are written down. Then it runs once for each change of
+    one of them, which all ranks make: the line is not there, reduces once more, or runs after the next
+    collective. Who ends with another exit code than 0, or takes too long, has noticed. docs/divergence.md
+    says what a program sees of each change.
+
+    **Exit codes**: 0 all were noticed, 3 some were not, 2 there is nothing to change; else as the command
+    without a mutation.
+
+    - `polyrank check mutate --tests "pytest tests/" --json mutants.json`
+    - `polyrank check mutate --ranks 4 train.py --epochs 1`
+    """
+    from polyrank.divergence.mutate.campaign import Campaign, Limits
+    from polyrank.divergence.mutate.command import Command
+    from polyrank.errors import UsageError
+
+    if (script is None) == (tests is None):
+        raise typer.BadParameter("say either a script or --tests COMMAND", param_hint="SCRIPT")
+    reports = Reports.to(json_file, html_file)
+    if script is None:
+        command = shlex.split(tests or "")
+    else:
+        if not module and not Path(script).is_file():
+            raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
+        world_size = world_size_option(ranks, nproc_per_node, nnodes)
+        local_world_size = nproc_per_node or world_size // nnodes
+        sizes = ("--nproc-per-node", str(local_world_size), "--nnodes", str(nnodes))
+        run = [sys.executable, "-m", "polyrank", "run", "--world", world.value, *sizes]
+        command = [*run, *(["-m"] if module else []), script, *(arguments or ())]
+    campaign = Campaign(
+        Command(tuple(command)),
+        tests or shlex.join([script or "", *(arguments or ())]),
+        reports.json_file,
+        Limits(limit, seconds, timeout, jobs),
+    )
+    try:
+        checked = _with_progress(campaign, reports)
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="--json") from error
+    reports.tell(checked)
+
+
+def _with_progress(campaign: Campaign, reports: Reports) -> CheckedMutants:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from polyrank.written_whole import write_json
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("without a mutation", total=None)
+
+        def finished(checked: CheckedMutants) -> None:
+            if reports.json_file is not None:
+                write_json(reports.json_file, checked.to_dict())
+            progress.advance(task)
+
+        return campaign.run(
+            lambda total, known: progress.update(
+                task, description="mutants", total=total, completed=known
+            ),
+            finished,
+        )
 
 
 def _split(arguments: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -260,44 +389,3 @@ def _split(arguments: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return tuple(arguments), tuple(arguments)
     at = arguments.index("|")
     return tuple(arguments[:at]), tuple(arguments[at + 1 :])
-
-
-def _text(checked: Checked) -> str:
-    meeting = checked.meeting
-    lines = []
-    for finding in checked.findings:
-        lines += [finding.text(), ""]
-    kinds = list(meeting.watched.values())
-    counts = [f"{kinds.count(kind):,} {kind}s" for kind in dict.fromkeys(kinds)]
-    watched = " and ".join(counts) if counts else "no parameters"
-    said = (
-        "ranks part" if checked.findings else "no rank parts from those that it should agree with"
-    )
-    if checked.outcome.exit_code:
-        said = f"the script ended with {checked.outcome.exit_code}; up to then {said}"
-    lines.append(f"{said}: watched {watched} over {meeting.num_steps:,} optimizer steps")
-    if checked.num_suspicions and not checked.findings:
-        lines.append(
-            f"{checked.num_suspicions:,} tensors differ for a reason that is no fault: each rank's own "
-            "part, or a pipeline's stages"
-        )
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in meeting.unwatched.items():
-        by_reason.setdefault(reason, []).append(name)
-    lines += [f"not watched: {', '.join(names)}: {why}" for why, names in by_reason.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _document(options: RunOptions, checked: Checked) -> dict[str, Any]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "world": options.world,
-        "world_size": options.world_size,
-        "script": options.script,
-        "arguments": list(options.arguments),
-        "exit_code": checked.outcome.exit_code,
-        "findings": [finding.to_dict() for finding in checked.findings],
-        "watched": checked.meeting.watched,
-        "unwatched": checked.meeting.unwatched,
-        "num_steps": checked.meeting.num_steps,
-    }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polyrank.cli.app import app, writable_option
+from polyrank.cli.app import app, page_option, writable_option
 from polyrank.cli.options import (
     Arguments,
     ClusterName,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from polyrank.forecast.clusters import Cluster
     from polyrank.forecast.running import Forecast
 
-__all__ = ["EXIT_DOES_NOT_FIT", "page_option"]
+__all__ = ["EXIT_DOES_NOT_FIT"]
 
 EXIT_DOES_NOT_FIT = 7
 
@@ -154,17 +154,6 @@ def forecast(
             trace_target=trace_target,
         )
     )
-
-
-def page_option(file: Path) -> Path:
-    from polyrank.errors import UsageError
-    from polyrank.forecast.page import check_page_can_be_written
-
-    try:
-        check_page_can_be_written()
-    except UsageError as error:
-        raise typer.BadParameter(str(error), param_hint="--html") from error
-    return writable_option(file, "--html")
 
 
 def _ranks_a_node(ranks: int, cluster: Cluster) -> int:

@@ -13,6 +13,7 @@ __all__ = [
     "Arguments",
     "ClusterName",
     "Count",
+    "HtmlReport",
     "IsModule",
     "JsonReport",
     "Nodes",
@@ -55,6 +56,12 @@ IsModule = Annotated[
 ]
 JsonReport = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
+]
+HtmlReport = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="FILE", help="Write the report there, as a page that needs no network."
+    ),
 ]
 
 # Of forecasts.

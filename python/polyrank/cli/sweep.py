@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from polyrank.cli.app import app, writable_option
-from polyrank.cli.forecast import EXIT_DOES_NOT_FIT, page_option
+from polyrank.cli.app import app, page_option, writable_option
+from polyrank.cli.forecast import EXIT_DOES_NOT_FIT
 from polyrank.cli.options import Arguments, ClusterName, IsModule, OneRank, Script, WorldSize
 
 

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from polyrank.divergence.agreement import watched_ranks
 from polyrank.divergence.finding import Finding
 from polyrank.divergence.meeting import Meeting
+from polyrank.divergence.report import EXIT_FOUND, Report, identity_of
 from polyrank.world import find_world
 from polyrank.worlds.outcome import Outcome
 from polyrank.worlds.run_options import RunOptions
@@ -19,14 +21,65 @@ from polyrank.worlds.run_options import RunOptions
 __all__ = ["Checked", "check_agreement", "output_dropped"]
 
 
+SCHEMA_VERSION = 1
+
+
 @dataclass(frozen=True)
-class Checked:
+class Checked(Report):
     """What a check found."""
 
+    options: RunOptions
     outcome: Outcome  # of the first run
     meeting: Meeting  # of the run that told most
     findings: list[Finding]
     num_suspicions: int  # what the first run saw differ
+
+    title = "Ranks that part"
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_FOUND if self.findings else self.outcome.exit_code
+
+    def text(self) -> str:
+        lines = []
+        for finding in self.findings:
+            lines += [finding.text(), ""]
+        lines.append(self._verdict())
+        if self.num_suspicions and not self.findings:
+            lines.append(
+                f"{self.num_suspicions:,} tensors differ for a reason that is no fault: each rank's own "
+                "part, or a pipeline's stages"
+            )
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self.meeting.unwatched.items():
+            by_reason.setdefault(reason, []).append(name)
+        lines += [f"not watched: {', '.join(names)}: {why}" for why, names in by_reason.items()]
+        return self.outcome.failure + "\n".join(lines) + "\n"
+
+    def _verdict(self) -> str:
+        kinds = list(self.meeting.watched.values())
+        counts = [f"{kinds.count(kind):,} {kind}s" for kind in dict.fromkeys(kinds)]
+        watched = " and ".join(counts) if counts else "no parameters"
+        said = (
+            "ranks part" if self.findings else "no rank parts from those that it should agree with"
+        )
+        if self.outcome.exit_code:
+            said = f"the script ended with {self.outcome.exit_code}; up to then {said}"
+        return f"{said}: watched {watched} over {self.meeting.num_steps:,} optimizer steps"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            **identity_of(self.options),
+            "exit_code": self.outcome.exit_code,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "watched": self.meeting.watched,
+            "unwatched": self.meeting.unwatched,
+            "num_steps": self.meeting.num_steps,
+        }
+
+    def pictures(self) -> list[Any]:
+        return [finding.picture() for finding in self.findings]
 
 
 def check_agreement(options: RunOptions, ignored: tuple[str, ...] = ()) -> Checked:
@@ -39,11 +92,11 @@ def check_agreement(options: RunOptions, ignored: tuple[str, ...] = ()) -> Check
     # Without modules and optimizers parameters are found by the operators that take them.
     is_blind = not meeting.watched and not outcome.exit_code
     if not meeting.suspicions and not is_blind:
-        return Checked(outcome, meeting, [], 0)
+        return Checked(options, outcome, meeting, [], 0)
     again = Meeting(options.world_size, ignored)
     with output_dropped():
         _run(options, again, operators=True)
-    return Checked(outcome, again, again.findings, len(meeting.suspicions))
+    return Checked(options, outcome, again, again.findings, len(meeting.suspicions))
 
 
 def _run(options: RunOptions, meeting: Meeting, *, operators: bool) -> Outcome:

@@ -9,6 +9,8 @@ from typing import Any
 
 from polyrank.divergence.content import Content, groups_of
 from polyrank.divergence.operations import Place
+from polyrank.divergence.path_picture import Stop, path_picture
+from polyrank.divergence.report import rows
 from polyrank.rank_names import rank_names
 
 __all__ = ["Finding", "Held", "Site", "held_by_ranks", "site_of"]
@@ -77,7 +79,7 @@ class Finding:
 
     def text(self) -> str:
         """All of it, as lines."""
-        rows = [
+        entries = [
             ("operation", self.operation),
             ("line", str(self.site)),
             ("cause", self.cause),
@@ -85,13 +87,19 @@ class Finding:
             *((rank_names(held.ranks), held.value) for held in self.held[:_GROUPS_SHOWN]),
         ]
         if len(self.held) > _GROUPS_SHOWN:
-            rows.append(("…", f"{len(self.held)} values in all"))
-        rows += [("then", f"{step.operation} at {step.site}: {step.says}") for step in self.path]
+            entries.append(("…", f"{len(self.held)} values in all"))
+        entries += [("then", f"{step.operation} at {step.site}: {step.says}") for step in self.path]
         if self.others:
-            rows.append(("also", ", ".join(self.others)))
-        width = max(len(name) for name, _ in rows)
+            entries.append(("also", ", ".join(self.others)))
         head = f"{self.subject} should be the same on {rank_names(self.ranks)} and is not at {self.when}"
-        return "\n".join([head, *(f"  {name:<{width}}  {value}" for name, value in rows)])
+        return "\n".join([head, *rows(entries)])
+
+    def picture(self) -> Any:
+        """The way from the operation to the subject."""
+        first = Stop(self.operation, str(self.site), self.cause)
+        way = [Stop(step.operation, str(step.site), step.says) for step in self.path]
+        last = Stop(self.subject, self.when, f"differs on {rank_names(self.ranks)}")
+        return path_picture(f"{self.subject} parts", [first, *way, last])
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyrank.errors import UsageError
 from polyrank.forecast.memory import owner_of
 from polyrank.forecast.time_report import modules_over_time
+from polyrank.html_page import page_text
 
 if TYPE_CHECKING:
     from polyrank import _C
     from polyrank.forecast.running import Forecast
 
-__all__ = ["check_page_can_be_written", "write_page"]
+__all__ = ["write_page"]
 
 _GIB = 2**30
 _MOST_POINTS = 4000  # more than a screen has columns
 
 
-def check_page_can_be_written() -> None:
-    """Raise UsageError if the package that draws is not there."""
-    try:
-        import plotly  # noqa: F401
-    except ImportError as error:
-        raise UsageError("--html draws with plotly: pip install polyrank[html]") from error
-
-
 def write_page(forecast: Forecast, path: Path) -> None:
     """Write the report, memory over time by owner, the modules at the peak as a tree, and times."""
-    import plotly.io
-    from plotly.offline import get_plotlyjs
-
     from polyrank.forecast.report import report_text
 
     pictures = [_over_time(forecast), _modules(forecast)]
     if forecast.timeline is not None:
         pictures.append(modules_over_time(forecast.time))
-    parts = [
-        plotly.io.to_html(picture, include_plotlyjs=False, full_html=False) for picture in pictures
-    ]
-    title = html.escape(f"rank {forecast.rank} of {forecast.world_size} on {forecast.cluster.name}")
-    path.write_text(
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<script>{get_plotlyjs()}</script></head><body>{''.join(parts)}"
-        f"<pre>{html.escape(report_text(forecast))}</pre></body></html>\n",
-        encoding="utf-8",
-    )
+    title = f"rank {forecast.rank} of {forecast.world_size} on {forecast.cluster.name}"
+    path.write_text(page_text(title, pictures, report_text(forecast)), encoding="utf-8")
 
 
 def held_over_time(history: _C.MemoryHistory) -> list[tuple[int, dict[str, int]]]:

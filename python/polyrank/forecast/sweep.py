@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from polyrank.errors import UsageError
+from polyrank.html_page import page_text
+from polyrank.resumable import read_kept, run_parts
 
 __all__ = [
     "SWEEP_SCHEMA_VERSION",
@@ -146,16 +147,7 @@ class Sweep:
             for setting in self.settings()
             if not any(result.setting == setting for result in known)
         ]
-        results = list(known)
-        with ThreadPoolExecutor(jobs) as pool:
-            try:
-                for done in as_completed([pool.submit(self.run, setting) for setting in left]):
-                    results.append(done.result())
-                    finished(results[-1])
-            except BaseException:
-                pool.shutdown(cancel_futures=True)  # what has not begun does not begin
-                raise
-        return results
+        return [*known, *run_parts(left, self.run, finished, jobs=jobs)]
 
     def read(self, file: Path) -> list[Result]:
         """Results that an earlier, perhaps interrupted sweep left in the file; none if it is not there.
@@ -163,18 +155,11 @@ class Sweep:
         Raises:
             UsageError: it holds something else, or results of another sweep.
         """
-        if not file.is_file() or file.stat().st_size == 0:
-            return []
+        rows = read_kept(file, "sweep", self.identity(), SWEEP_SCHEMA_VERSION)
         try:
-            document = json.loads(file.read_text())
-            known = [Result(**row) for row in document["results"]]
-            told, version = document["sweep"], document["schema_version"]
-        except (ValueError, KeyError, TypeError) as error:
+            known = [Result(**row) for row in rows]
+        except TypeError as error:
             raise UsageError(f"{file} holds no results of a sweep: name another file") from error
-        if told != self.identity() or version != SWEEP_SCHEMA_VERSION:
-            raise UsageError(
-                f"{file} holds results of another sweep: remove it, or name another file"
-            )
         settings = list(self.settings())
         return [result for result in known if result.setting in settings]
 
@@ -224,7 +209,6 @@ def _cells(result: Result) -> list[str]:
 
 def sweep_page(results: Sequence[Result], title: str) -> str:
     """MFU against memory as one HTML file that opens without a network."""
-    import plotly.io
     from plotly import graph_objects
 
     figure = graph_objects.Figure()
@@ -241,4 +225,4 @@ def sweep_page(results: Sequence[Result], title: str) -> str:
             hovertemplate="%{text}<br>%{x:.2f} GiB, MFU %{y:.1%}<extra></extra>",
         )
     figure.update_layout(title=title, xaxis_title="GiB reserved", yaxis_title="MFU")
-    return str(plotly.io.to_html(figure, include_plotlyjs=True, full_html=True))
+    return page_text(title, [figure], "")

@@ -12,6 +12,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
+from pages import page_without_scripts
 from polyrank.divergence.finding import Finding
 from torch import nn
 
@@ -141,13 +142,18 @@ def test_the_command_writes_what_it_found(tmp_path: Path) -> None:
     report = tmp_path / "found.json"
     command = [sys.executable, "-m", "polyrank", "check", "agreement", "--ranks", "4"]
     program = str(FOLDER / "left_out_of_reduction.py")
+    page = tmp_path / "found.html"
+    written = ["--json", str(report), "--html", str(page)]
     ended = subprocess.run(
-        [*command, "--json", str(report), program], capture_output=True, text=True, check=False
+        [*command, *written, program], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 3, ended.stderr
     assert "parameter 0.weight should be the same on ranks 0-3" in ended.stderr
     [finding] = json.loads(report.read_text())["findings"]
     assert finding["operation"] == "aten::add_"
+    picture = page_without_scripts(page)
+    assert "aten::add_" in picture
+    assert "parameter 0.weight parts" in picture
     ended = subprocess.run(
         [*command, program, "right"], capture_output=True, text=True, check=False
     )

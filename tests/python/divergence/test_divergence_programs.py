@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from polyrank.divergence.checking import Checked, check_agreement
-from polyrank.divergence.reference.checking import CheckedReference, check_reference
-from polyrank.divergence.reference.report import document_of, text_of
+from polyrank.divergence.reference.checking import check_reference
+from polyrank.divergence.reference.report import CheckedReference
 from programs_of_faults import AGREEMENT, REFERENCE, WITHOUT_FAULT, Program, cases
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -49,26 +49,26 @@ def test_a_right_program_raises_no_alarm(program: Program, world: str) -> None:
 def test_where_a_program_leaves_its_reference_is_named(program: Program, world: str) -> None:
     checked = beside_reference(program, world, "wrong")
     bug = checked.comparison.bug
-    assert bug is not None, text_of(checked)
-    assert checked.culprit is not None, text_of(checked)
+    assert bug is not None, checked.text()
+    assert checked.culprit is not None, checked.text()
     operation = checked.culprit.operation
     place = operation.made_by or operation.place
-    assert (operation.name, place.line) == (program.operation, program.line), text_of(checked)
+    assert (operation.name, place.line) == (program.operation, program.line), checked.text()
     assert place.file == str(program.file)
     # Both numbers are computed, and lie far apart.
     assert bug.error > 1000 * bug.rounding
-    assert document_of(checked)["verdict"] == "bug"
+    assert checked.to_dict()["verdict"] == "bug"
 
 
 @cases(REFERENCE)
 def test_what_is_the_reference_up_to_rounding_is_called_so(program: Program, world: str) -> None:
     checked = beside_reference(program, world, "right")
-    assert checked.comparison.bug is None, text_of(checked)
+    assert checked.comparison.bug is None, checked.text()
     assert len(checked.comparison.differences) > 4
     worst = checked.comparison.worst
     assert worst is not None
     assert worst.error <= worst.allowed
-    assert document_of(checked)["verdict"] == "rounding"
+    assert checked.to_dict()["verdict"] == "rounding"
 
 
 def test_the_page_lists_the_programs() -> None:

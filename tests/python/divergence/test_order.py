@@ -11,6 +11,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
+from pages import page_without_scripts
 from polyrank.divergence.order.checking import ORDERS, check_orders
 from programs_of_faults import Program
 from torch import nn
@@ -112,12 +113,14 @@ def test_the_command_writes_the_envelope(program: Program, tmp_path: Path) -> No
     report = tmp_path / "orders.json"
     command = [sys.executable, "-m", "polyrank", "check", "order", "--ranks", "4"]
     more = ["--order", "gloo", "--order", "exact", "--json", str(report)]
+    more += ["--html", str(tmp_path / "orders.html")]
     ended = subprocess.run(
         [*command, *more, str(program.file), "seeded"], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("done") == 4  # of the first run, once on each rank
     assert "gloo" in ended.stderr
+    assert "Losses, less those of the order gloo" in page_without_scripts(tmp_path / "orders.html")
     document = json.loads(report.read_text())
     assert list(document["losses"]) == ["gloo", "exact"]
     widest = max(document["envelope"], key=lambda one: one["width"])

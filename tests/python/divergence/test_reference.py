@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pages import page_without_scripts
 from polyrank.divergence.reference.compare import groups_of_ranks
 from polyrank.divergence.reference.pieces import largest_of, match
 from polyrank.divergence.reference.rounding import InDouble, InPieces
@@ -98,8 +99,10 @@ def test_the_command_takes_arguments_for_both(tmp_path: Path) -> None:
     report = tmp_path / "found.json"
     command = [sys.executable, "-m", "polyrank", "check", "reference", "--ranks", "4"]
     program = str(FOLDER / "bias_of_each_rank.py")
+    page = tmp_path / "found.html"
+    written = ["--json", str(report), "--html", str(page)]
     ended = subprocess.run(
-        [*command, "--against", "1", "--json", str(report), program, "--", "wrong", "|", "right"],
+        [*command, "--against", "1", *written, program, "--", "wrong", "|", "right"],
         capture_output=True,
         text=True,
         check=False,
@@ -110,6 +113,12 @@ def test_the_command_takes_arguments_for_both(tmp_path: Path) -> None:
     document = json.loads(report.read_text())
     assert document["verdict"] == "bug"
     assert document["operation"]["name"] == "aten::addmm"
+    # From the module that is off first to what the loss is computed of.
+    assert [told["what"] for told in document["path"]] == [
+        "output of 1, step 1",
+        "output of the model, step 1",
+    ]
+    assert "aten::addmm" in page_without_scripts(page)
     ended = subprocess.run(
         [*command, program, "right"], capture_output=True, text=True, check=False
     )

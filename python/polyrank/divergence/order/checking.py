@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from polyrank.divergence.checking import output_dropped
 from polyrank.divergence.order.losses import Losses
+from polyrank.divergence.report import Report, identity_of
 from polyrank.lockstep import ReductionOrder, reduction_order
 from polyrank.world import find_world
 from polyrank.worlds.outcome import Outcome
@@ -36,14 +37,20 @@ class Envelope:
 
 
 @dataclass
-class CheckedOrders:
+class CheckedOrders(Report):
     """What the runs gave."""
+
+    title = "Losses by order of summation"
 
     options: RunOptions
     outcome: Outcome  # of the first run, or of the one that failed
     failed_order: str = ""
     losses: dict[str, Losses] = field(default_factory=dict)  # by order
     repeats: bool = True  # whether the same order gave the same losses again
+
+    @property
+    def exit_code(self) -> int:
+        return self.outcome.exit_code
 
     def curves(self) -> dict[str, list[float]]:
         """Each order's losses, averaged over the ranks."""
@@ -64,7 +71,6 @@ class CheckedOrders:
         return max(self.envelope(), key=lambda e: e.width, default=None)
 
     def text(self) -> str:
-        """A table, and what it means."""
         if self.failed_order:
             return f"with the reduction order {self.failed_order}:\n{self.outcome.failure}"
         curves = self.curves()
@@ -90,13 +96,9 @@ class CheckedOrders:
         return "\n".join(lines) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
-        """All losses, of each rank."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "world": self.options.world,
-            "world_size": self.options.world_size,
-            "script": self.options.script,
-            "arguments": list(self.options.arguments),
+            **identity_of(self.options),
             "exit_code": self.outcome.exit_code,
             "failed_order": self.failed_order or None,
             "repeats": self.repeats,
@@ -112,6 +114,25 @@ class CheckedOrders:
                 for one in self.envelope()
             ],
         }
+
+    def pictures(self) -> list[Any]:
+        """How far each order's losses are from those of the first."""
+        from plotly import graph_objects
+
+        curves = self.curves()
+        figure = graph_objects.Figure()
+        first = next(iter(curves.values()), [])
+        for order, curve in curves.items():
+            differences = [own - other for own, other in zip(curve, first, strict=False)]
+            figure.add_scatter(
+                x=list(range(1, len(differences) + 1)), y=differences, name=order, mode="lines"
+            )
+        figure.update_layout(
+            title=f"Losses, less those of the order {next(iter(curves), '')}",
+            xaxis_title="loss",
+            yaxis_title="difference",
+        )
+        return [figure]
 
 
 def check_orders(

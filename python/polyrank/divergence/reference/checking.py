@@ -5,29 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from polyrank.divergence.checking import output_dropped
 from polyrank.divergence.reference.compare import Comparison, compare
+from polyrank.divergence.reference.report import CheckedReference
 from polyrank.divergence.reference.rounding import InDouble, InPieces
-from polyrank.divergence.reference.search import Culprit, find_operation
+from polyrank.divergence.reference.search import find_operation
 from polyrank.divergence.reference.tape import Tape
 from polyrank.errors import UsageError
 from polyrank.world import find_world
 from polyrank.worlds.outcome import Outcome
 from polyrank.worlds.run_options import RunOptions
 
-__all__ = ["CheckedReference", "check_reference"]
-
-
-@dataclass(frozen=True)
-class CheckedReference:
-    """What a check found."""
-
-    program: Outcome
-    reference: Outcome
-    comparison: Comparison
-    culprit: Culprit | None
+__all__ = ["check_reference"]
 
 
 def check_reference(program: RunOptions, reference: RunOptions) -> CheckedReference:
