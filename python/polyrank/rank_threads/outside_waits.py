@@ -19,6 +19,8 @@ import fcntl
 import functools
 import os
 import select
+import stat
+import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -138,6 +140,52 @@ def _lock_file(original: Function, file: Any, operation: int, *args: Any) -> Any
     return _outside(original, file, operation, *args)
 
 
+def _lock_range(
+    original: Function,
+    file: Any,
+    operation: int,
+    length: int = 0,
+    start: int = 0,
+    whence: int = 0,
+) -> None:
+    """`fcntl.lockf` by the open file: a lock of the process, as it takes, keeps no rank out."""
+    kinds = {
+        fcntl.LOCK_UN: fcntl.F_UNLCK,
+        fcntl.LOCK_SH: fcntl.F_RDLCK,
+        fcntl.LOCK_EX: fcntl.F_WRLCK,
+    }
+    kind = kinds.get(operation & ~fcntl.LOCK_NB)
+    if kind is None or not hasattr(fcntl, "F_OFD_SETLK"):
+        return _lock_file(original, file, operation, length, start, whence)  # type: ignore[no-any-return]
+    lock = struct.pack("hhqqi", kind, whence, start, length, 0)  # C's struct flock
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+    except BlockingIOError:
+        if operation & fcntl.LOCK_NB:
+            _C.asked(hash(("file", id(file))))
+            raise
+        _outside(fcntl.fcntl, file, fcntl.F_OFD_SETLKW, lock)
+    return None
+
+
+def _is_pipe(path: Any) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116 - it may be a descriptor
+    except (OSError, ValueError, TypeError):  # the call itself tells
+        return False
+
+
+def _open(original: Function, path: Any, *args: Any, **options: Any) -> Any:
+    """Opening a named pipe waits for its other end; who may not create a file tries again and again."""
+    if _is_pipe(path):
+        return _outside(original, path, *args, **options)
+    try:
+        return original(path, *args, **options)
+    except OSError:
+        _C.asked(hash(("open", str(path))))
+        raise
+
+
 def _acquire_again(original: Function, lock: Any, state: Any) -> Any:
     """What a condition does with a lock that can be held several times."""
     lock.acquire()  # which lets others run
@@ -204,6 +252,8 @@ def _rows() -> Iterator[_Row]:
     yield time, "sleep", _sleep
     yield time, "time time_ns monotonic monotonic_ns perf_counter perf_counter_ns", "poll"
     yield os, "stat lstat access listdir scandir", "poll"
+    yield os, "mkdir rmdir link symlink rename replace unlink remove", "poll"
+    yield os, "open", _open
     yield os, "read readv preadv", _reading
     yield os, "write writev", _writing
     yield os, "waitpid", _wait_for_child
@@ -212,10 +262,11 @@ def _rows() -> Iterator[_Row]:
     yield os, "system", run_in_shell
     yield _posixsubprocess, "fork_exec", start_child
     yield _signal, "sigwait sigwaitinfo sigtimedwait pause", _outside
-    yield _io, "open", "poll"
+    yield _io, "open", _open
     yield _io.FileIO, "read readinto readall", _reading
     yield _io.FileIO, "write", _writing
-    yield fcntl, "flock lockf", _lock_file
+    yield fcntl, "flock", _lock_file
+    yield fcntl, "lockf", _lock_range
     yield select, "select", _select
     yield _POLL, "poll", _select
     yield select.epoll, "poll", _select

@@ -164,7 +164,7 @@ OWN_STATE = (
     Own("torch.distributions.distribution:Distribution", ("_validate_args",)),
     Own("torch.hub", ("_hub_dir",)),
     Own("torch.multiprocessing", ("_sharing_strategy",)),
-    Own("torch._weights_only_unpickler", ("_marked_safe_globals_set",)),
+    Own("torch._weights_only_unpickler", ("_marked_safe_globals_set",), is_rebound=True),
     Own("torch.distributed.fsdp._fsdp_extensions", ("_extensions",)),
     Own("torch.distributed.fsdp._fully_shard._fully_shard", ("_enable_fsdp_module_new_init",)),
     Own(

@@ -55,6 +55,7 @@ _OF_LIBRARY: tuple[tuple[Any, str, _Make | None], ...] = (
     # Loggers of modules that ranks share are shared too, below each rank's own root.
     (logging.root.manager, "loggerDict", _copied),
     (logging, "_loggerClass", None),
+    (logging, "_warnings_showwarning", None),
     (logging, "_logRecordFactory", None),
     (logging, "_levelToName", _copied),
     (logging, "_nameToLevel", _copied),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 
@@ -23,11 +24,21 @@ def _place_on_thread() -> Place:
 wrap_start_processes = makes_ranks_processes(_place_on_thread)
 
 
+def _give_environment() -> None:
+    """Make C's environment, which `exec` hands on, that of `os.environ`: the rank's."""
+    clear = getattr(ctypes.CDLL(None), "clearenv", None)
+    if clear is not None:
+        clear()
+    for name, value in os.environb.items():
+        os.putenv(name, value)
+
+
 def _leave_ranks_in_child() -> None:
     """A forked process (a DataLoader's worker) has its rank's state, but no other ranks."""
     own = rank_globals()
     if own is not None:
         own.is_forked = True
+        _give_environment()
         _C.RankThread.forget_current()
         _C.intercept_builtins(None)
         random.seed()  # as Python does with the one generator that it knows

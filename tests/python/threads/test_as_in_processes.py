@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import logging
+import os
 import subprocess
 import sys
 import threading
+import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,3 +76,102 @@ def test_bytes_are_written_and_functions_that_are_imported_late_take_the_default
     )
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == [f"[rank{r}]: total [3.0, 3.0]" for r in range(3)]
+
+
+def _retried(make: Callable[[], Any]) -> Any:
+    while True:
+        try:
+            return make()
+        except FileExistsError:
+            pass
+
+
+LOCKS: dict[str, tuple[Callable[[str], Any], Callable[[str], None]]] = {
+    "folder": (os.mkdir, os.rmdir),
+    "descriptor": (lambda path: os.close(os.open(path, os.O_CREAT | os.O_EXCL)), os.unlink),
+    "file": (lambda path: open(path, "x").close(), os.unlink),  # noqa: PTH123
+    "link": (lambda path: Path(path).symlink_to("nowhere"), os.unlink),
+}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_who_makes_a_file_again_and_again_lets_its_owner_go_on(name: str, tmp_path: Path) -> None:
+    make, remove = LOCKS[name]
+    lock = str(tmp_path / "lock")
+
+    def program() -> int:
+        _retried(lambda: make(lock))
+        time.sleep(0.01)
+        remove(lock)
+        dist.barrier()
+        return dist.get_rank()
+
+    assert polyrank.run_ranks(program, 3) == [0, 1, 2]
+
+
+def test_a_named_pipe_waits_for_its_other_end(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def program() -> str:
+        if dist.get_rank() == 0:
+            with pipe.open("w") as end:
+                end.write("from rank 0")
+            return ""
+        with pipe.open() as end:
+            return end.read()
+
+    assert polyrank.run_ranks(program, 2) == ["", "from rank 0"]
+
+
+def test_a_record_lock_keeps_other_ranks_out(tmp_path: Path) -> None:
+    def program() -> list[bool]:
+        held = []
+        with (tmp_path / "lock").open("w") as file:
+            for owner in range(2):
+                if dist.get_rank() == owner:
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                dist.barrier()
+                try:
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    held.append(True)
+                except OSError:
+                    held.append(False)
+                dist.barrier()
+                fcntl.lockf(file, fcntl.LOCK_UN)
+                dist.barrier()
+        return held
+
+    expected = [[True, False], [False, True]]
+    assert polyrank.run_ranks(program, 2) == expected
+    assert polyrank.run_ranks(program, 2, world="processes") == expected
+
+
+def test_what_a_rank_starts_has_its_environment() -> None:
+    def program() -> list[int]:
+        os.environ["OF_RANK"] = str(dist.get_rank() + 5)
+        dist.barrier()
+        child = os.fork()
+        if child == 0:
+            os.execvp("sh", ["sh", "-c", "exit $OF_RANK"])
+        forked = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return [forked, os.spawnlp(os.P_WAIT, "sh", "sh", "-c", "exit $OF_RANK")]
+
+    assert polyrank.run_ranks(program, 3) == [[5, 5], [6, 6], [7, 7]]
+
+
+def test_warnings_are_logged_and_classes_are_safe_on_the_rank_that_says_so() -> None:
+    class Kept:
+        pass
+
+    def program() -> list[bool]:
+        if dist.get_rank() == 1:
+            torch.serialization.add_safe_globals([Kept])
+        dist.barrier()
+        logging.captureWarnings(True)
+        is_logged = warnings.showwarning is logging._showwarning  # type: ignore[attr-defined]
+        dist.barrier()
+        logging.captureWarnings(False)
+        return [is_logged, Kept in torch.serialization.get_safe_globals()]
+
+    assert polyrank.run_ranks(program, 2) == [[True, False], [True, True]]
