@@ -12,15 +12,21 @@ import torch
 from polyrank import _C
 from polyrank.replacing.python_function import is_exchanged
 
-__all__ = ["IN_TORCH", "calling_file", "is_of_library"]
+__all__ = ["IN_TORCH", "calling_file", "is_of_library", "is_of_python"]
 
 IN_TORCH = f"{Path(torch.__file__).parent}/"
+_OF_PYTHON = (f"{sysconfig.get_path('stdlib')}/", "<frozen ")
 _LIBRARIES = (
-    *(f"{sysconfig.get_path('stdlib')}/", f"{Path(__file__).parent}/"),
-    *(f"{Path(_C.__file__).parent}/", IN_TORCH, "<frozen "),
+    *(_OF_PYTHON[0], f"{Path(__file__).parent}/"),
+    *(f"{Path(_C.__file__).parent}/", IN_TORCH, _OF_PYTHON[1]),
 )
 # Installed packages may lie below Python's own library.
 _PACKAGES = tuple(f"{sysconfig.get_path(name)}/" for name in ("purelib", "platlib"))
+
+
+def is_of_python(file: str) -> bool:
+    """Whether the file is of Python's library."""
+    return file.startswith(_OF_PYTHON) and not file.startswith(_PACKAGES)
 
 
 def is_of_library(file: str) -> bool:

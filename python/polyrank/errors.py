@@ -2,11 +2,15 @@
 
 Each derives from the built-in type that describes it and, where PyTorch's simulator raises an
 AssertionError in the same place, from that too, so that programs written for it catch ours.
+
+A DivergenceError alone is no Exception. It says that ranks go different ways from here, of which a
+run for all of them can take none: an `except Exception` or `except RuntimeError` that took it for
+an error of the program's would send all ranks one way, silently.
 """
 
 
-class Error(Exception):
-    """Base of all errors of polyrank."""
+class Error(BaseException):
+    """Base of all errors of polyrank. All except DivergenceError are Exceptions."""
 
 
 class UsageError(Error, ValueError, AssertionError):
@@ -27,8 +31,8 @@ class UnsupportedOpError(Error, NotImplementedError):
     """An operator, or a use of it, that can't be run on LocalTensors."""
 
 
-class DivergenceError(Error, RuntimeError, AssertionError):
-    """Ranks differ where the program needs them to agree."""
+class DivergenceError(Error):
+    """Ranks differ where the program needs them to agree. `except Exception` does not catch it."""
 
 
 class CollectiveError(Error, RuntimeError):
@@ -43,5 +47,5 @@ class DeadlockError(CollectiveError):
     """No rank can proceed."""
 
 
-class InternalError(Error):
+class InternalError(Error, Exception):
     """A fault in polyrank itself; please report it with the program that shows it."""

@@ -342,6 +342,18 @@ def _on_ranks(own: Callable[..., Any]) -> Make:
     return with_original(run)
 
 
+def _make_prefix_store(
+    ranks: list[int], original: Callable[..., None], store: Any, prefix: str, underlying: Any
+) -> None:
+    if text_on_ranks(prefix, ranks) is not None:
+        raise DivergenceError(
+            f"each rank would put another prefix before its keys: {prefix}. One program runs for all ranks, "
+            'with one PrefixStore: put the number into the key (`store.set(f"{rank}/key", …)`), which is '
+            "each rank's, or run the program in the threads world (`polyrank run --world threads`)."
+        )
+    original(store, prefix, underlying)
+
+
 def _operation(name: str, own: Callable[..., Any]) -> Row:
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         _ORIGINALS[name] = original
@@ -355,6 +367,12 @@ _PROCESSES = "waits for other processes"
 ROWS = (
     *(_operation(name, own) for name, own in _OPERATIONS.items()),
     Row("torch.distributed:TCPStore", "__init__", _on_ranks(_make_tcp_store), _PROCESSES),
+    Row(
+        "torch.distributed:PrefixStore",
+        "__init__",
+        _on_ranks(_make_prefix_store),
+        "has one prefix for all ranks",
+    ),
     Row("torch.distributed:FileStore", "__init__", _on_ranks(_make_file_store), _PROCESSES),
     Row("torch.distributed.rpc", "init_rpc", _on_ranks(_refuse_rpc), _PROCESSES),
 )

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from polyrank._C import LocalFloatNode
-from polyrank.errors import DivergenceError
+from polyrank.errors_by_rank import ErrorsByRank
 from polyrank.rank_dependent_numbers import (
     is_rank_dependent_number,
     number_on_rank,
@@ -49,15 +49,11 @@ def _of_each_rank(original: Callable[..., Any], *numbers: Any) -> Any:
     if not differing:
         return original(*numbers)
     results = {}
+    errors = ErrorsByRank(f"math.{original.__name__} of {', '.join(map(str, numbers))}")
     for rank in differing[0].node._local_ints:
-        try:
+        with errors.of([rank]):
             results[rank] = original(*(number_on_rank(number, rank) for number in numbers))
-        except (ValueError, OverflowError, ZeroDivisionError) as error:
-            raise DivergenceError(
-                f"math.{original.__name__} of {', '.join(map(str, numbers))} raises on rank {rank}: "
-                f"{error}. Give all ranks a value that it takes, or run the program in the threads "
-                "world (`polyrank run --world threads`)"
-            ) from error
+    errors.rethrow()
     if all(isinstance(result, int) for result in results.values()):
         return rank_dependent_int(results)
     values = set(map(repr, results.values()))  # which know NaN and the sign of 0

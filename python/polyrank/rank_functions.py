@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from polyrank import _C
 from polyrank.errors import DivergenceError, UsageError
+from polyrank.errors_by_rank import ErrorsByRank
 from polyrank.local_tensor import LocalTensor
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.rank_dependent_numbers import is_rank_dependent_number, rank_dependent_int
@@ -100,6 +101,7 @@ def run_by_cohort(
         if is_rank_dependent_number(value)
     }
     results = {}
+    errors = ErrorsByRank(getattr(func, "__name__", repr(func)))
     with mode.disable():
         for cohort in cohorts:
             rank = next(iter(cohort))
@@ -108,8 +110,10 @@ def run_by_cohort(
                 for position, value in enumerate(flat)
             ]
             own_args, own_kwargs = pytree.tree_unflatten(own, spec)
-            result = func(*own_args, **own_kwargs)
-            results[cohort] = pytree.tree_map(lambda r, held=own: _as_argument(r, held), result)
+            with errors.of(cohort):
+                result = func(*own_args, **own_kwargs)
+                results[cohort] = pytree.tree_map(lambda r, held=own: _as_argument(r, held), result)
+        errors.rethrow()
         return _combine(results, flat)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 
+from polyrank.errors import DivergenceError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_dependent_index import get_item, set_item
 from polyrank.rank_dependent_numbers import is_rank_dependent_number
@@ -24,7 +25,11 @@ def _make_tensor(
     """As `torch.tensor`, which needs Python numbers: by cohort where the data differ by rank."""
     try:
         result = original(*args, **kwargs)
-    except (RuntimeError, TypeError):  # a DivergenceError, or a SymBool that it does not know
+    except (
+        DivergenceError,
+        RuntimeError,
+        TypeError,
+    ):  # it differs, or is a SymBool that it does not know
         mode = enabled_local_tensor_mode()
         if mode is None or not any(map(_may_differ, tree_leaves(args))):
             raise

@@ -68,7 +68,8 @@ TEST(LocalIntNode, SymIntOperatorsOfCpp) {
   EXPECT_EQ((rank - rank).maybe_as_int(), 0);
   EXPECT_EQ(as_local_int(rank.clone())->value(3), 3);
   EXPECT_THROW(rank.guard_int(__FILE__, __LINE__), DivergenceError);
-  EXPECT_THROW(rank / rank, UsageError);
+  EXPECT_THROW(rank / rank, DivergenceError);  // on rank 0 alone
+  EXPECT_THROW(rank / (rank - rank), DivisionByZeroError);
 }
 
 TEST(LocalIntNode, SymIntComparisonsOfCppMeanAllRanks) {

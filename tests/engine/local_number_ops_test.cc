@@ -12,6 +12,8 @@
 namespace polyrank {
 namespace {
 
+using testing::StartsWith;
+
 using Int = std::int64_t;
 
 LocalInt ints(const std::vector<Int>& value_of_rank) {
@@ -117,14 +119,16 @@ TEST(LocalNumberOps, RoundToDigits) {
 
 TEST(LocalNumberOps, NameTheRanksAndTheOperandsThatHaveNoResult) {
   const AnyNumber seven = LocalInt::uniform(RankSet::first(4), 7);
-  EXPECT_EQ(error_of([&] { apply(BinaryOp::kFloorDiv, seven, ints({1, 0, 0, 2})); }),
-            "division by zero on ranks 1-2: 7 // 0.");
-  EXPECT_EQ(error_of([&] { apply(BinaryOp::kMod, ints({1, 2, 3, 4}), ints({1, 0, 1, 0})); }),
-            "division by zero on ranks 1,3: 2 % 0 on rank 1.");
+  EXPECT_THAT(error_of([&] { apply(BinaryOp::kFloorDiv, seven, ints({1, 0, 0, 2})); }),
+              StartsWith("division by zero on ranks 1-2: 7 // 0. Other ranks have no such error."));
+  EXPECT_THAT(error_of([&] { apply(BinaryOp::kMod, ints({1, 2, 3, 4}), ints({1, 0, 1, 0})); }),
+              StartsWith("division by zero on ranks 1,3: 2 % 0 on rank 1. Other ranks"));
+  EXPECT_EQ(error_of([&] { apply(BinaryOp::kMod, ints({1, 2}), ints({0, 0})); }),
+            "division by zero on ranks 0-1: 1 % 0 on rank 0.");
   EXPECT_EQ(error_of([&] { apply(BinaryOp::kMul, ints({1, Int{1} << 62}), ints({3, 4})); }),
             "the result does not fit into 64 bits on rank 1: 4611686018427387904 * 4.");
-  EXPECT_EQ(error_of([&] { apply(UnaryOp::kSqrt, ints({4, -9})); }),
-            "math domain error on rank 1: math.sqrt(-9.0).");
+  EXPECT_THAT(error_of([&] { apply(UnaryOp::kSqrt, ints({4, -9})); }),
+              StartsWith("math domain error on rank 1: math.sqrt(-9.0). Other ranks"));
   EXPECT_EQ(error_of([&] { apply(BinaryOp::kBitwiseAnd, ints({1, 2}), floats({1, 2})); }),
             "`&` has no meaning for floats: LocalIntNode({0: 1, 1: 2}) & LocalFloatNode({0: 1.0, "
             "1: 2.0}).");

@@ -152,7 +152,7 @@ class SampleCheck:
             torch.random.default_generator.manual_seed(SEED_OF_VARIANT[rng_variant])
             try:
                 reference = self._evaluate_alone(variants)
-            except Exception as error:  # noqa: BLE001 (whatever an operator raises)
+            except (Exception, polyrank.DivergenceError) as error:  # noqa: BLE001 (whatever an operator raises)
                 reference = Reference(error=error)
             self._references[key] = reference
         return self._references[key]

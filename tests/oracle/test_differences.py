@@ -28,7 +28,7 @@ def in_polyrank(entry: Difference) -> Outcome:
     with polyrank.lockstep(world_size=WORLD_SIZE) as mode:
         try:
             result = entry.run(dist.get_rank(), zero, on_all_ranks)
-        except Exception as error:  # noqa: BLE001 (whatever the page names)
+        except (Exception, polyrank.DivergenceError) as error:  # noqa: BLE001 (whatever the page names)
             return type(error).__name__
         with mode.disable():
             return [
@@ -42,7 +42,7 @@ def in_local_tensor_mode(entry: Difference) -> Outcome:
     with simulator(WORLD_SIZE) as rank:
         try:
             result = entry.run(rank, zero, on_all_ranks)
-        except Exception as error:  # noqa: BLE001 (whatever the page names)
+        except (Exception, polyrank.DivergenceError) as error:  # noqa: BLE001 (whatever the page names)
             return type(error).__name__
     return [as_numbers(in_simulator_on_rank(result, rank)) for rank in range(WORLD_SIZE)]
 

@@ -45,3 +45,16 @@ def test_each_rank_prints_the_same_line_in_each_world(world: str) -> None:
 def test_one_rank_of_a_million() -> None:
     (line,) = lines_of(*RUN, "fake", "--ranks", "1000000", "--rank", "17")
     assert line.startswith("y = 2.89")
+
+
+def test_a_process_may_enter_one_world_after_the_other() -> None:
+    """What is intercepted of Python's functions is one table for all of them."""
+    program = (
+        "import polyrank, torch.distributed as dist\n"
+        "with polyrank.lockstep(2):\n"
+        "    assert str(dist.get_rank()).isdigit()\n"
+        "assert polyrank.run_ranks(lambda: dist.get_rank(), 2) == [0, 1]\n"
+        "with polyrank.lockstep(2), polyrank.virtual_gpu(1):\n"
+        "    assert str(dist.get_rank()).isdigit()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

@@ -114,14 +114,21 @@ UNARY: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def _result_or_error(function: Callable[..., Any], values: tuple[Any, ...]) -> Any:
+    try:
+        return function(*values)
+    except (ArithmeticError, ValueError) as error:
+        return error
+
+
 def check(function: Callable[..., Any], *operands: Ranks) -> None:
-    """On each rank the result is what Python gives there, or an error where Python has one."""
+    """On each rank the result is what Python gives there; where Python has an error on all, the error."""
     # PyTorch unpacks a constant before it gets to a node, and Python's own operators do the rest.
     assume(all(len(set(values)) > 1 for values in operands))
-    try:
-        expected = [function(*values) for values in zip(*operands, strict=True)]
-    except (ZeroDivisionError, OverflowError, ValueError):
-        with pytest.raises(UsageError, match=r"on ranks? \d"):
+    expected = [_result_or_error(function, values) for values in zip(*operands, strict=True)]
+    if num_errors := sum(isinstance(result, ArithmeticError | ValueError) for result in expected):
+        kind = UsageError if num_errors == len(expected) else DivergenceError
+        with pytest.raises(kind, match=r"on ranks? \d"):
             function(*map(symint, operands))
         return
     if any(type(value) is int and not MIN_INT <= value <= MAX_INT for value in expected):
@@ -182,7 +189,7 @@ def result_of(node: Any, method: str, values: Ranks, *operands: Any) -> Ranks | 
     """The value of each rank, or that there is none."""
     try:
         result = getattr(node(dict(enumerate(values))), method)(*operands)
-    except (AssertionError, ZeroDivisionError, UsageError):
+    except (AssertionError, ZeroDivisionError, UsageError, DivergenceError):
         return "error"
     known = result.maybe_as_int() if hasattr(result, "maybe_as_int") else None
     return by_rank(result if known is None else known)
@@ -359,13 +366,15 @@ def test_one_number_where_ranks_differ(ask: Callable[[Any], Any]) -> None:
         ask(symint([0, 1, 1, 1]))
 
 
-def test_errors_are_what_pytorchs_are() -> None:
-    with pytest.raises(AssertionError):
+def test_errors_of_all_ranks_are_pythons_and_those_of_some_are_divergences() -> None:
+    with pytest.raises(DivergenceError):
         bool(symint([0, 1]) < 1)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(DivergenceError):
         int(symint([0, 1]))
-    with pytest.raises(ValueError, match="division by zero on ranks 1-2: 7 // 0"):
+    with pytest.raises(DivergenceError, match="division by zero on ranks 1-2: 7 // 0"):
         7 // symint([1, 0, 0, 2])
+    with pytest.raises(ZeroDivisionError, match="division by zero on ranks 0-3: "):
+        symint([7, 8, 9, 9]) // 0
 
 
 def test_a_number_that_all_ranks_share_is_plain() -> None:

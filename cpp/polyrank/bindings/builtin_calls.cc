@@ -17,7 +17,7 @@ namespace py = pybind11;
 
 namespace {
 
-constexpr std::size_t kMaxFunctions = 160;
+constexpr std::size_t kMaxFunctions = 256;
 
 struct Slot {
   PyMethodDef* def = nullptr;  // CPython's, whose function is exchanged

@@ -34,7 +34,6 @@ const OfPython& of_python() {
 // Objects that live as long as the process.
 struct Guarding {
   TextGuards guards;
-  py::str marker{"({"};
   py::str encode{"encode"};
   py::handle text{reinterpret_cast<PyObject*>(&PyUnicode_Type)};
   InterceptedBuiltins methods;
@@ -60,19 +59,40 @@ class Asking {
 // Shorter than the text of any number that differs.
 constexpr Py_ssize_t kShortest = 18;
 
+// "({", as of "LocalIntNode({", the "r(4" of "LocalTensor(4 ranks", or the "k(r" of
+// "PerRank(rank", in any case.
 bool has_marker(PyObject* text) {
   const Py_ssize_t length = PyUnicode_GET_LENGTH(text);
-  return length >= kShortest && PyUnicode_Find(text, guarding().marker.ptr(), 0, length, 1) >= 0;
+  if (length < kShortest) {
+    return false;
+  }
+  for (Py_ssize_t place = 0; place + 1 < length; ++place) {
+    place = PyUnicode_FindChar(text, '(', place, length - 1, 1);
+    if (place < 0) {
+      return false;
+    }
+    const Py_UCS4 next = PyUnicode_READ_CHAR(text, place + 1);
+    const Py_UCS4 last = place == 0 ? 0 : PyUnicode_READ_CHAR(text, place - 1);
+    const bool is_tensor = next >= '0' && next <= '9' && (last == 'r' || last == 'R');
+    const bool is_per_rank = (next == 'r' || next == 'R') && (last == 'k' || last == 'K');
+    if (next == '{' || is_tensor || is_per_rank) {
+      return true;
+    }
+  }
+  return false;
 }
 
 bool is_asked_about(PyObject* object) {
   return !is_asking && PyUnicode_Check(object) != 0 && has_marker(object);
 }
 
+constexpr int kContains = -1;  // beside Python's Py_LT, Py_LE, …
+
 // False with an error set: refused.
-bool may_be_one(PyObject* text, PyObject* other, bool is_part) {
+bool may_be_one(PyObject* text, PyObject* other, int how) {
   const Asking asking;
-  const std::array<PyObject*, 3> arguments{text, other, is_part ? Py_True : Py_False};
+  const auto number = py::int_(how);
+  const std::array<PyObject*, 3> arguments{text, other, number.ptr()};
   PyObject* const answer = PyObject_Vectorcall(guarding().guards.as_one.ptr(), arguments.data(),
                                                arguments.size(), nullptr);
   Py_XDECREF(answer);
@@ -159,7 +179,7 @@ Py_hash_t hash(PyObject* text) {
     reinterpret_cast<PyASCIIObject*>(text)->hash = -1;  // asked again next time
     return value;
   }
-  if (!may_be_one(text, Py_None, false)) {
+  if (!may_be_one(text, Py_None, Py_EQ)) {
     keep_refusal(text);
     return -1;
   }
@@ -168,14 +188,15 @@ Py_hash_t hash(PyObject* text) {
 
 PyObject* compare(PyObject* left, PyObject* right, int how) {
   if (left != right && PyUnicode_Check(right) != 0 &&
-      (is_asked_about(left) || is_asked_about(right)) && !may_be_one(left, right, false)) {
+      (is_asked_about(left) || is_asked_about(right)) && !may_be_one(left, right, how)) {
     return nullptr;
   }
   return of_python().compare(left, right, how);
 }
 
 int contains(PyObject* text, PyObject* part) {
-  if (PyUnicode_Check(part) != 0 && is_asked_about(text) && !may_be_one(text, part, true)) {
+  if (PyUnicode_Check(part) != 0 && (is_asked_about(text) || is_asked_about(part)) &&
+      !may_be_one(text, part, kContains)) {
     return -1;
   }
   return of_python().contains(text, part);
@@ -234,6 +255,16 @@ bool has_text_asked_about(PyObject* self, PyObject* const* args, Py_ssize_t num_
          std::any_of(args, std::next(args, num_args), is_asked_about);  // null if there are none
 }
 
+// `sorted(texts)`, `texts.sort()`: CPython compares the letters by itself.
+bool orders_text(PyObject* self, PyObject* const* args, Py_ssize_t num_args) {
+  PyObject* const texts = PyList_Check(self) != 0 || num_args == 0 ? self : *args;
+  if (PyList_Check(texts) == 0 && PyTuple_Check(texts) == 0) {
+    return false;
+  }
+  PyObject** const items = PySequence_Fast_ITEMS(texts);
+  return std::any_of(items, std::next(items, PySequence_Fast_GET_SIZE(texts)), is_asked_about);
+}
+
 py::object handle_method(const BuiltinFunction& method, const py::tuple& args,
                          py::handle keywords) {
   auto result = py::reinterpret_steal<py::object>(take_apart(method.original, args, keywords));
@@ -250,7 +281,7 @@ bool names_attribute(PyObject* /*self*/, PyObject* const* args, Py_ssize_t num_a
 
 py::object handle_naming(const BuiltinFunction& function, const py::tuple& args,
                          py::handle keywords) {
-  if (!may_be_one(py::object(args[1]).ptr(), Py_None, false)) {
+  if (!may_be_one(py::object(args[1]).ptr(), Py_None, Py_EQ)) {
     throw py::error_already_set();
   }
   return function.call(args, keywords);
@@ -258,11 +289,15 @@ py::object handle_naming(const BuiltinFunction& function, const py::tuple& args,
 
 }  // namespace
 
-void set_text_guards(TextGuards guards, const py::list& methods, const py::list& naming) {
+void set_text_guards(TextGuards guards, const py::list& methods, const py::list& naming,
+                     const py::list& ordering) {
   of_python();
   guarding().guards = std::move(guards);
   for (const py::handle function : naming) {
     guarding().methods.add(function, &handle_naming, &names_attribute);
+  }
+  for (const py::handle function : ordering) {
+    guarding().methods.add(function, &handle_method, &orders_text);
   }
   for (const py::handle method : methods) {
     guarding().methods.add(method, &handle_method, &has_text_asked_about);
@@ -294,11 +329,12 @@ void unguard_text() {
 void init_guarded_text(py::module_& module) {
   module.def(
       "set_text_guards",
-      [](py::object as_one, py::object taken_apart, const py::list& methods,
-         const py::list& naming) {
-        set_text_guards({std::move(as_one), std::move(taken_apart)}, methods, naming);
+      [](py::object as_one, py::object taken_apart, const py::list& methods, const py::list& naming,
+         const py::list& ordering) {
+        set_text_guards({std::move(as_one), std::move(taken_apart)}, methods, naming, ordering);
       },
-      py::arg("as_one"), py::arg("taken_apart"), py::arg("methods"), py::arg("naming"));
+      py::arg("as_one"), py::arg("taken_apart"), py::arg("methods"), py::arg("naming"),
+      py::arg("ordering"));
   module.def("guard_text", &guard_text);
   module.def("unguard_text", &unguard_text);
 }

@@ -11,26 +11,26 @@ namespace polyrank {
 // All of them come to the class's slots (its hash, which CPython keeps after the first time, its
 // comparison, its search for a part, …) or to methods that are written in C. So while text is
 // guarded these are ours: they look for what the text of a number that differs has in it and other
-// text has hardly ever, "({", and ask the guards about such text alone.
+// text has hardly ever, "({" or its like, and ask the guards about such text alone.
 //
 // CPython compares text that it has met at a place in the program before without asking the class;
 // there the guard was asked at the first times.
 
 // What is asked, in Python:
-// `as_one(text, other, is_part)`: called before text is hashed for the first time (`other` is
-// None), compared with another text that is not the same object, or searched for it (`is_part`). It
-// raises an error to refuse that.
+// `as_one(text, other, how)`: called before text is hashed for the first time (`other` is None),
+// compared with another text that is not the same object (`how` is Python's Py_LT, Py_LE, …), or
+// searched for it (`how` is -1). It raises an error to refuse that.
 // `taken_apart(function, args, keywords)`: called in place of `function`, which is a method of
-// `str`, or of what is in `methods`; what it returns is what the program gets.
+// `str`, or in `methods` or `ordering`; what it returns is what the program gets.
 struct TextGuards {
   pybind11::object as_one;
   pybind11::object taken_apart;
 };
 
-// Names the guards, methods of builtin types that take text, and builtin functions of which the
-// second argument is the name of an attribute. Once a process.
-void set_text_guards(TextGuards guards, const pybind11::list& methods,
-                     const pybind11::list& naming);
+// Names the guards, methods of builtin types that take text, builtin functions of which the second
+// argument is the name of an attribute, and those that sort a list. Once a process.
+void set_text_guards(TextGuards guards, const pybind11::list& methods, const pybind11::list& naming,
+                     const pybind11::list& ordering);
 
 // Ends with as many unguard_text().
 // Requires: guards were set.

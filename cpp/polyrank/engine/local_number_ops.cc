@@ -12,8 +12,9 @@ namespace polyrank {
 
 namespace {
 
-// Throws: UsageError that names all ranks where `on_cohort` has the fault of cohort `first`, whose
-//         operation reads `operation` ("7 // 0").
+// Throws: an error that names all ranks where `on_cohort` has the fault of cohort `first`, whose
+//         operation reads `operation` ("7 // 0"): what Python raises if they all have it, else a
+//         DivergenceError. See NOTE [Errors on some ranks] in cohort_errors.h.
 template <typename OnCohort>
 [[noreturn]] void throw_fault(const RankPartition& partition, std::int32_t first,
                               OnCohort on_cohort, const std::string& operation) {
@@ -28,6 +29,14 @@ template <typename OnCohort>
   const std::string message = str_cat(
       to_text(fault), " on ", ranks_text(ranks), ": ", operation,
       are_several ? str_cat(" on rank ", partition.lowest_rank(first)) : std::string(), ".");
+  const bool is_ours = fault == Fault::kIntOverflow || fault == Fault::kNegativePower;
+  if (ranks != partition.ranks() && !is_ours) {
+    throw DivergenceError(str_cat(
+        message,
+        " Other ranks have no such error. The lockstep world runs one program for all ranks, which "
+        "can't both go on and handle an error. Choose with rank_map() or torch.where, or run the "
+        "program with `polyrank run --world threads` (the threads world)."));
+  }
   if (fault == Fault::kDivisionByZero) {
     throw DivisionByZeroError(message);
   }

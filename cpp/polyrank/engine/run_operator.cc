@@ -1,6 +1,7 @@
 #include <ATen/Functions.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/engine/cohort_errors.h>
 #include <polyrank/engine/operands.h>
 #include <polyrank/engine/random_streams.h>
 #include <polyrank/engine/results.h>
@@ -97,7 +98,9 @@ CohortTimes* times_for(const OperatorInfo& info, const torch::jit::Stack& argume
 }
 
 Results call_cohorts(const c10::OperatorHandle& op, const OperatorInfo& info,
-                     const Operands& operands, std::int32_t num_cohorts, RandomStreams* random) {
+                     const Operands& operands, const RankPartition& partition,
+                     RandomStreams* random) {
+  const std::int32_t num_cohorts = partition.num_cohorts();
   const auto num_columns = static_cast<std::size_t>(num_cohorts);
   Results results(info.num_returns * num_columns);
   const BelowLockstepGuard below(operands.has_python_tensors());
@@ -115,19 +118,26 @@ Results call_cohorts(const c10::OperatorHandle& op, const OperatorInfo& info,
   };
   torch::jit::Stack call;
   call.reserve(std::max(info.num_arguments, info.num_returns));
-  if (num_cohorts == 1 || below.runs_python() || random->uses_default_generator() ||
-      !may_use_cohort_threads()) {
+  if (num_cohorts == 1 || below.runs_python()) {  // Python's errors may be the user's Ctrl-C
     for (std::int32_t cohort = 0; cohort < num_cohorts; ++cohort) {
       call_one(cohort, &call);
     }
     return results;
   }
-  operands.fill(0, &call);
-  for_each_cohort(num_cohorts, times_for(info, call), [&](std::int32_t cohort) {
-    torch::jit::Stack own;
-    own.reserve(std::max(info.num_arguments, info.num_returns));
-    call_one(cohort, &own);
-  });
+  CohortErrors errors;
+  if (random->uses_default_generator() || !may_use_cohort_threads()) {
+    for (std::int32_t cohort = 0; cohort < num_cohorts; ++cohort) {
+      errors.watch(cohort, [&] { call_one(cohort, &call); });
+    }
+  } else {
+    operands.fill(0, &call);
+    for_each_cohort(num_cohorts, times_for(info, call), [&](std::int32_t cohort) {
+      torch::jit::Stack own;
+      own.reserve(std::max(info.num_arguments, info.num_returns));
+      errors.watch(cohort, [&] { call_one(cohort, &own); });
+    });
+  }
+  errors.rethrow(op.operator_name().name, partition);
   return results;
 }
 
@@ -213,7 +223,7 @@ void run_operator(const c10::OperatorHandle& op, const OperatorInfo& info, Locks
 
   random.begin(partition);
   const auto num_cohorts = static_cast<std::size_t>(partition.num_cohorts());
-  Results results = call_cohorts(op, info, operands, partition.num_cohorts(), &random);
+  Results results = call_cohorts(op, info, operands, partition, &random);
   random.finish(op, partition);
   cohort_calls.fetch_add(num_cohorts, std::memory_order_relaxed);
   rank_calls.fetch_add(static_cast<std::uint64_t>(partition.ranks().size()),

@@ -82,7 +82,7 @@ def agreement(
         found = Agreement(meeting)
         try:
             yield found
-        except Exception as error:
+        except (Exception, DivergenceError) as error:
             if meeting.findings:
                 error.add_note(f"Before that ranks parted:\n{found.text()}")
             raise

@@ -15,7 +15,9 @@ FIRST_COHORTS = 6
 
 # In any case: `f"step_{rank}".upper()` is such a text.
 MARKER = re.compile(
-    r"Local(?:Int|Float|Bool)Node\(\{[^}]*\}[^)]*\)|PerRank\(ranks? .*\)", re.IGNORECASE
+    r"Local(?:Int|Float|Bool)Node\(\{[^}]*\}[^)]*\)|PerRank\(ranks? .*\)"
+    r"|LocalTensor\(\d+ ranks? in [^\n]*(?:\n  [^\n]*)*\n\)",
+    re.IGNORECASE,
 )
 _ENTRY = re.compile(r"([\d,-]+): ([^,}]*)")
 
@@ -29,7 +31,7 @@ class _Values:
     """The values of one number, by ranges of ranks."""
 
     def __init__(self, text: str) -> None:
-        if "…" in text or not text.lower().startswith("local"):
+        if "…" in text or not text.lower().startswith("local") or text[5] in "tT":
             raise DivergenceError(
                 f"ranks hold too many different values for the text of each to be known: {text}. Exchange "
                 "the numbers themselves by collectives, or run the program in the threads world "

@@ -8,7 +8,8 @@ the one result of all ranks if they agree, and is refused otherwise.
 
 from __future__ import annotations
 
-import fnmatch
+import codecs
+import csv
 import functools
 import operator
 import random
@@ -21,7 +22,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from polyrank import _C
-from polyrank.code_of import IN_TORCH, is_of_library
+from polyrank.code_of import IN_TORCH, is_of_library, is_of_python
 from polyrank.errors import DivergenceError
 from polyrank.rank_text.marked import MarkedText, is_rank_dependent_text
 
@@ -29,30 +30,36 @@ __all__ = ["prepare_guards", "showing", "take_apart"]
 
 # Modules, parameters and buffers are named by the program.
 _KEEPING_NAMES = f"{IN_TORCH}nn/"
-# What does its callers' work.
-_FORWARDING = {re.__file__, fnmatch.__file__, random.__file__}
+# Of Python's library, what shows text to people, keeps names for itself, or finds its way by what text
+# of a number has not in it ("/"). All the rest does its callers' work.
+_SHOWING = frozenset(
+    (
+        *("bdb", "code", "codeop", "dataclasses", "dis", "doctest", "genericpath", "importlib"),
+        *("inspect", "linecache", "logging", "os", "pdb", "posixpath", "pprint", "reprlib"),
+        *("textwrap", "threading", "tokenize", "traceback", "unittest", "warnings"),
+    )
+)
+# Keeps the parts of a path as Python keeps names; what it does with them is guarded.
+_INTERNING = frozenset(("parse_parts", "_parse_path"))
 _showing = threading.local()  # .depth: the thread shows text that C code keeps as a key
-
-
-def _asking_file(frame: FrameType) -> tuple[str, bool]:
-    """The file of the code that asks, and whether it is of a library that knows PyTorch."""
-    asking: FrameType | None = frame
-    while asking is not None and asking.f_code.co_filename in _FORWARDING:
-        asking = asking.f_back
-    if asking is None:
-        return "<frozen ", False
-    return asking.f_code.co_filename, "torch" in asking.f_globals
 
 
 def _is_of_program(frame: FrameType) -> bool:
     """Whether the code is the program's, or of a library that knows PyTorch (a trainer).
 
-    Other libraries lay text out and show it, which takes all ranks' values.
+    Python's library does its callers' work. Other libraries lay text out and show it, which takes all
+    ranks' values.
     """
-    file, knows_torch = _asking_file(frame)
-    if is_of_library(file) or vars(_showing).get("depth"):
+    if vars(_showing).get("depth"):
         return False
-    return "site-packages" not in file or knows_torch
+    asking: FrameType | None = frame
+    while asking is not None and is_of_python(asking.f_code.co_filename):
+        if asking.f_globals.get("__name__", "").partition(".")[0] in _SHOWING:
+            return False
+        asking = asking.f_back
+    if asking is None or is_of_library(asking.f_code.co_filename):
+        return False
+    return "site-packages" not in asking.f_code.co_filename or "torch" in asking.f_globals
 
 
 @contextmanager
@@ -74,13 +81,21 @@ def _refuse(text: str, what: str) -> NoReturn:
     )
 
 
-def _refuse_as_one(text: str, other: str | None, is_part: bool) -> None:
+# By Python's Py_LT, Py_LE, …; last, a search.
+_HOW: tuple[Callable[[str, str], bool], ...] = (
+    *(operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge),
+    operator.contains,
+)
+_EQUAL, _UNEQUAL = 2, 3
+
+
+def _refuse_as_one(text: str, other: str | None, how: int) -> None:
     """Refuse text where the program takes it as a key, or compares it.
 
     Args:
         text: What has the marker of such a number in it, or is compared with what has.
         other: What it is compared with, or searched for; None where it is hashed.
-        is_part: It is searched.
+        how: How it is compared, by Python's Py_LT, Py_LE, …; -1: it is searched.
 
     Raises:
         DivergenceError: ranks would not agree.
@@ -88,23 +103,24 @@ def _refuse_as_one(text: str, other: str | None, is_part: bool) -> None:
     frame = sys._getframe(1)
     if other is None:
         is_name = frame.f_code.co_filename.startswith(_KEEPING_NAMES)
+        if frame.f_code.co_name in _INTERNING and is_of_python(frame.f_code.co_filename):
+            return
         if (is_name or _is_of_program(frame)) and is_rank_dependent_text(text):
             _refuse(text, "was taken as a key")
         return
     if not _is_of_program(frame):
         return
     is_own, is_other = map(is_rank_dependent_text, (text, other))
-    if is_own and (is_other or is_part):
-        holds = operator.contains if is_part else operator.eq
-        own, others = MarkedText(text), MarkedText(other)
-        of_ranks = {
-            holds(own.on_rank(rank), others.on_rank(rank))
-            for rank in own.first_ranks | others.first_ranks
-        }
-        if of_ranks != {holds(text, other)}:
-            _refuse(text, "was searched" if is_part else "was compared")
-    elif (is_own or is_other) and text and other:
-        _refuse(text if is_own else other, "was compared")
+    if not (is_own or is_other) or text == other:  # which is so on each rank
+        return
+    # Python itself compares text for equality once it has done so often at one place.
+    is_asked_once = how in {_EQUAL, _UNEQUAL} and not (is_own and is_other) and text and other
+    holds = _HOW[how]
+    own, others = MarkedText(text), MarkedText(other)
+    ranks = own.first_ranks | others.first_ranks
+    of_ranks = {holds(own.on_rank(rank), others.on_rank(rank)) for rank in ranks}
+    if is_asked_once or of_ranks != {holds(text, other)}:
+        _refuse(text if is_own else other, "was searched" if how < 0 else "was compared")
 
 
 # --- Taken apart --------------------------------------------------------------------------------
@@ -196,6 +212,15 @@ def take_apart(
     frame = sys._getframe(1)
     if not texts or not (_is_of_program(frame) or frame.f_code.co_filename == random.__file__):
         return function(*args, **options)
+    if function.__name__ == "sort":
+        args[0][:] = _on_all_ranks(sorted, args, options, texts)
+        return None
+    return _on_all_ranks(function, args, options, texts)
+
+
+def _on_all_ranks(
+    function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any], texts: list[str]
+) -> Any:
     if function.__name__ == "encode":  # for seeds, checks and hashes
         _refuse(texts[0], "was encoded")
     if any(callable(value) for value in (*args, *options.values())):
@@ -206,7 +231,8 @@ def take_apart(
     for given, stands_for in (_with_digits(args), (args, {})):
         of_all = _replaced(_outcome(function, given, options), stands_for)
         if [_comparable(of_all, rank) for rank in ranks] == seen:
-            return _replaced(function(*given, **options), stands_for)
+            result = function(*given, **options)
+            return iter(of_all) if isinstance(result, Iterator) else _replaced(result, stands_for)
     if all(one == seen[0] for one in seen):
         return function(*_on_rank(args, ranks[0]), **options)
     _refuse(texts[0], f"was taken apart by `{function.__name__}`")
@@ -217,4 +243,7 @@ def prepare_guards() -> None:
     """Name what guards text. It is guarded between `_C.guard_text()` and `_C.unguard_text()`."""
     methods = [getattr(str, name) for name in _TEXT_METHODS]
     methods += [getattr(re.Pattern, name) for name in _PATTERN_METHODS]
-    _C.set_text_guards(_refuse_as_one, take_apart, methods, [getattr, hasattr, setattr, delattr])
+    methods.append(codecs.encode)
+    naming = [getattr, hasattr, setattr, delattr]
+    of_lists = [sorted, list.sort, csv.reader]
+    _C.set_text_guards(_refuse_as_one, take_apart, methods, naming, of_lists)

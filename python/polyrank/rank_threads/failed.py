@@ -9,7 +9,7 @@ from polyrank.errors import Error
 __all__ = ["RanksFailedError"]
 
 
-class RanksFailedError(Error, ExceptionGroup[Exception]):
+class RanksFailedError(ExceptionGroup[Exception], Error):
     """What ranks raised, the cause first; each error has a note that names its rank."""
 
     def derive(self, excs: Sequence[Exception], /) -> RanksFailedError:  # type: ignore[override]

@@ -17,7 +17,7 @@ import torch.distributed as dist
 
 from polyrank import _C
 from polyrank.debug_level import unwrapped_groups
-from polyrank.errors import UsageError
+from polyrank.errors import DivergenceError, UsageError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_threads.child_processes import fork_server_ended
 from polyrank.rank_threads.compiled_regions import CompiledRegions
@@ -266,7 +266,7 @@ def run_script(
         with on_rank(_calling_rank()):
             try:
                 script.run()
-            except Exception:
+            except (Exception, DivergenceError):
                 if log_folder is not None:
                     traceback.print_exc()  # as a process does
                 raise

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from polyrank import _C
-from polyrank.errors import CollectiveError
+from polyrank.errors import CollectiveError, DivergenceError
 from polyrank.rank_threads.rank_globals import RankGlobals, rank_globals, thread_globals
 from polyrank.replacing.row import Row
 
@@ -187,7 +187,7 @@ def started_threads_ended(own: RankGlobals) -> Iterator[None]:
     threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
     try:
         yield
-    except Exception:
+    except (Exception, DivergenceError):
         _end(own, joins=False)
         raise
     except BaseException:  # SystemExit

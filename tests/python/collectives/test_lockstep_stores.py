@@ -148,3 +148,12 @@ def test_outside_of_a_mode_a_store_is_one_processs() -> None:
 def test_remote_calls_are_refused(world4: None) -> None:
     with pytest.raises(UnsupportedOpError, match="--world processes"):
         torch.distributed.rpc.init_rpc("worker", rank=0, world_size=4)
+
+
+def test_a_prefix_that_differs_is_refused() -> None:
+    with polyrank.lockstep(4):
+        store = dist.HashStore()
+        with pytest.raises(polyrank.DivergenceError, match="another prefix"):
+            dist.PrefixStore(f"p{dist.get_rank()}", store)
+        dist.PrefixStore(f"p{dist.get_world_size()}", store).set("n", "1")
+        assert store.check(["p4/n"])

@@ -69,6 +69,15 @@ def test_one_rank_fails() -> None:
         rows = polyrank.rank_map(lambda rank: torch.randn(400, 400))
         index = polyrank.rank_map(lambda rank: torch.full((300,), 400 if rank == 4 else rank))
         for _ in range(NUM_CALLS):
+            with pytest.raises(polyrank.DivergenceError, match=r"rank 4.*out of range"):
+                rows.index_select(0, index)
+
+
+def test_all_ranks_fail() -> None:
+    with polyrank.LocalTensorMode(NUM_RANKS):
+        rows = polyrank.rank_map(lambda rank: torch.randn(400, 400))
+        index = polyrank.rank_map(lambda rank: torch.full((300,), 400 + rank))
+        for _ in range(NUM_CALLS):
             with pytest.raises(IndexError, match="out of range"):
                 rows.index_select(0, index)
 

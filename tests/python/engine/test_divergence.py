@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -205,9 +206,9 @@ def test_repr_runs_no_operator_that_others_see() -> None:
     assert num_cohorts(x) == 4
 
 
-def test_divergence_error_is_a_runtime_and_an_assertion_error() -> None:
-    # PyTorch's simulator raises AssertionError in the same places.
-    assert issubclass(polyrank.DivergenceError, (RuntimeError, polyrank.Error))
+def test_no_handler_of_the_programs_errors_takes_a_divergence_for_one() -> None:
+    assert issubclass(polyrank.DivergenceError, polyrank.Error)
+    assert not issubclass(polyrank.DivergenceError, Exception)
     assert_each_rank(number_on_each_rank(1, 2), {0: torch.tensor(1), 1: torch.tensor(2)})
-    with pytest.raises(RuntimeError):
+    with pytest.raises(polyrank.DivergenceError), contextlib.suppress(Exception):
         number_on_each_rank(1.0, 2.0).item()

@@ -218,9 +218,9 @@ def test_an_error_of_the_operator_is_that_error() -> None:
         x + y
 
 
-def test_an_operator_that_fails_on_one_rank_fails() -> None:
+def test_an_operator_that_fails_on_one_rank_is_a_divergence() -> None:
     index = polyrank.LocalTensor({0: torch.tensor([0]), 1: torch.tensor([5])})
-    with polyrank.LocalTensorMode(2), pytest.raises(IndexError):
+    with polyrank.LocalTensorMode(2), pytest.raises(polyrank.DivergenceError, match="rank 1"):
         torch.arange(3)[index]
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import os
 import pathlib
 import re
 import shlex
+import urllib.parse
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -129,6 +133,13 @@ DIFFERENT: dict[str, Use] = {
     "sub by a function": lambda text: re.sub(r"\d", lambda found: "x", text),
     "bytes": lambda text: bytes(text, "utf-8"),
     "bytearray": lambda text: bytearray(text, "utf-8"),
+    "codecs": lambda text: codecs.encode(text, "utf-8"),
+    "a name's uuid": lambda text: uuid.uuid5(uuid.NAMESPACE_DNS, text),
+    "a part of a path": lambda text: pathlib.Path(text).suffixes == [".7", ".weight"],
+    "a query": lambda text: urllib.parse.urlencode({"name": text}),
+    "sorted": lambda text: sorted([text, "layers.7.weight", "layers.5.weight"]),
+    "sorted in place": lambda text: [text, "layers.7.weight"].sort(),
+    "rows of a table": lambda text: [row[0] == "layers.7.weight" for row in csv.reader([text])],
 }
 
 
@@ -140,6 +151,22 @@ def test_what_differs_between_ranks_is_refused(how: str, rank: Any) -> None:
         DIFFERENT[how](f"layers.{rank}.weight")
 
 
+def test_letters_and_sorted_texts_are_each_ranks() -> None:
+    with polyrank.lockstep(4):
+        rank = dist.get_rank()
+        for letters in (list(f"a{rank}b"), [*f"a{rank}b"], [each for each in f"a{rank}b"]):  # noqa: C416
+            assert [text_on_ranks(letter, [0, 3]) for letter in letters] == [
+                None,
+                {0: "0", 3: "3"},
+                None,
+            ]
+        texts = [f"b{rank}", f"a{rank}", "c"]
+        expected = [f"a{rank}", f"b{rank}", "c"]
+        assert sorted(texts) == expected
+        texts.sort(reverse=True)
+        assert texts == expected[::-1]
+
+
 NUMBERS: dict[str, Use] = {
     "startswith": lambda text: text.startswith("1"),
     "a part": lambda text: "7" in text,
@@ -147,6 +174,7 @@ NUMBERS: dict[str, Use] = {
     "an index": lambda text: text[0],
     "letters": list,
     "encoded": lambda text: text.encode(),
+    "part of another": lambda text: text in "0123456789",
 }
 
 
