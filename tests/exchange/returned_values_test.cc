@@ -6,7 +6,7 @@
 namespace polyrank {
 namespace {
 
-std::vector<c10::IValue> returned(const char* op_name, std::vector<c10::IValue> arguments,
+std::vector<c10::IValue> returned(const char* op_name, const std::vector<c10::IValue>& arguments,
                                   std::vector<at::Tensor> results) {
   return returned_values(*find_collective(op_name), arguments, std::move(results),
                          CompletedWork::make({}));

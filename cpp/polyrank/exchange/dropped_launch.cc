@@ -29,7 +29,7 @@ Sizes sizes_of_result(const CollectiveCall& call, const at::Tensor& input,
     for (const c10::SymInt& part : call.output_split_sizes) {
       total = total + part;
     }
-    size(0) = total;
+    size(0) = std::move(total);
   }
   return sizes;
 }

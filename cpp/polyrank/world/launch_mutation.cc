@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdlib>
 #include <mutex>
 #include <optional>
@@ -125,7 +126,8 @@ class Log {
       }
     }
     const std::string text = line + "\n";
-    const int file = ::open(file_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
+    const int file = ::open(file_.c_str(), kFlags, 0600);  // NOLINT(*-pro-type-vararg)
     const bool is_whole =
         file >= 0 && ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
     if (file >= 0) {
@@ -268,6 +270,13 @@ std::vector<std::string> lines_of(std::string_view text) {
   return lines;
 }
 
+std::optional<int> number_of(const std::string& text) {
+  int number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  return error == std::errc() && stop == end ? std::optional(number) : std::nullopt;
+}
+
 // Lockstep's kernels are made when the first mode is entered: ours stand in front of them, too.
 KernelsInFront::Make in_front_of_all(KernelsInFront::Make make) {
   cover_operators();
@@ -287,22 +296,22 @@ Mutation parse_mutation(std::string_view text) {
   const std::vector<std::string> lines = lines_of(text);
   const auto* const named = std::ranges::find(kKinds, lines.front(), &NamedKind::name);
   const bool is_record = named != kKinds.end() && named->kind == MutationKind::kRecord;
-  if (named == kKinds.end() || lines.size() != (is_record ? 2U : 6U)) {
+  const bool is_whole = named != kKinds.end() && lines.size() == (is_record ? 2U : 6U);
+  const std::optional<int> line = is_whole && !is_record ? number_of(lines[4]) : 0;
+  if (!is_whole || !line) {
     throw UsageError(str_cat("\"", text,
                              "\" is no mutation: it is set by polyrank check mutate, in ",
                              kMutationVariable, ". Unset it."));
   }
   Mutation mutation{.kind = named->kind, .log = lines[1]};
   if (!is_record) {
-    mutation.site = {.op_name = lines[2],
-                     .file = lines[3],
-                     .line = std::atoi(lines[4].c_str()),
-                     .group = lines[5]};
+    mutation.site = {.op_name = lines[2], .file = lines[3], .line = *line, .group = lines[5]};
   }
   return mutation;
 }
 
 void mutate_as_environment_says() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): read at start-up
   if (const char* const text = std::getenv(kMutationVariable); text != nullptr) {
     static const auto* const mutation = new LaunchMutation(parse_mutation(text));
     static_cast<void>(mutation);
