@@ -4,23 +4,11 @@
 #include <polyrank/engine/cohort_errors.h>
 #include <polyrank/engine/local_number_text.h>
 
-#include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
 namespace polyrank {
-
-namespace {
-
-std::string ranks_of(const std::vector<std::int32_t>& cohorts, const RankPartition& partition) {
-  RankSet ranks = partition.cohort(cohorts.front());
-  for (const std::int32_t cohort : cohorts) {
-    ranks = ranks.unite(partition.cohort(cohort));
-  }
-  return ranks_text(ranks);
-}
-
-}  // namespace
 
 void CohortErrors::keep(std::int32_t cohort) {
   Raised raised;
@@ -49,24 +37,25 @@ void CohortErrors::rethrow(const std::string& name, const RankPartition& partiti
   if (is_empty()) {
     return;
   }
-  std::vector<std::int32_t> others;
-  for (std::int32_t cohort = 0; cohort < partition.num_cohorts(); ++cohort) {
-    if (std::ranges::find(cohorts_, cohort) == cohorts_.end()) {
-      others.push_back(cohort);
-    }
-  }
-  if (others.empty() && have_one_type_) {
+  const bool is_everywhere = std::ssize(cohorts_) == partition.num_cohorts();
+  if (is_everywhere && have_one_type_) {
     std::rethrow_exception(first_.error);
   }
+  std::vector<std::int64_t> raises(static_cast<std::size_t>(partition.num_cohorts()), 0);
+  for (const std::int32_t cohort : cohorts_) {
+    raises[static_cast<std::size_t>(cohort)] = 1;
+  }
+  const std::int64_t lowest = partition.lowest_rank(first_.cohort);
+  const RankPartition parts = partition.coarsen(raises);  // who raises, and who does not
+  const RankSet& raising = parts.cohort(parts.cohort_of(lowest));
   throw DivergenceError(str_cat(
-      name, " raises an error on ", ranks_of(cohorts_, partition),
-      others.empty() ? ", of several types"
-                     : str_cat(", and none on ", ranks_of(others, partition)),
-      ". On rank ", partition.lowest_rank(first_.cohort), ": ", first_.text,
+      name, " raises an error on ", ranks_text(raising),
+      is_everywhere ? ", of several types"
+                    : str_cat(", and none on ", ranks_text(partition.ranks().subtract(raising))),
+      ". On rank ", lowest, ": ", first_.text,
       "\nThe lockstep world runs one program for all ranks, which can't both go on and handle an "
-      "error. Give all ranks what the operator takes, or run the program with `polyrank run "
-      "--world "
-      "threads` (the threads world), where each rank runs its own program."));
+      "error. Give all ranks what the operator takes, or run the program with "
+      "`polyrank run --world threads` (the threads world), where each rank runs its own program."));
 }
 
 }  // namespace polyrank

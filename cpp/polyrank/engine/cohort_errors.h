@@ -48,7 +48,7 @@ class POLYRANK_API CohortErrors {
   // In the handler of what the cohort raised.
   void keep(std::int32_t cohort);
 
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   Raised first_;  // of the lowest cohort that raised
   bool have_one_type_ = true;
   std::vector<std::int32_t> cohorts_;  // that raised
