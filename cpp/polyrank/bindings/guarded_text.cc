@@ -34,7 +34,6 @@ const OfPython& of_python() {
 // Objects that live as long as the process.
 struct Guarding {
   TextGuards guards;
-  py::str encode{"encode"};
   py::handle text{reinterpret_cast<PyObject*>(&PyUnicode_Type)};
   InterceptedBuiltins methods;
   std::int64_t num_guarded = 0;
