@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from polyrank import _C
 from polyrank.local_tensor import LocalTensor
 
-__all__ = ["Content", "Share", "content_of", "groups_of", "local_part", "shape_of"]
+__all__ = ["Content", "Copies", "Share", "content_of", "groups_of", "local_part", "shape_of"]
 
 _SHOWN = 3
 
@@ -24,7 +24,7 @@ class Share:
 
     ranks: Sequence[int]
     digest: bytes  # of the bits, dtype and shape
-    shown: str  # the first values
+    shown: str  # the first values; empty where values are kept
     tensor: torch.Tensor | None = None  # a copy, where values are kept
 
     def holds(self, rank: int) -> bool:
@@ -32,6 +32,7 @@ class Share:
 
 
 Content = tuple[Share, ...]
+Copies = MutableMapping[bytes, torch.Tensor]  # of what was held, by digest: one of each
 
 
 def local_part(tensor: torch.Tensor) -> torch.Tensor:
@@ -47,30 +48,32 @@ def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
     return tuple(tensor.shape)
 
 
-def content_of(tensor: torch.Tensor, ranks: Sequence[int], *, keep: bool = False) -> Content | None:
+def content_of(
+    tensor: torch.Tensor, ranks: Sequence[int], copies: Copies | None = None
+) -> Content | None:
     """What the tensor holds on each of the ranks that run this line; None: it holds no values.
 
-    With `keep` each share has a copy.
+    With `copies` each share has one, of those or a new one among them.
     """
     with _disable_current_modes(), torch.no_grad():
         tensor = local_part(tensor)
-        if isinstance(tensor, LocalTensor):
-            cohorts = _C.cohorts(tensor.detach())
-            if len(cohorts) == 1 and not keep:  # nothing to compare, so the bits are not read
-                return (Share(tuple(cohorts[0].ranks), b"", ""),)
-            shares = []
-            for cohort in cohorts:
-                # A copy, for it is read-only.
-                share = _share(cohort.tensor.clone(), tuple(cohort.ranks), keep=keep)
-                if share is None:
-                    return None
-                shares.append(share)
-            return tuple(shares)
-        share = _share(tensor.detach(), ranks, keep=keep)
-        return None if share is None else (share,)
+        if not isinstance(tensor, LocalTensor):
+            share = _share(tensor.detach(), ranks, copies)
+            return None if share is None else (share,)
+        cohorts = _C.cohorts(tensor.detach())
+        if len(cohorts) == 1 and copies is None:  # nothing to compare, so the bits are not read
+            return (Share(tuple(cohorts[0].ranks), b"", ""),)
+        shares = []
+        for cohort in cohorts:
+            # A copy, for it is read-only.
+            share = _share(cohort.tensor.clone(), tuple(cohort.ranks), copies)
+            if share is None:
+                return None
+            shares.append(share)
+        return tuple(shares)
 
 
-def _share(tensor: torch.Tensor, ranks: Sequence[int], *, keep: bool) -> Share | None:
+def _share(tensor: torch.Tensor, ranks: Sequence[int], copies: Copies | None) -> Share | None:
     if tensor.layout != torch.strided:
         if tensor.layout != torch.sparse_coo:
             return None
@@ -84,7 +87,12 @@ def _share(tensor: torch.Tensor, ranks: Sequence[int], *, keep: bool) -> Share |
     hashed.update(f"{plain.dtype}{tuple(plain.shape)}".encode())
     if plain.numel():
         hashed.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-    return Share(ranks, hashed.digest(), _shown(plain), plain.clone() if keep else None)
+    digest = hashed.digest()
+    if copies is None:
+        return Share(ranks, digest, _shown(plain))
+    if digest not in copies:
+        copies[digest] = plain.clone()
+    return Share(ranks, digest, "", copies[digest])
 
 
 def _shown(tensor: torch.Tensor) -> str:

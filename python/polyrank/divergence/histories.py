@@ -18,7 +18,10 @@ from polyrank import _C
 from polyrank.divergence.content import Content, local_part
 from polyrank.divergence.operations import Operation
 
-__all__ = ["History", "geometry_key", "history_of", "mark_parameter", "writers_of"]
+__all__ = ["UNINITIALIZED", "History", "geometry_key", "history_of", "mark_parameter", "writers_of"]
+
+# Names of operators that give tensors which hold whatever the memory held begin so.
+UNINITIALIZED = ("aten::empty", "aten::new_empty")
 
 _ATTRIBUTE = "_polyrank_history"
 _ANYWHERE = (0, 2**62)  # where ranks' tensors lie differently

@@ -13,8 +13,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from polyrank import _C
-from polyrank.divergence.content import Content, Share, content_of, shape_of
-from polyrank.divergence.histories import geometry_key, history_of
+from polyrank.divergence.content import Content, Copies, Share, content_of, shape_of
+from polyrank.divergence.histories import UNINITIALIZED, geometry_key, history_of
 from polyrank.divergence.operations import Key, Operand, Operation, Place
 from polyrank.local_tensor import is_foreign_subclass
 
@@ -26,7 +26,6 @@ _next_node: Callable[[], int] = torch.autograd._get_sequence_nr  # type: ignore[
 _NOT_OPERATIONS = ("prim::", "profiler::")
 # In-place operators that leave nothing of what was there.
 _OVERWRITING = frozenset({"aten::copy_", "aten::fill_", "aten::zero_"})
-_UNINITIALIZED = ("aten::empty", "aten::new_empty")
 _COLLECTIVES = {row["op_name"]: row for row in _C.collective_table()}
 _WITHOUT_VALUES = frozenset({"wait", "not_a_collective", "barrier", "monitored_barrier"})
 _BETWEEN_TWO = frozenset({"send", "recv", "send_recv"})
@@ -35,11 +34,14 @@ _BETWEEN_TWO = frozenset({"send", "recv", "send_recv"})
 class OperationLog(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the operators of the calling thread, which runs these ranks, while it is entered."""
 
-    def __init__(self, ranks: Sequence[int], *, in_lockstep: bool, keeps: bool = False) -> None:
+    def __init__(
+        self, ranks: Sequence[int], *, in_lockstep: bool, copies: Copies | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ranks = ranks
         self.in_lockstep = in_lockstep
-        self.keeps = keeps  # copies of what operands hold
+        self.copies = copies  # of what operands hold; None: none are kept
+        self.before_each: Callable[[], None] | None = None  # called before each operator
         self.operations: dict[Key, Operation] = {}
         self.in_optimizer = False
         self.unseen: set[str] = set()  # operators on tensors that hold no values
@@ -58,6 +60,8 @@ class OperationLog(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if any(is_foreign_subclass(kind) for kind in types):
             return NotImplemented  # its own operators are what runs
+        if self.before_each is not None:
+            self.before_each()
         name = func._schema.name if isinstance(func, torch._ops.OpOverload) else ""
         row = _COLLECTIVES.get(name)
         if not name or name.startswith(_NOT_OPERATIONS) or (row and row["kind"] in _WITHOUT_VALUES):
@@ -173,7 +177,7 @@ class _Call:
             return
         geometry = geometry_key(tensor)
         if geometry not in history.contents:
-            history.contents[geometry] = content_of(tensor, self.log.ranks, keep=self.log.keeps)
+            history.contents[geometry] = content_of(tensor, self.log.ranks, self.log.copies)
         operation.operands.append(
             Operand(
                 name,
@@ -230,7 +234,7 @@ class _Call:
         history = history_of(tensor)
         if history is None:
             self.log.unseen.add(self.name)
-        elif self.name.startswith(_UNINITIALIZED):
+        elif self.name.startswith(UNINITIALIZED):
             history.is_uninitialized = True
         elif history.writes or history.is_uninitialized or self._is_view_of_operand(tensor):
             operation.is_view = True

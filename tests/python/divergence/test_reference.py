@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from pages import page_without_scripts
-from polyrank.divergence.reference.compare import groups_of_ranks
-from polyrank.divergence.reference.pieces import largest_of, match
-from polyrank.divergence.reference.rounding import InDouble, InPieces
+from polyrank.divergence.reference.pieces import families_of, largest_of, match
+from polyrank.divergence.reference.rounding import in_double, in_pieces
 
 FOLDER = Path(__file__).resolve().parents[2] / "divergence_programs" / "reference"
 WHOLE = torch.arange(32.0).reshape(4, 8).sin()
-PAIRS = [(0, 1)]
+PAIRS = [[(0, 1)]]
 
 
 @pytest.mark.parametrize(
@@ -64,8 +63,26 @@ def test_parts_of_an_average_have_the_factor_of_the_group() -> None:
     assert found.error < 1e-6
 
 
+def test_pieces_add_up_along_one_dimension_of_a_mesh() -> None:
+    pieces = {0: WHOLE[:2] * 0.25, 1: WHOLE[:2] * 0.75, 2: WHOLE[2:] * 2, 3: -WHOLE[2:]}
+    found = match(pieces, WHOLE, families_of(4))
+    assert found is not None
+    assert found.relation == "a part of a sum"
+    assert found.error < 1e-6
+
+
+def test_a_way_that_is_near_enough_is_taken() -> None:
+    pieces = {0: WHOLE + 0.5, 1: -torch.full((4, 8), 0.5)}
+    found = match(pieces, WHOLE, PAIRS, enough=10.0)
+    assert found is not None
+    assert (found.relation, found.error > 0.4) == ("the same", True)
+    found = match(pieces, WHOLE, PAIRS, enough=0.1)
+    assert found is not None
+    assert found.relation == "a part of a sum"
+
+
 def test_groups_are_those_of_a_mesh() -> None:
-    assert groups_of_ranks(4) == [(0, 1), (2, 3), (0, 2), (1, 3), (0, 1, 2, 3)]
+    assert families_of(4) == [[(0, 1), (2, 3)], [(0, 2), (1, 3)], [(0, 1, 2, 3)]]
 
 
 def test_other_ways_of_computing_round_differently_and_no_more() -> None:
@@ -73,12 +90,12 @@ def test_other_ways_of_computing_round_differently_and_no_more() -> None:
     a, b = torch.randn(64, 4096), torch.randn(4096, 64)
     usual = a @ b
     exact = a.double() @ b.double()
-    with InDouble():
+    with in_double():
         nearest = a @ b
-    with InPieces(4):
-        in_pieces = a @ b
+    with in_pieces(4):
+        split = a @ b
     assert torch.equal(nearest, exact.float())
-    for other in (nearest, in_pieces):
+    for other in (nearest, split):
         difference = float((other - usual).abs().max())
         assert 0 < difference < 1e-3
 
@@ -88,10 +105,10 @@ def test_random_numbers_are_those_of_the_reference() -> None:
         torch.manual_seed(0)
         return torch.nn.functional.dropout(torch.randn(64), 0.5)
 
-    with InDouble():
+    with in_double():
         assert torch.equal(draw(), draw())
     usual = draw()
-    with InDouble():
+    with in_double():
         assert torch.allclose(draw(), usual)
 
 
@@ -158,3 +175,46 @@ def test_what_masks_is_not_the_largest_element() -> None:
     assert largest_of(torch.tensor([1e-3, 5e3, 5e3])) == 5e3
     assert largest_of(torch.tensor([2.0, -torch.inf])) == 2
     assert largest_of(torch.empty(0)) == 0
+
+
+STEPS = """
+import pathlib, sys, torch, torch.distributed as dist
+dist.init_process_group("gloo")
+torch.manual_seed(0)
+model = torch.nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+inputs = torch.randn(8, 4)
+for step in range(6):
+    model(inputs).square().mean().backward()
+    if step == int(sys.argv[1]):
+        model.weight.grad.mul_(dist.get_world_size())
+    optimizer.step()
+    with pathlib.Path(sys.argv[2]).open("a") as told:
+        told.write(f"{dist.get_world_size()} {dist.get_rank()} {step}\\n")
+"""
+
+
+@pytest.mark.parametrize("world", ["threads", "lockstep"])
+@pytest.mark.parametrize("faulty_step", [1, 9])
+def test_further_runs_end_after_the_step_in_question(
+    tmp_path: Path, world: str, faulty_step: int
+) -> None:
+    file, told = tmp_path / "a program.py", tmp_path / "told"
+    file.write_text(STEPS)
+    command = [sys.executable, "-m", "polyrank", "check", "reference", "--world", world]
+    ended = subprocess.run(
+        [*command, "--ranks", "2", str(file), str(faulty_step), str(told)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == (3 if faulty_step == 1 else 0), ended.stderr
+    lines = told.read_text().splitlines()
+    assert lines.count("1 0 5") == 1  # the reference came to its end once
+    assert lines.count("1 0 0") == (3 if faulty_step == 1 else 1)
+    last = [line for line in lines if line.startswith("2 ") and line.endswith(" 5")]
+    assert last
+    assert len(last) == len(set(last))  # and so did the program, on each rank
+    if faulty_step == 1:
+        assert "aten::mul_" in ended.stderr
+        assert "step 2 is not the reference's" in ended.stderr

@@ -45,7 +45,7 @@ class Losses:
         for root in roots:
             if not isinstance(root, torch.Tensor):
                 continue
-            for share in content_of(root, ranks, keep=True) or ():
+            for share in content_of(root, ranks, copies={}) or ():
                 if share.tensor is not None and share.tensor.numel() == 1:
                     value = float(share.tensor.double().item())
                     for rank in share.ranks:

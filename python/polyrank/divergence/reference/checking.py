@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from polyrank.divergence.checking import output_dropped
-from polyrank.divergence.reference.compare import Comparison, compare
+from polyrank.divergence.reference.compare import Comparison, Difference, compare
 from polyrank.divergence.reference.report import CheckedReference
-from polyrank.divergence.reference.rounding import InDouble, InPieces
-from polyrank.divergence.reference.search import find_operation
-from polyrank.divergence.reference.tape import Tape
+from polyrank.divergence.reference.rounding import in_double, in_pieces
+from polyrank.divergence.reference.search import Culprit, find_operation
+from polyrank.divergence.reference.tape import Tape, Until
 from polyrank.errors import UsageError
 from polyrank.world import find_world
 from polyrank.worlds.outcome import Outcome
@@ -20,13 +21,19 @@ from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["check_reference"]
 
+_Mode = Callable[[], AbstractContextManager[object]]
+
 
 def check_reference(program: RunOptions, reference: RunOptions) -> CheckedReference:
     """Run the program and its reference, and say where the first leaves the second.
 
-    The reference runs twice more, with its operators computed in other ways, to know what rounding may
-    do; and where something is off, both run once more with every operator recorded. What the runs after
-    the first two print is dropped.
+    NOTE [Further runs]
+    Only where a value is off by more than some units in its last place the reference runs again, with its
+    operators computed in other ways, to know what rounding may do; in the last of them all values that
+    operators take are kept. Where rounding does less, the program runs once more, up to the value that is
+    off, with its operators recorded: what they take is looked for among those values. Each of these runs
+    ends after the optimizer step in question, as if the program had called `sys.exit()`. What they print
+    is dropped.
 
     Raises:
         UsageError: the reference has another number of ranks than 1 or the program's.
@@ -41,29 +48,53 @@ def check_reference(program: RunOptions, reference: RunOptions) -> CheckedRefere
     reference_outcome = _run(reference, known)
     if outcome.exit_code or reference_outcome.exit_code:
         return CheckedReference(outcome, reference_outcome, Comparison(), None)
-    with output_dropped():
-        rounded = [Tape(), Tape()]
-        _run(reference, rounded[0], InDouble)
-        _run(reference, rounded[1], lambda: InPieces(max(program.world_size, 2)))
+    ways: list[_Mode] = [in_double, lambda: in_pieces(max(program.world_size, 2))]
+    rounded = _RoundedRuns(reference, ways)
     comparison = compare(tape, known, rounded)
-    culprit = None
-    if comparison.bug is not None:
-        tape, known = Tape(keeps_operations=True), Tape(keeps_operations=True)
-        with output_dropped():
-            _run(program, tape)
-            _run(reference, known)
-        culprit = find_operation(comparison.bug, tape, known)
+    bug = comparison.bug
+    culprit = None if bug is None else _culprit_of(bug, program, tape, rounded.values)
     return CheckedReference(outcome, reference_outcome, comparison, culprit)
 
 
-def _run(
-    options: RunOptions,
-    tape: Tape,
-    mode: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> Outcome:
+class _RoundedRuns:
+    """Runs of the reference in other ways, as they are asked for."""
+
+    def __init__(self, reference: RunOptions, ways: list[_Mode]) -> None:
+        self.reference = reference
+        self.ways = ways
+        self.tapes: dict[int, tuple[float, Tape]] = {}  # by way, with the last step
+
+    @property
+    def values(self) -> Tape:
+        """What the run in the last way kept, which nobody gets to but a bug."""
+        return self.tapes[len(self.ways) - 1][1]
+
+    def up_to(self, step: int) -> Iterator[Tape]:
+        """Once up to the step that is asked for first; where others follow, up to the program's end."""
+        for number, way in enumerate(self.ways):
+            last, tape = self.tapes.get(number, (-math.inf, Tape()))
+            if last < step:
+                is_first = last == -math.inf
+                keeps = "values" if number == len(self.ways) - 1 else ""
+                tape = Tape(keeps, Until(step) if is_first else None)
+                with output_dropped():
+                    _run(self.reference, tape, way)
+                self.tapes[number] = (step if is_first else math.inf, tape)
+            yield tape
+
+
+def _culprit_of(bug: Difference, program: RunOptions, tape: Tape, known: Tape) -> Culprit | None:
+    ranks = set(tape.events[bug.what].pieces)
+    recorded = Tape("operations", Until(bug.what.step, bug.what, ranks))
+    with output_dropped():
+        _run(program, recorded)
+    return find_operation(bug.what, recorded, known)
+
+
+def _run(options: RunOptions, tape: Tape, mode: _Mode = nullcontext) -> Outcome:
     @contextlib.contextmanager
     def around() -> Iterator[None]:
-        with tape.recording(), mode():
+        with mode(), tape.recording():  # what the tape keeps is what the program's operators take
             yield
 
     return find_world(options.world).run(replace(options, around=around))

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 
-from polyrank.divergence.reference.pieces import Match, largest_of, match
+from polyrank.divergence.reference.pieces import Family, Match, families_of, largest_of, match
 from polyrank.divergence.reference.tape import Event, Tape, What
 
-__all__ = ["Comparison", "Difference", "compare", "groups_of_ranks"]
+__all__ = ["Comparison", "Difference", "RoundedRuns", "compare"]
 
 # How far a value may be off: so many times what rounding did to the reference, or so many units in the
 # last place of its largest element, whichever is more.
 _TIMES_ROUNDING = 16.0
 _UNITS = 8.0
+
+
+class RoundedRuns(Protocol):
+    """The reference with its operators computed in other ways."""
+
+    def up_to(self, step: int) -> Iterator[Tape]:
+        """A run in each of the ways, at least up to the end of that optimizer step."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class Difference:
 
     what: What
     error: float  # the largest distance from the reference
-    rounding: float  # what rounding did to the reference there
+    rounding: float | None  # what rounding did to the reference there; None: nobody had to know
     allowed: float
     relation: str
 
@@ -33,10 +41,15 @@ class Difference:
         """Whether it is more than rounding does."""
         return not self.error <= self.allowed
 
+    @property
+    def share(self) -> float:
+        """The error, of what is allowed."""
+        return self.error / (self.allowed or 1.0)
+
 
 @dataclass
 class Comparison:
-    """All values that were paired, in the reference's order."""
+    """All values that were paired, in the reference's order, up to the end of the step that has a bug."""
 
     differences: list[Difference] = field(default_factory=list)
     unpaired: list[str] = field(
@@ -51,126 +64,135 @@ class Comparison:
     @property
     def worst(self) -> Difference | None:
         """The one that comes nearest to what is allowed, or exceeds it most."""
-        return max(
-            self.differences, key=lambda found: found.error / (found.allowed or 1.0), default=None
-        )
+        return max(self.differences, key=lambda found: found.share, default=None)
 
 
-def compare(program: Tape, reference: Tape, rounded: Sequence[Tape]) -> Comparison:
-    """Pair the values of the program with the reference's.
+def compare(program: Tape, reference: Tape, rounded: RoundedRuns) -> Comparison:
+    """Pair the values of the program with the reference's, step by step, up to the first that has a bug.
 
     Args:
         program: of several ranks.
         reference: of one rank, or of as many as the program, which are paired rank by rank then.
-        rounded: the reference with its operators computed in other ways.
+        rounded: asked for only where a value is off by more than some units in its last place.
     """
-    groups = groups_of_ranks(program.num_ranks)
+    families = families_of(program.num_ranks)
     found = Comparison()
-    for what, event in reference.events.items():
-        paired = program.events.get(what)
-        if paired is None:
-            found.unpaired.append(f"{what}: only the reference has it")
-            continue
-        difference = _difference(what, paired, event, rounded, groups)
-        if difference is None:
-            shapes = sorted({str(tuple(piece.shape)) for piece in paired.pieces.values()})
-            whole = tuple(next(iter(event.pieces.values())).shape)
-            found.unpaired.append(f"{what}: {', '.join(shapes)} does not fit into {whole}")
-        else:
-            found.differences.append(difference)
-    found.unpaired += [
-        f"{what}: only the program has it"
-        for what in program.events
-        if what not in reference.events
-    ]
+    steps = sorted({what.step for what in (*reference.events, *program.events)})
+    for step in steps:
+        compared = []
+        for what, event in reference.events.items():
+            if what.step != step:
+                continue
+            paired = program.events.get(what)
+            if paired is None:
+                found.unpaired.append(f"{what}: only the reference has it")
+            elif (value := _compared(what, paired, event, families)) is not None:
+                compared.append(value)
+            else:
+                shapes = sorted({str(tuple(piece.shape)) for piece in paired.pieces.values()})
+                whole = tuple(next(iter(event.pieces.values())).shape)
+                found.unpaired.append(f"{what}: {', '.join(shapes)} does not fit into {whole}")
+        found.unpaired += [
+            f"{what}: only the program has it"
+            for what in program.events
+            if what.step == step and what not in reference.events
+        ]
+        found.differences += _judged(compared, step, rounded)
+        if found.bug is not None:
+            break
     return found
 
 
-def _difference(
-    what: What,
-    program: Event,
-    reference: Event,
-    rounded: Sequence[Tape],
-    groups: Sequence[Sequence[int]],
-) -> Difference | None:
-    worst: Difference | None = None
-    for pieces, whole in _pairs(program, reference):
-        matched = _best_match(what, pieces, whole, groups)
+@dataclass(frozen=True)
+class _Compared:
+    """A value, as near to the reference's as it can be taken to be."""
+
+    what: What
+    pairs: list[tuple[Match, int, torch.Tensor]]  # with a rank of the reference, and what it holds
+
+    def difference(self, rounded: Sequence[Tape]) -> Difference:
+        """Of the pair that is off most."""
+        return max((self._of_pair(*pair, rounded) for pair in self.pairs), key=lambda d: d.share)
+
+    def _of_pair(
+        self, matched: Match, rank: int, whole: torch.Tensor, rounded: Sequence[Tape]
+    ) -> Difference:
+        others = [
+            tape.events[self.what].pieces.get(rank) for tape in rounded if self.what in tape.events
+        ]
+        rounding = max((_distance(other, whole) for other in others), default=0.0)
+        allowed = max(_TIMES_ROUNDING * rounding, _allowed_anyway(whole))
+        told = rounding if rounded else None
+        return Difference(self.what, matched.error, told, allowed, matched.relation)
+
+
+def _judged(compared: Sequence[_Compared], step: int, rounded: RoundedRuns) -> list[Difference]:
+    """The differences of one step. The reference runs in other ways until none looks like a bug."""
+    tapes: list[Tape] = []
+    differences = [value.difference(tapes) for value in compared]
+    if any(difference.is_bug for difference in differences):
+        for tape in rounded.up_to(step):
+            tapes.append(tape)
+            differences = [value.difference(tapes) for value in compared]
+            if not any(difference.is_bug for difference in differences):
+                break
+    return differences
+
+
+def _compared(
+    what: What, program: Event, reference: Event, families: Sequence[Family]
+) -> _Compared | None:
+    pairs = []
+    for pieces, rank, whole in _pairs(program, reference):
+        matched = _best_match(what, pieces, whole, families)
         if matched is None:
             return None
-        rounding = max(
-            (
-                _distance(tape.events[what].pieces.get(rank), whole)
-                for tape in rounded
-                if what in tape.events
-                for rank, own in reference.pieces.items()
-                if own is whole
-            ),
-            default=0.0,
-        )
-        allowed = max(_TIMES_ROUNDING * rounding, _UNITS * _unit(whole))
-        difference = Difference(what, matched.error, rounding, allowed, matched.relation)
-        if worst is None or difference.error / (allowed or 1.0) > worst.error / (
-            worst.allowed or 1.0
-        ):
-            worst = difference
-    return worst
+        pairs.append((matched, rank, whole))
+    return _Compared(what, pairs) if pairs else None
 
 
 def _pairs(
     program: Event, reference: Event
-) -> Iterator[tuple[dict[int, torch.Tensor], torch.Tensor]]:
+) -> Iterator[tuple[dict[int, torch.Tensor], int, torch.Tensor]]:
     if len(reference.pieces) == 1:
-        yield program.pieces, next(iter(reference.pieces.values()))
+        [(rank, whole)] = reference.pieces.items()
+        yield program.pieces, rank, whole
         return
     for rank, whole in reference.pieces.items():
         if rank in program.pieces:
-            yield {rank: program.pieces[rank]}, whole
+            yield {rank: program.pieces[rank]}, rank, whole
 
 
 def _best_match(
     what: What,
     pieces: dict[int, torch.Tensor],
     whole: torch.Tensor,
-    groups: Sequence[Sequence[int]],
+    families: Sequence[Family],
 ) -> Match | None:
     """A gradient that an optimizer takes and a parameter must be the reference's, or a part of it.
 
     What modules give may also be a part of a sum, or of an average; gradients on the way a multiple,
     where each rank's loss is an average over its own part.
     """
-    sizes = sorted({float(len(group)) for group in groups})
+    if all(piece is whole for piece in pieces.values()):
+        return Match("the same", 0.0)
+    enough = _allowed_anyway(whole)
     if what.kind in ("gradient", "parameter"):
-        return match(pieces, whole, ())
-    candidates = [match(pieces, whole, groups, sums=(1.0, *sizes))]
-    if what.kind == "gradient of the output":
-        candidates.append(match(pieces, whole, groups, factors=(1.0, *sizes), sums=(1.0, *sizes)))
-    return min(
-        (one for one in candidates if one is not None), key=lambda one: one.error, default=None
-    )
-
-
-def groups_of_ranks(num_ranks: int) -> list[tuple[int, ...]]:
-    """Groups that a mesh of so many ranks may have: so many ranks, so far apart."""
-    found = []
-    for size in range(2, num_ranks + 1):
-        for stride in range(1, num_ranks // size + 1):
-            if num_ranks % (size * stride) == 0:
-                found += [
-                    tuple(range(first, first + size * stride, stride))
-                    for start in range(0, num_ranks, size * stride)
-                    for first in range(start, start + stride)
-                ]
-    return found
+        return match(pieces, whole, (), enough=enough)
+    sizes = (1.0, *sorted({float(len(family[0])) for family in families}))
+    factors = sizes if what.kind == "gradient of the output" else (1.0,)
+    return match(pieces, whole, families, factors=factors, sums=sizes, enough=enough)
 
 
 def _distance(other: torch.Tensor | None, whole: torch.Tensor) -> float:
-    if other is None or other.shape != whole.shape or whole.numel() == 0:
+    if other is None or other is whole or other.shape != whole.shape or whole.numel() == 0:
         return 0.0
     difference = (other.double() - whole.double()).abs()
     return float(difference.nan_to_num(nan=0.0, posinf=0.0).max())
 
 
-def _unit(whole: torch.Tensor) -> float:
-    """The unit in the last place of the largest element."""
-    return largest_of(whole) * torch.finfo(whole.dtype).eps if whole.is_floating_point() else 0.0
+def _allowed_anyway(whole: torch.Tensor) -> float:
+    """So many units in the last place of the largest element."""
+    if not whole.is_floating_point():
+        return 0.0
+    return _UNITS * largest_of(whole) * torch.finfo(whole.dtype).eps

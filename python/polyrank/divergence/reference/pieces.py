@@ -7,14 +7,27 @@ a group of ranks add up to one.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Match", "Pieces", "largest_of", "match"]
+__all__ = [
+    "Arrangement",
+    "Family",
+    "Match",
+    "Pieces",
+    "arrangements",
+    "distances",
+    "families_of",
+    "is_met_by_chance",
+    "largest_of",
+    "match",
+]
 
 Pieces = Mapping[int, torch.Tensor]  # by rank
+Family = Sequence[Sequence[int]]  # groups that ranks fall into: those of one dimension of a mesh
 
 _SAME, _PART, _SUM = "the same", "a part", "a part of a sum"
 _MOST_BLOCKS = 4096  # tried for one piece
@@ -31,34 +44,72 @@ class Match:
     factor: float = 1.0  # which the pieces are of it
 
 
+@dataclass(frozen=True)
+class Arrangement:
+    """One way in which pieces may lie in a tensor: these are blocks of it."""
+
+    relation: str  # _PART or _SUM
+    blocks: list[torch.Tensor]  # float64
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether they are sums of pieces."""
+        return self.relation == _SUM
+
+    def relation_to(self, shape: torch.Size) -> str:
+        """What to call it beside a tensor of that shape."""
+        is_whole = all(block.shape == shape for block in self.blocks)
+        return _SAME if is_whole and not self.is_sum else self.relation
+
+
 def match(
     pieces: Pieces,
     whole: torch.Tensor,
-    groups: Sequence[Sequence[int]],
+    families: Sequence[Family],
     *,
     factors: Sequence[float] = (1.0,),
     sums: Sequence[float] = (1.0,),
+    enough: float = 0.0,
 ) -> Match | None:
     """The way of lying in `whole` in which the pieces are nearest to it; None: their shapes do not fit.
 
     Args:
         pieces: what each rank holds.
         whole: the reference's tensor.
-        groups: of ranks whose pieces may add up.
+        families: of groups of ranks whose pieces may add up.
         factors: which the pieces may be of the reference.
         sums: which their sums may be of it: the group's size where they are parts of an average.
+        enough: a way that is so near is taken, and no other is tried.
     """
     best: Match | None = None
-    for relation, candidate in _arrangements(pieces, groups):
-        if relation == _SUM and _is_met_by_chance(whole):
+    wide = whole.detach().double().unsqueeze(0)
+    for arrangement in arrangements(pieces, families):
+        if arrangement.is_sum and is_met_by_chance(whole):
             continue
-        for factor in sums if relation == _SUM else factors:
-            error = _error_of(candidate, whole, factor)
-            if error is not None and (best is None or error < best.error):
-                is_whole = all(piece.shape == whole.shape for piece in candidate)
-                named = _SAME if relation == _PART and is_whole else relation
-                best = Match(named, error, factor)
+        for factor in sums if arrangement.is_sum else factors:
+            found = distances(arrangement, wide, factor)
+            if found is None:
+                break
+            error = float(found)
+            if best is None or error < best.error:
+                best = Match(arrangement.relation_to(whole.shape), error, factor)
+            if best.error <= enough:
+                return best
     return best
+
+
+def families_of(num_ranks: int) -> list[Family]:
+    """Groups that a mesh of so many ranks may have: so many ranks, so far apart."""
+    return [
+        [
+            tuple(range(first, first + size * stride, stride))
+            for start in range(0, num_ranks, size * stride)
+            for first in range(start, start + stride)
+        ]
+        for size in range(2, num_ranks + 1)
+        for stride in range(1, num_ranks // size + 1)
+        if num_ranks % (size * stride) == 0
+    ]
 
 
 def largest_of(tensor: torch.Tensor) -> float:
@@ -67,34 +118,61 @@ def largest_of(tensor: torch.Tensor) -> float:
     if sizes.numel() == 0:
         return 0.0
     largest = float(sizes.max())
+    if largest < _LEAST_MASK:
+        return largest
     others = sizes[sizes < largest]
-    if largest < _LEAST_MASK or not 0 < others.numel() < sizes.numel() - 1:
+    if not 0 < others.numel() < sizes.numel() - 1:
         return largest
     beside = float(others.max())
     return beside if 0 < beside * _MASK_BEYOND < largest else largest
 
 
-def _arrangements(
-    pieces: Pieces, groups: Sequence[Sequence[int]]
-) -> Iterator[tuple[str, list[torch.Tensor]]]:
-    yield _PART, [piece.double() for piece in _distinct(pieces)]
+def arrangements(pieces: Pieces, families: Sequence[Family]) -> Iterator[Arrangement]:
+    """The ways in which pieces may lie in a tensor, the plainest first."""
+    yield Arrangement(_PART, [piece.double() for piece in _distinct(pieces)])
     shapes = {tuple(piece.shape) for piece in pieces.values()}
     # What is one number throughout proves nothing where it is a sum: others add up to it too.
-    if len(shapes) > 1 or all(_is_constant(piece) for piece in pieces.values()):
+    if not families or len(shapes) > 1 or all(_is_constant(piece) for piece in pieces.values()):
         return
-    for group in groups:
-        if len(group) > 1 and all(rank in pieces for rank in group):
-            sums = [
-                sum(pieces[rank].double() for rank in other)
-                for other in groups
-                if len(other) == len(group) and all(rank in pieces for rank in other)
-            ]
-            yield _SUM, sums  # type: ignore[misc]
+    wide = {rank: piece.double() for rank, piece in pieces.items()}
+    for family in families:
+        groups = [group for group in family if all(rank in pieces for rank in group)]
+        if groups:
+            added = [torch.stack([wide[rank] for rank in group]).sum(0) for group in groups]
+            yield Arrangement(_SUM, added)
 
 
-def _is_met_by_chance(whole: torch.Tensor) -> bool:
+def is_met_by_chance(whole: torch.Tensor) -> bool:
     """Whether it is 0 or 1, to which many sums come that have nothing to do with it."""
     return whole.numel() == 1 and abs(float(whole.double())) in (0.0, 1.0)
+
+
+def distances(
+    arrangement: Arrangement, wholes: torch.Tensor, factor: float = 1.0
+) -> torch.Tensor | None:
+    """How far the blocks of an arrangement are from tensors of one shape.
+
+    Args:
+        arrangement: the blocks.
+        wholes: (K, *shape), float64.
+        factor: which the blocks are of the tensors.
+
+    Returns:
+        (K): from each tensor, the distance of the block that is furthest from its nearest place in it.
+        None: a block does not fit into the shape.
+    """
+    worst: torch.Tensor | None = None
+    places: dict[torch.Size, torch.Tensor | None] = {}
+    for block in arrangement.blocks:
+        if block.shape not in places:
+            places[block.shape] = _places(wholes, block.shape)
+        there = places[block.shape]
+        if there is None:
+            return None
+        own = block.reshape(-1)
+        nearest = _largest_differences(there, own / factor if factor != 1 else own).amin(-1)
+        worst = nearest if worst is None else torch.maximum(worst, nearest)
+    return worst
 
 
 def _is_constant(piece: torch.Tensor) -> bool:
@@ -104,43 +182,48 @@ def _is_constant(piece: torch.Tensor) -> bool:
 def _distinct(pieces: Pieces) -> list[torch.Tensor]:
     found: list[torch.Tensor] = []
     for piece in pieces.values():
-        if not any(piece.shape == other.shape and torch.equal(piece, other) for other in found):
+        if not any(
+            piece is other or (piece.shape == other.shape and torch.equal(piece, other))
+            for other in found
+        ):
             found.append(piece)
     return found
 
 
-def _error_of(pieces: list[torch.Tensor], whole: torch.Tensor, factor: float) -> float | None:
-    """The largest distance of a piece from the block that is nearest to it."""
-    worst = 0.0
-    for piece in pieces:
-        nearest = min(
-            (_distance(piece / factor, block) for block in _blocks(whole, piece.shape)),
-            default=None,
-        )
-        if nearest is None:
-            return None
-        worst = max(worst, nearest)
-    return worst
+def _largest_differences(places: torch.Tensor, block: torch.Tensor) -> torch.Tensor:
+    """(K, places): how far the block (elements) is from each of the places (K, places, elements)."""
+    if block.numel() == 0:
+        return places.new_zeros(places.shape[:2])
+    largest = (places - block).abs().amax(-1)
+    if bool(largest.isfinite().all()):
+        return largest
+    same = (places == block) | (places.isnan() & block.isnan())
+    return (places - block).abs().masked_fill(same, 0.0).nan_to_num(nan=torch.inf).amax(-1)
 
 
-def _distance(piece: torch.Tensor, block: torch.Tensor) -> float:
-    if piece.numel() == 0:
-        return 0.0
-    difference = (piece - block.double()).abs()
-    same = (piece == block) | (piece.isnan() & block.isnan())
-    return float(difference.masked_fill(same, 0.0).nan_to_num(nan=torch.inf).max())
-
-
-def _blocks(whole: torch.Tensor, shape: torch.Size) -> Iterator[torch.Tensor]:
-    """Blocks of that shape, at multiples of it, and at the end of each dimension."""
-    if len(shape) != whole.dim() or any(a > b for a, b in zip(shape, whole.shape, strict=True)):
-        return
+def _places(wholes: torch.Tensor, shape: torch.Size) -> torch.Tensor | None:
+    """(K, places, elements): blocks of that shape, at multiples of it, and at the end of each dimension."""
+    totals = wholes.shape[1:]
+    if len(shape) != len(totals) or any(a > b for a, b in zip(shape, totals, strict=True)):
+        return None
+    num_wholes, num_elements = wholes.shape[0], math.prod(shape)
+    if shape == totals:
+        return wholes.reshape(num_wholes, 1, num_elements)
+    counts = [total // max(size, 1) for size, total in zip(shape, totals, strict=True)]
+    is_even = all(size * n == total for size, n, total in zip(shape, counts, totals, strict=True))
+    if is_even and math.prod(counts) <= _MOST_BLOCKS:
+        split = [length for pair in zip(counts, shape, strict=True) for length in pair]
+        order = [*range(1, 2 * len(shape), 2), *range(2, 2 * len(shape) + 1, 2)]
+        parts = wholes.reshape(num_wholes, *split).permute(0, *order)
+        return parts.reshape(num_wholes, math.prod(counts), num_elements)
     starts = [
         sorted({*range(0, total - size + 1, max(size, 1)), total - size})
-        for size, total in zip(shape, whole.shape, strict=True)
+        for size, total in zip(shape, totals, strict=True)
     ]
+    blocks = []
     for corner in itertools.islice(itertools.product(*starts), _MOST_BLOCKS):
-        block = whole
-        for dim, (start, size) in enumerate(zip(corner, shape, strict=True)):
+        block = wholes
+        for dim, (start, size) in enumerate(zip(corner, shape, strict=True), 1):
             block = block.narrow(dim, start, size)
-        yield block
+        blocks.append(block.reshape(num_wholes, num_elements))
+    return torch.stack(blocks, 1)

@@ -7,89 +7,100 @@ a run are from the reference's is what rounding does to them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from polyrank.local_tensor import is_foreign_subclass
 
-__all__ = ["InDouble", "InPieces"]
+__all__ = ["in_double", "in_pieces"]
 
 _LOW = (torch.float32, torch.bfloat16, torch.float16)
 aten = torch.ops.aten
+
+# Computes an operator on these arguments in another way; None: there is none.
+_Way = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+class _Otherwise(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Computes operators in another way where there is one."""
+
+    def __init__(self, way: _Way) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.way = way
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: tuple[type, ...],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if any(is_foreign_subclass(kind) for kind in types):
+            return NotImplemented
+        result = self.way(func, args, kwargs)
+        return func(*args, **kwargs) if result is None else result
+
+
+def in_double() -> AbstractContextManager[object]:
+    """A block in which operators are computed in float64, and what they give is rounded."""
+    return _Otherwise(_computed_in_double)
+
+
+def in_pieces(num_pieces: int) -> AbstractContextManager[object]:
+    """A block in which sums are taken in so many pieces, one after the other."""
+    return _Otherwise(partial(_summed_in_pieces, num_pieces))
 
 
 def _is_low(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.dtype in _LOW
 
 
-class InDouble(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Computes operators in float64, and rounds what they give."""
+def _computed_in_double(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if not _is_function(func) or kwargs.get("dtype") is not None:
+        return None
+    low = next((a.dtype for a in tree_leaves((args, kwargs)) if _is_low(a)), None)
+    if low is None:
+        return None
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: tuple[type, ...],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if any(is_foreign_subclass(kind) for kind in types):
-            return NotImplemented
-        if not _is_function(func):
-            return func(*args, **kwargs)
-        dtypes = [a.dtype for a in [*args, *kwargs.values()] if _is_low(a)]
-        if not dtypes:
-            return func(*args, **kwargs)
+    def widened(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.double() if tensor.dtype in _LOW else tensor
 
-        def widened(tensor: torch.Tensor) -> torch.Tensor:
-            return tensor.double() if tensor.dtype in _LOW else tensor
+    def rounded(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(low) if tensor.dtype == torch.float64 else tensor
 
-        def rounded(tensor: torch.Tensor) -> torch.Tensor:
-            return tensor.to(dtypes[0]) if tensor.dtype == torch.float64 else tensor
-
-        wide = tree_map_only(torch.Tensor, widened, (args, kwargs))
-        try:
-            result = func(*wide[0], **wide[1])
-        except RuntimeError:  # no such kernel
-            return func(*args, **kwargs)
-        return tree_map_only(torch.Tensor, rounded, result)
+    wide = tree_map_only(torch.Tensor, widened, (args, kwargs))
+    try:
+        result = func(*wide[0], **wide[1])
+    except RuntimeError:  # no such kernel
+        return None
+    return tree_map_only(torch.Tensor, rounded, result)
 
 
+@functools.cache
 def _is_function(func: Any) -> bool:
     """Whether it computes new tensors from its arguments, the same each time."""
     if not isinstance(func, torch._ops.OpOverload) or func.namespace != "aten":
         return False
     schema = func._schema
     writes = any(argument.alias_info is not None for argument in schema.arguments)
-    typed = any(argument.name == "dtype" for argument in schema.arguments)
-    return not writes and not typed and torch.Tag.nondeterministic_seeded not in func.tags
+    return not writes and torch.Tag.nondeterministic_seeded not in func.tags
 
 
-class InPieces(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Takes sums in so many pieces, one after the other."""
-
-    def __init__(self, num_pieces: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.num_pieces = num_pieces
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: tuple[type, ...],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if any(is_foreign_subclass(kind) for kind in types):
-            return NotImplemented
-        in_pieces = _SUMS.get(func)
-        if in_pieces is None or kwargs or not all(_is_low(a) for a in args if _is_tensor(a)):
-            return func(*args, **kwargs)
-        return in_pieces(self.num_pieces, *args)
+def _summed_in_pieces(
+    num_pieces: int, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    in_pieces = _SUMS.get(func)
+    if in_pieces is None or kwargs or not all(_is_low(a) for a in args if _is_tensor(a)):
+        return None
+    return in_pieces(num_pieces, *args)
 
 
 def _is_tensor(value: Any) -> bool:

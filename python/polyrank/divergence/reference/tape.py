@@ -15,17 +15,18 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from polyrank import _C
 from polyrank.divergence.content import content_of
 from polyrank.divergence.histories import writers_of
-from polyrank.divergence.operations import Operation, Place
+from polyrank.divergence.operations import Operation
 from polyrank.divergence.recording import OperationLog
+from polyrank.divergence.reference.values import ValueLog
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.module_paths import named_modules_run, paths_of
 
-__all__ = ["Event", "Tape", "What"]
+__all__ = ["Event", "Tape", "Until", "What"]
 
 # Parts of paths that wrappers add.
 _WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
@@ -54,19 +55,39 @@ class What(NamedTuple):
 class Event:
     """A value of some ranks."""
 
-    order: int  # as the run came to it
-    place: Place
-    pieces: dict[int, torch.Tensor]
-    writers: dict[int, tuple[Operation, ...]]  # by rank, where operators are recorded
+    pieces: dict[int, torch.Tensor] = field(default_factory=dict)
+    # By rank, where operators are recorded.
+    writers: dict[int, tuple[Operation, ...]] = field(default_factory=dict)
+
+
+@dataclass
+class Until:
+    """Where a run is ended, as if the program had called `sys.exit()`: what comes later is not asked for."""
+
+    step: int  # after this optimizer step
+    # Or, if it is said, when these ranks have come to this value.
+    what: What | None = None
+    ranks: set[int] = field(default_factory=set)
+
+    def note(self, what: What, ranks: Sequence[int]) -> None:
+        if what == self.what:
+            self.ranks.difference_update(ranks)
+            self.end_if_reached()
+
+    def end_if_reached(self) -> None:
+        if self.what is not None and not self.ranks:
+            raise SystemExit
 
 
 @dataclass
 class Tape:
     """The values of one run, of all its ranks."""
 
-    keeps_operations: bool = False
+    keeps: str = ""  # beside events: "operations" with what they take, or only the "values" of that
+    until: Until | None = None
     events: dict[What, Event] = field(default_factory=dict)
-    logs: dict[int, OperationLog] = field(default_factory=dict)  # by rank
+    copies: dict[bytes, torch.Tensor] = field(default_factory=dict)  # all values, by digest
+    logs: dict[int, OperationLog] = field(default_factory=dict)  # by rank, of "operations"
     num_ranks: int = 0
 
     @contextlib.contextmanager
@@ -80,10 +101,14 @@ class Tape:
             else (0 if thread is None else thread.rank,)
         )
         self.num_ranks += len(ranks)
-        log = None
-        if self.keeps_operations:
-            log = OperationLog(ranks, in_lockstep=mode is not None, keeps=True)
+        log: TorchDispatchMode | None = None
+        if self.keeps == "operations":
+            log = OperationLog(ranks, in_lockstep=mode is not None, copies=self.copies)
             self.logs.update(dict.fromkeys(ranks, log))
+            if self.until is not None:
+                log.before_each = self.until.end_if_reached
+        elif self.keeps == "values":
+            log = ValueLog(ranks, self.copies)
         with _Recorder(self, ranks, log).recording():
             yield
 
@@ -91,10 +116,11 @@ class Tape:
 class _Recorder:
     """The hooks of one thread."""
 
-    def __init__(self, tape: Tape, ranks: Sequence[int], log: OperationLog | None) -> None:
+    def __init__(self, tape: Tape, ranks: Sequence[int], mode: TorchDispatchMode | None) -> None:
         self.tape = tape
         self.ranks = ranks
-        self.log = log
+        self.mode = mode
+        self.log = mode if isinstance(mode, OperationLog) else None
         self.step = 0
         self.depth = 0
         self.calls: dict[str, int] = {}
@@ -111,9 +137,10 @@ class _Recorder:
                 register_optimizer_step_post_hook(self.after_step),
             ):
                 stack.callback(handle.remove)
-            stack.enter_context(named_modules_run())
             if self.log is not None:
-                stack.enter_context(self.log)
+                stack.enter_context(named_modules_run())
+            if self.mode is not None:
+                stack.enter_context(self.mode)
             yield
 
     def enter(self, module: nn.Module, args: Any) -> None:
@@ -134,10 +161,10 @@ class _Recorder:
         for index, tensor in enumerate(outputs):
             if not isinstance(tensor, torch.Tensor):
                 continue
-            self.note(What(self.step, "output", path, call, index), tensor)
             if tensor.requires_grad and tensor.grad_fn is not None:
                 what = What(self.step, "gradient of the output", path, call, index)
                 tensor.register_hook(partial(self.note, what))  # type: ignore[no-untyped-call]
+            self.note(What(self.step, "output", path, call, index), tensor)
 
     def before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self.depth += 1
@@ -156,6 +183,8 @@ class _Recorder:
             self.log.in_optimizer = False
         for tensor, name in self.named(optimizer):
             self.note(What(self.step, "parameter", name, 0, 0), tensor)
+        if self.tape.until is not None and self.step == self.tape.until.step:
+            raise SystemExit
         self.step += 1
         self.calls.clear()
 
@@ -168,20 +197,18 @@ class _Recorder:
                 count += 1
 
     def note(self, what: What, tensor: torch.Tensor) -> None:
-        file, line, module, is_backward = _C.call_site()
-        place = Place(file, line, module, "backward" if is_backward else "forward")
-        with _disable_current_modes(), torch.no_grad():
-            content = content_of(tensor, self.ranks, keep=True)
-            if content is None:
-                return
-            writers = writers_of(tensor) if self.log is not None else ()
-        events = self.tape.events
-        event = events.setdefault(what, Event(len(events), place, {}, {}))
+        content = content_of(tensor, self.ranks, self.tape.copies)
+        if content is None:
+            return
+        writers = writers_of(tensor) if self.log is not None else ()
+        event = self.tape.events.setdefault(what, Event())
         for share in content:
             for rank in share.ranks:
                 assert share.tensor is not None  # noqa: S101
                 event.pieces[rank] = share.tensor
                 event.writers[rank] = writers
+        if self.tape.until is not None:
+            self.tape.until.note(what, self.ranks)
 
 
 def _plain(path: str) -> str:

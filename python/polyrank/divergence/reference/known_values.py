@@ -1,0 +1,120 @@
+"""The values of a reference, in which those of a program are looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import torch
+
+from polyrank.divergence.reference.pieces import (
+    Arrangement,
+    Family,
+    Match,
+    Pieces,
+    arrangements,
+    distances,
+    is_met_by_chance,
+    largest_of,
+)
+
+__all__ = ["KnownValues"]
+
+_UNITS = 256.0  # in the last place of the largest element: values are looked for, not judged
+_MOST_ELEMENTS = 1 << 22  # of float64, compared at once
+_MOST_TRIED = 20_000  # tensors
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Tensors of one shape."""
+
+    values: torch.Tensor  # (K, *shape), float64
+    largest: torch.Tensor  # (K): the size of its largest element
+    units: torch.Tensor  # (K): how far off a value may be that is still taken for it, if that is 1
+    proves_sums: torch.Tensor  # (K): whether a sum that comes to it says something
+
+
+class KnownValues:
+    """Finds values that a program's ranks hold among those of its reference."""
+
+    def __init__(self, copies: Mapping[bytes, torch.Tensor]) -> None:
+        """Of the reference's values, by digest."""
+        numbers = [
+            (digest, tensor)
+            for digest, tensor in copies.items()
+            if tensor.dtype.is_floating_point and tensor.numel()
+        ][:_MOST_TRIED]
+        self._digests = {digest for digest, _ in numbers}
+        self._by_shape: dict[torch.Size, list[torch.Tensor]] = {}
+        for _, tensor in numbers:
+            self._by_shape.setdefault(tensor.shape, []).append(tensor)
+        self._stacks: dict[torch.Size, list[_Stack]] = {}
+
+    def find(
+        self,
+        pieces: Pieces,
+        digests: AbstractSet[bytes],
+        families: Sequence[Family],
+        *,
+        factors: Sequence[float],
+        sums: Sequence[float],
+    ) -> Match | None:
+        """How the pieces lie in one of the values; None: in none.
+
+        Args:
+            pieces: what each rank holds.
+            digests: of the pieces.
+            families: of groups of ranks whose pieces may add up.
+            factors: which the pieces may be of a value.
+            sums: which their sums may be of it.
+        """
+        if len(digests) == 1 and digests <= self._digests:
+            return Match("the same", 0.0)
+        for arrangement in arrangements(pieces, families):
+            for factor in sums if arrangement.is_sum else factors:
+                if (found := self._find(arrangement, factor)) is not None:
+                    return found
+        return None
+
+    def _find(self, arrangement: Arrangement, factor: float) -> Match | None:
+        # What was never written may hold any number: a tensor is no larger than what is looked for.
+        own = max(map(largest_of, arrangement.blocks)) / factor
+        for shape in self._shapes(arrangement):
+            for stack in self._stacks_of(shape):
+                found = distances(arrangement, stack.values, factor)
+                if found is None:
+                    break
+                is_near = found <= stack.units * stack.largest.clamp(max=own)
+                if arrangement.is_sum:
+                    is_near &= stack.proves_sums
+                if bool(is_near.any()):
+                    error = float(found[is_near].min())
+                    return Match(arrangement.relation_to(shape), error, factor)
+        return None
+
+    def _shapes(self, arrangement: Arrangement) -> Iterator[torch.Size]:
+        """Those that all blocks may fit into, that of the first block first."""
+        first = arrangement.blocks[0].shape
+        if first in self._by_shape:
+            yield first
+        yield from (s for s in self._by_shape if len(s) == len(first) and s != first)
+
+    def _stacks_of(self, shape: torch.Size) -> list[_Stack]:
+        if shape not in self._stacks:
+            tensors = self._by_shape[shape]
+            at_once = max(1, _MOST_ELEMENTS // max(shape.numel(), 1))
+            self._stacks[shape] = [
+                _stack(tensors[i : i + at_once]) for i in range(0, len(tensors), at_once)
+            ]
+        return self._stacks[shape]
+
+
+def _stack(tensors: Sequence[torch.Tensor]) -> _Stack:
+    return _Stack(
+        torch.stack([one.double() for one in tensors]),
+        torch.tensor([largest_of(one) for one in tensors], dtype=torch.float64),
+        torch.tensor([_UNITS * torch.finfo(one.dtype).eps for one in tensors], dtype=torch.float64),
+        torch.tensor([not is_met_by_chance(one) for one in tensors]),
+    )
