@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from polyrank.cli.app import app, page_option, world_size_option, writable_option
+from polyrank.cli.app import app
 from polyrank.cli.options import (
     Arguments,
     Count,
@@ -22,6 +22,9 @@ from polyrank.cli.options import (
     RanksANode,
     Script,
     count_option,
+    page_option,
+    world_size_option,
+    writable_option,
 )
 from polyrank.worlds.run_options import RunOptions
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polyrank.cli.app import app, page_option, writable_option
+from polyrank.cli.app import app
 from polyrank.cli.options import (
     Arguments,
     ClusterName,
@@ -19,6 +19,8 @@ from polyrank.cli.options import (
     OneRank,
     Script,
     WorldSize,
+    page_option,
+    writable_option,
 )
 from polyrank.worlds.run_options import RunOptions
 

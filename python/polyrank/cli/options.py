@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from polyrank.world import MAX_RANKS
+from polyrank.written_whole import writable_target
 
 __all__ = [
     "Arguments",
@@ -22,6 +23,9 @@ __all__ = [
     "Script",
     "WorldSize",
     "count_option",
+    "page_option",
+    "world_size_option",
+    "writable_option",
 ]
 
 
@@ -71,3 +75,53 @@ ClusterName = Annotated[
 ]
 WorldSize = Annotated[int, _SIZE]
 OneRank = Annotated[int, typer.Option(min=0, metavar="R", help="The rank that runs.")]
+
+
+def writable_option(file: Path, option: str) -> Path:
+    """The absolute path of a file that can be written."""
+    try:
+        return writable_target(file)
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{str(file)!r} can't be written: {error.strerror or error}", param_hint=option
+        ) from error
+
+
+def page_option(file: Path) -> Path:
+    """The same of an HTML page."""
+    from polyrank.errors import UsageError
+    from polyrank.html_page import check_page_can_be_written
+
+    try:
+        check_page_can_be_written()
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="--html") from error
+    return writable_option(file, "--html")
+
+
+def world_size_option(ranks: int | None, nproc_per_node: int | None, nnodes: int) -> int:
+    """The number of ranks that these options say."""
+    if nproc_per_node is not None:
+        world_size = nproc_per_node * nnodes
+        if ranks not in (None, world_size):
+            raise typer.BadParameter(
+                f"{nproc_per_node} ranks on each of {nnodes} nodes are {world_size} ranks, "
+                f"not {ranks}",
+                param_hint="--ranks",
+            )
+        if world_size > MAX_RANKS:
+            raise typer.BadParameter(
+                f"{nproc_per_node} ranks on each of {nnodes} nodes are more than {MAX_RANKS:,}",
+                param_hint="--nnodes",
+            )
+        return world_size
+    if ranks is None:
+        raise typer.BadParameter(
+            "say how many ranks there are: --ranks N, or --nproc-per-node N [--nnodes M]",
+            param_hint="--ranks",
+        )
+    if ranks % nnodes:
+        raise typer.BadParameter(
+            f"{ranks} ranks do not spread evenly over {nnodes} nodes", param_hint="--nnodes"
+        )
+    return ranks

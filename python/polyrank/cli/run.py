@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
-from rich.console import Console
-
 from polyrank.cli.json_report import json_document
+from polyrank.cli.progress import progress
 from polyrank.cli.report import print_report
 from polyrank.world import find_world
 from polyrank.worlds.run_options import RunOptions
@@ -26,7 +24,7 @@ _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 def run_program(options: RunOptions) -> int:
     """Run the program, report what it did, the cause of a failure last, and return the exit code."""
-    with _progress(options):
+    with progress(options):
         outcome = find_world(options.world).run(options)
     print_report(outcome.report)
     sys.stderr.write(outcome.failure)
@@ -43,17 +41,6 @@ def run_program(options: RunOptions) -> int:
         sys.stderr.flush()
         os._exit(exit_code)
     return exit_code
-
-
-@contextlib.contextmanager
-def _progress(options: RunOptions) -> Iterator[None]:
-    console = Console(file=sys.stderr)
-    if not console.is_terminal:
-        yield
-        return
-    which = "" if options.rank is None else f"rank {options.rank:,} of "
-    with console.status(f"{options.script} on {which}{options.world_size:,} ranks"):
-        yield
 
 
 def _save(write: Callable[[], None]) -> int:

@@ -8,9 +8,18 @@ from typing import Annotated
 
 import typer
 
-from polyrank.cli.app import app, page_option, writable_option
+from polyrank.cli.app import app
 from polyrank.cli.forecast import EXIT_DOES_NOT_FIT
-from polyrank.cli.options import Arguments, ClusterName, IsModule, OneRank, Script, WorldSize
+from polyrank.cli.options import (
+    Arguments,
+    ClusterName,
+    IsModule,
+    OneRank,
+    Script,
+    WorldSize,
+    page_option,
+    writable_option,
+)
 
 
 @app.command(context_settings={"allow_interspersed_args": False})

@@ -23,20 +23,13 @@ from polyrank.process_ranks.environment import ReservedPort, torchrun_variables
 from polyrank.process_ranks.launcher import Launch, Rank, run_processes
 from polyrank.process_ranks.output import ForwardedOutput
 from polyrank.rank_threads.ending import text_of, text_of_unfinished
-from polyrank.rank_threads.failed import RanksFailedError
+from polyrank.rank_threads.failed import RanksFailedError, TracebackOfRankError, note_rank
 
 __all__ = ["run_ranks_in_processes"]
 
 Result = TypeVar("Result")
 
 _EXIT_RAISED = 1
-
-
-class _TracebackOfRankError(Exception):
-    """Stands as the cause of what a rank raised: its traceback, which can't be sent, as text."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
 
 
 def run_ranks_in_processes(
@@ -124,7 +117,7 @@ def _pickled_result(rank: int, result: Any) -> bytes:
 
 
 def _failure(rank: int, error: BaseException) -> Failure:
-    error.add_note(f"raised on rank {rank}")
+    note_rank(error, rank)
     report = "".join(traceback.format_exception(error))
     return Failure(
         rank,
@@ -154,13 +147,13 @@ def _exception_of(ending: Ending) -> Exception:
     if failure is None:
         assert ending.status is not None  # noqa: S101
         died = RuntimeError(f"it died by {text_of_status(ending.status)}")
-        died.add_note(f"raised on rank {ending.rank}")
+        note_rank(died, ending.rank)
         return died
     error = _unpickled(failure.exception)
     if not isinstance(error, Exception):
         error = RuntimeError(f"{failure.kind}: {failure.message}")
-        error.add_note(f"raised on rank {ending.rank}, whose exception can't be pickled")
-    error.__cause__ = _TracebackOfRankError(failure.report)
+        note_rank(error, ending.rank, ", whose exception can't be pickled")
+    error.__cause__ = TracebackOfRankError(failure.report)
     return error
 
 

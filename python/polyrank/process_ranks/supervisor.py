@@ -21,6 +21,7 @@ from polyrank.process_ranks.standstill import Standing, Standstill, where_ranks_
 from polyrank.process_ranks.thread_standstill import ThreadStandstill
 from polyrank.process_ranks.turn_watch import LOOK_SECONDS, TurnWatch
 from polyrank.rank_names import rank_names
+from polyrank.worlds.progress import RanksNow, tells_of_ranks
 
 if TYPE_CHECKING:
     from polyrank.process_ranks.launcher import Launch
@@ -81,7 +82,7 @@ class Supervisor:
 
     def wait(self) -> Outcome:
         """Until all ranks have ended."""
-        with self._selector:
+        with self._selector, tells_of_ranks(self._ranks_now):
             if self._signals is not None:
                 self._selector.register(self._signals, selectors.EVENT_READ, self._on_signal)
             for process in self._processes:
@@ -103,6 +104,9 @@ class Supervisor:
             self._is_unread,
             self._run.leftovers() if all(end.has_ended_well for end in self._endings) else "",
         )
+
+    def _ranks_now(self) -> RanksNow:
+        return RanksNow(len(self._running), self._run.activity())
 
     def _watch(self, process: RankProcess) -> None:
         rank, register = process.rank, self._selector.register

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_threads.child_processes import fork_server_ended
 from polyrank.rank_threads.compiled_regions import CompiledRegions
 from polyrank.rank_threads.ending import join_threads, text_of, text_of_unfinished
-from polyrank.rank_threads.failed import RanksFailedError
+from polyrank.rank_threads.failed import RanksFailedError, note_rank
 from polyrank.rank_threads.operators import Operators
 from polyrank.rank_threads.output import output_in_files, prefixed_output
 from polyrank.rank_threads.outside_waits import outside_waits_give_the_turn
@@ -36,6 +37,7 @@ from polyrank.rank_threads.scripts import Script
 from polyrank.rank_threads.started_threads import started_threads_ended
 from polyrank.rank_threads.torch_globals import globals_by_thread
 from polyrank.rank_threads.watching import watched
+from polyrank.worlds.progress import RanksNow, tells_of_ranks
 
 __all__ = ["RanksFailedError", "run_processes", "run_ranks", "run_script"]
 
@@ -137,7 +139,7 @@ class _Run:
         exceptions = []
         for rank, error in self.errors:
             exceptions.append(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-            exceptions[-1].add_note(f"raised on rank {rank}")
+            note_rank(exceptions[-1], rank)
         message = (
             f"{len(self.errors)} of {self.world_size} ranks failed; first rank {first_rank}: "
             + text_of(first)
@@ -295,6 +297,10 @@ def run_script(
                 sys.stderr.write(modules.told())
 
 
+def _ranks_now(turns: _C.RankTurns, threads: Sequence[threading.Thread]) -> RanksNow:
+    return RanksNow(sum(thread.is_alive() for thread in threads), turns.describe({}))
+
+
 def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ...]) -> list[Result]:
     threads = [
         threading.Thread(
@@ -311,6 +317,7 @@ def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ..
         stack.enter_context(restored(run.state, run.modules))
         stack.enter_context(outside_waits_give_the_turn(run.turns))
         stack.enter_context(watched(run.turns, threads))
+        stack.enter_context(tells_of_ranks(partial(_ranks_now, run.turns, threads)))
         for thread in threads:
             thread.start()
         stack.callback(run.signals.restore)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from polyrank.cli import run_command  # noqa: F401  adds its command to `app`
 from polyrank.cli.app import app
 from typer.testing import CliRunner
 

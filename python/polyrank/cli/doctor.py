@@ -1,0 +1,49 @@
+"""`polyrank doctor`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from polyrank.cli.app import app
+from polyrank.cli.options import JsonReport, writable_option
+
+__all__: list[str] = []
+
+
+@app.command()
+def doctor(
+    json_file: JsonReport = None,
+    self_test: Annotated[
+        bool,
+        typer.Option(
+            "--self-test/--no-self-test", help="Run a program of known results in each world."
+        ),
+    ] = True,
+) -> None:
+    """Say what this machine and torch have, and whether each world computes what it must.
+
+    Versions, cores, memory and limits; what this torch lacks of what polyrank knows; and a small
+    program in each world, whose results are known exactly.
+
+    **Exit codes**: 0, or 1 if something is wrong.
+    """
+    target = None if json_file is None else writable_option(json_file, "--json")
+    from polyrank.doctor.machine import machine
+    from polyrank.doctor.report import Diagnosis
+    from polyrank.doctor.self_tests import self_tests
+    from polyrank.doctor.torch_build import torch_build, versions
+    from polyrank.world import worlds
+    from polyrank.written_whole import write_json
+
+    found = machine()
+    names = [world.name for world in worlds()] if self_test else []
+    # A world computes on one core, and starting Python and torch takes one for each.
+    tests = self_tests(names, num_at_once=found.cores)
+    diagnosis = Diagnosis(versions(), found, torch_build(), tests)
+    sys.stdout.write(diagnosis.text())
+    if target is not None:
+        write_json(target, diagnosis.to_dict())
+    raise typer.Exit(diagnosis.exit_code)

@@ -1,0 +1,276 @@
+"""`polyrank run`: its options."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from polyrank.cli.app import app
+from polyrank.cli.options import (
+    Arguments,
+    Count,
+    IsModule,
+    Nodes,
+    RanksANode,
+    Script,
+    world_size_option,
+    writable_option,
+)
+from polyrank.cli.run_checks import (
+    check_order,
+    check_rank,
+    check_world,
+    chosen_world,
+    known_world,
+    refuse_what_it_does_not_take,
+    without_unused_settings,
+    writable_folder,
+)
+from polyrank.world import worlds
+from polyrank.worlds.run_options import RunOptions
+
+__all__: list[str] = []
+
+# Panels of the help.
+_ORDER = "Order of ranks (threads, processes)"
+_REPORTS = "What is written"
+_THREADS = "Threads world"
+_PROCESSES = "Processes world"
+
+
+class Schedule(StrEnum):
+    """Which rank runs next, of those that can."""
+
+    in_turn = "in_turn"
+    random = "random"
+
+
+class Device(StrEnum):
+    """Where tensors of a script that asks for cuda live."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class RankEnvironment(StrEnum):
+    """What RANK and LOCAL_RANK are where one process runs all ranks."""
+
+    ask = "ask"
+    zero = "0"
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def run(
+    context: typer.Context,
+    script: Script,
+    arguments: Arguments = None,
+    world: Annotated[
+        str | None,
+        typer.Option(
+            parser=known_world,
+            autocompletion=lambda: [(one.name, one.summary) for one in worlds()],
+            metavar="NAME",
+            help="**processes** (usually the default), **threads**, **lockstep**, **fake** or **real**.",
+        ),
+    ] = None,
+    ranks: Count = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="R", help="Fake world: the rank that runs; default 0."),
+    ] = None,
+    nproc_per_node: RanksANode = None,
+    nnodes: Nodes = 1,
+    module: IsModule = False,
+    device: Annotated[
+        Device | None,
+        typer.Option(help="**cuda** (default): GPUs, or virtual ones where there are none."),
+    ] = None,
+    rank_env: Annotated[
+        RankEnvironment | None,
+        typer.Option(
+            "--rank-env", help="Lockstep world: reading RANK is an error (**ask**), or gives **0**."
+        ),
+    ] = None,
+    schedule: Annotated[
+        Schedule | None,
+        typer.Option(
+            help="One rank at a time, in order or drawn from --seed, so that runs repeat.",
+            rich_help_panel=_ORDER,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="S", help="Of the random order; default 0.", rich_help_panel=_ORDER
+        ),
+    ] = None,
+    schedules: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Try K random orders, up to the first that fails.",
+            rich_help_panel=_ORDER,
+        ),
+    ] = None,
+    log_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-dir",
+            "--log_dir",
+            metavar="DIR",
+            help="What each rank prints, to DIR/rank/ (threads, processes).",
+            rich_help_panel=_REPORTS,
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="What ran, as JSON.", rich_help_panel=_REPORTS),
+    ] = None,
+    trace_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace",
+            metavar="FILE",
+            help="Every collective, for ui.perfetto.dev and other programs.",
+            rich_help_panel=_REPORTS,
+        ),
+    ] = None,
+    shared_module: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A package that ranks share. May be repeated.",
+            rich_help_panel=_THREADS,
+        ),
+    ] = None,
+    own_module: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A package of which each rank has its own. May be repeated.",
+            rich_help_panel=_THREADS,
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", help="Tell which packages ranks share.", rich_help_panel=_THREADS
+        ),
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="End a run that takes longer, and say where ranks stand.",
+            rich_help_panel=_PROCESSES,
+        ),
+    ] = None,
+    preload: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A module to import before ranks are forked. May be repeated.",
+            rich_help_panel=_PROCESSES,
+        ),
+    ] = None,
+    debug_rank: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="R",
+            help="Rank R has the terminal, for breakpoint().",
+            rich_help_panel=_PROCESSES,
+        ),
+    ] = None,
+    hash_seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="K",
+            help="K salts of string hashes among the ranks.",
+            rich_help_panel=_PROCESSES,
+        ),
+    ] = None,
+) -> None:
+    """Run a torch.distributed script on N ranks on this machine, every rank's values exact.
+
+    The script is an ordinary one, for torchrun. Each rank is a process; with --world threads a thread,
+    in turns. With --world lockstep the script runs once for all ranks, with --world fake as one of N,
+    with --world real in processes that torchrun starts.
+
+    - `polyrank run --ranks 8 train.py --epochs 2`
+    - `polyrank run --world lockstep --ranks 64 train.py`
+    - `polyrank run --nproc-per-node 8 --nnodes 4 -m my_package.train`
+
+    Options may stand in pyproject.toml ([tool.polyrank.run]) or the environment (POLYRANK_RUN_RANKS).
+    docs/run.md tells more of each.
+
+    **Exit codes**, or the script's own: 0 done, 1 the script raised, 2 wrong arguments, 3 ranks
+    disagree, 4 a collective is wrong, 5 an operator is not supported, 6 a report can't be written.
+    """
+    from_settings = {
+        name
+        for name in context.params
+        if getattr(context.get_parameter_source(name), "name", "") == "DEFAULT_MAP"
+    }
+    if "ranks" in from_settings and nproc_per_node and "nproc_per_node" not in from_settings:
+        ranks = None
+    if "nproc_per_node" in from_settings and ranks and "ranks" not in from_settings:
+        nproc_per_node = None
+    world_size = world_size_option(ranks, nproc_per_node, nnodes)
+    if not module and not Path(script).is_file():
+        raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
+    given: dict[str, Any] = {
+        "rank": rank,
+        "rank_env": rank_env,
+        "schedule": schedule,
+        "seed": seed,
+        "schedules": schedules,
+        "own_module": own_module or None,
+        "shared_module": shared_module or None,
+        "verbose": verbose or None,
+        "log_dir": log_dir,
+        "timeout": timeout,
+        "preload": preload or None,
+        "debug_rank": debug_rank,
+        "hash_seeds": hash_seeds,
+    }
+    typed = {name: None if name in from_settings else value for name, value in given.items()}
+    chosen = chosen_world(world, world_size, typed)
+    check_world(chosen, world_size, nnodes)
+    refuse_what_it_does_not_take(chosen, typed)
+    given = without_unused_settings(given, from_settings, chosen)
+    check_rank(given, world_size)
+    is_random = check_order(given)
+    options = RunOptions(
+        script=script,
+        arguments=tuple(arguments or ()),
+        is_module=module,
+        world=chosen.name,
+        world_size=world_size,
+        local_world_size=nproc_per_node or world_size // nnodes,
+        device=None if device is None else device.value,
+        json_file=None if json_file is None else writable_option(json_file, "--json"),
+        trace_file=None if trace_file is None else writable_option(trace_file, "--trace"),
+        rank=given["rank"],
+        rank_env=(given["rank_env"] or RankEnvironment.ask).value,
+        schedule="random" if is_random else given["schedule"] and given["schedule"].value,
+        seed=given["seed"] or 0,
+        num_schedules=given["schedules"] or 1,
+        own_modules=tuple(given["own_module"] or ()),
+        shared_modules=tuple(given["shared_module"] or ()),
+        is_verbose=bool(given["verbose"]),
+        log_folder=None if given["log_dir"] is None else writable_folder(given["log_dir"]),
+        timeout_seconds=given["timeout"],
+        preloaded=tuple(given["preload"] or ()),
+        debug_rank=given["debug_rank"],
+        num_hash_seeds=min(given["hash_seeds"] or 1, world_size),
+    )
+    from polyrank.cli.run import run_program
+
+    raise typer.Exit(run_program(options))

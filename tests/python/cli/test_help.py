@@ -1,0 +1,70 @@
+"""The help of the command line: what it says, how wide it is, and completion."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = ("", "run", "forecast", "clusters", "sweep", "doctor", "check", "check agreement")
+
+
+def help_of(*arguments: str, flag: str = "--help") -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "polyrank", *arguments, flag],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"COLUMNS": "80", "TERMINAL_WIDTH": "80"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_80_columns(command: str) -> None:
+    lines = help_of(*command.split())
+    assert max(map(len, lines)) <= 80
+    assert help_of(*command.split(), flag="-h") == lines
+
+
+def test_the_help_of_run_is_grouped_and_short() -> None:
+    lines = help_of("run")
+    text = "\n".join(lines)
+    for group in ("Order of ranks", "What is written", "Threads world", "Processes world"):
+        assert f"─ {group}" in text
+    assert "Exit codes" in text
+    assert len(lines) <= 90
+    assert max(len(line.split()) for line in lines) <= 20
+
+
+def test_the_first_page_names_each_command() -> None:
+    text = "\n".join(help_of())
+    for command in ("run", "check", "forecast", "sweep", "clusters", "doctor"):
+        assert f"│ {command} " in text
+
+
+def completed(words: str) -> str:
+    command = Path(sys.executable).parent / "polyrank"
+    variables = {
+        "_POLYRANK_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - (not words.endswith(" "))),
+    }
+    return subprocess.run(
+        [command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | variables,
+    ).stdout
+
+
+def test_a_shell_completes_commands_options_and_worlds() -> None:
+    assert "doctor" in completed("polyrank do").split()
+    assert "--world" in completed("polyrank run --wo").split()
+    assert "lockstep" in completed("polyrank run --world lo").split()
+    assert "--show-completion" in "\n".join(help_of())

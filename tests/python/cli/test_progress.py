@@ -1,0 +1,91 @@
+"""The line that says how far a run is: what it says, in a terminal alone."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from polyrank.cli.progress import Progress
+from polyrank.worlds.progress import RanksNow, ranks_now, tells_of_ranks
+from polyrank.worlds.run_options import RunOptions
+
+OPTIONS = RunOptions(
+    script="train.py",
+    arguments=(),
+    is_module=False,
+    world="threads",
+    world_size=8,
+    local_world_size=8,
+    device=None,
+    json_file=None,
+)
+
+
+def line() -> str:
+    shown = Progress(OPTIONS)
+    return shown.line(shown._started + 3.2)
+
+
+def test_it_says_what_runs_and_for_how_long() -> None:
+    assert line().startswith("train.py on 8 ranks  3 s")
+    assert "alive" not in line()
+
+
+def test_it_says_who_is_alive_and_who_waits_for_what() -> None:
+    standing = (
+        "  ranks 0-2 wait in all_reduce(sum) float32[4] for rank 3\n"
+        "  rank 4 waits in recv for rank 5\n  rank 3 runs\n"
+    )
+    with tells_of_ranks(lambda: RanksNow(7, standing)):
+        assert line().endswith(
+            "7 alive  ranks 0-2 wait in all_reduce(sum) float32[4] for rank 3  and 1 more wait"
+        )
+    assert ranks_now() is None
+
+
+SCRIPT = """
+import time
+import torch, torch.distributed as dist
+dist.init_process_group()
+if dist.get_rank() == 1:
+    time.sleep(2.5)
+dist.all_reduce(torch.ones(3))
+print("done")
+"""
+
+
+def errors_of(folder: Path, world: str, *, in_terminal: bool) -> str:
+    """What `polyrank run` writes to standard error."""
+    (folder / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "-m", "polyrank", "run", "--world", world, "--ranks", "2"]
+    ours, theirs = pty.openpty() if in_terminal else os.pipe()
+    done = subprocess.Popen(
+        [*command, str(folder / "script.py")],
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        env=os.environ | {"COLUMNS": "160", "TERM": "xterm"},
+    )
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            more = os.read(ours, 65536)
+        except OSError:  # a terminal whose other end is closed
+            break
+        if not more:
+            break
+        text += more
+    os.close(ours)
+    assert done.wait() == 0, text
+    return text.decode()
+
+
+@pytest.mark.parametrize("world", ["threads", "processes"])
+def test_a_terminal_shows_it_and_a_pipe_does_not(tmp_path: Path, world: str) -> None:
+    shown = errors_of(tmp_path, world, in_terminal=True)
+    assert "script.py on 2 ranks" in shown
+    assert "2 alive" in shown
+    assert "rank 0 waits in all_reduce" in shown
+    assert "alive" not in errors_of(tmp_path, world, in_terminal=False)

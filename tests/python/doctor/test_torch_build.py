@@ -1,0 +1,42 @@
+"""What `polyrank doctor` says of the installed torch."""
+
+from pathlib import Path
+
+import polyrank
+import pytest
+import torch
+from polyrank.doctor import torch_build as module
+from polyrank.doctor.torch_build import torch_build, versions
+
+
+def test_versions_are_those_that_run() -> None:
+    found = versions()
+    assert found.torch == torch.__version__
+    assert found.polyrank == polyrank.__version__
+    minor = ".".join(torch.__version__.split(".")[:2])
+    assert minor in found.compiled_for
+    assert Path(found.compiled_part).name == f"torch-{minor}"
+
+
+def test_what_the_torch_lacks_it_lacks() -> None:
+    found = torch_build()
+    for name in found.operators_lacking:
+        namespace, operator = name.split("::")
+        assert not hasattr(getattr(torch.ops, namespace), operator)
+    assert ("c10d::gather_into_tensor_" in found.operators_lacking) == (
+        not hasattr(torch.ops.c10d, "gather_into_tensor_")
+    )
+    assert "gloo" in found.backends
+    assert found.has_virtual_gpus == (not torch.backends.cuda.is_built())
+
+
+def test_a_torch_that_is_supported_has_no_problem() -> None:
+    assert torch_build().problems() == []
+
+
+def test_what_is_otherwise_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        module, "differences", lambda rows: ["torch.distributed.get_rank is not there"]
+    )
+    (problem,) = torch_build().problems()
+    assert problem.startswith("torch.distributed.get_rank is not there")
