@@ -9,17 +9,23 @@ for a test that is marked, and for that option.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 if TYPE_CHECKING:
+    from polyrank.trace import Trace
     from polyrank.world import World
 
 _MARKER = "ranks"
 _INSTALL = "--polyrank-install"
+_TEST_CLASSES = "--polyrank-ranks"
+_OUTCOMES: dict[str, Any] = {
+    function.Exception.__name__: function.Exception
+    for function in (pytest.skip, pytest.exit, pytest.xfail)
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         _INSTALL,
         action="store_true",
         help="call polyrank.install() first: torch.distributed._local_tensor means polyrank then",
+    )
+    parser.getgroup("polyrank").addoption(
+        _TEST_CLASSES,
+        choices=("threads", "processes"),
+        help="run the ranks of PyTorch's MultiProcessTestCase classes, DTensorTestBase among them, in "
+        "this world, in the place of processes that each import torch",
     )
 
 
@@ -43,6 +55,10 @@ def pytest_configure(config: pytest.Config) -> None:
         # Before the test files are imported, which take the names.
         polyrank.install()
         config.add_cleanup(polyrank.uninstall)
+    if (world := config.getoption(_TEST_CLASSES)) is not None:
+        from polyrank.install.process_tests import run_process_tests_in
+
+        config.add_cleanup(run_process_tests_in(world))
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +73,24 @@ def _polyrank_world(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def world_size(request: pytest.FixtureRequest) -> int:
+    """How many ranks the test's marker says."""
+    asked = _ranks_of(request.node)
+    if asked is None:
+        pytest.fail(f"world_size is of tests with @pytest.mark.{_MARKER}", pytrace=False)
+    return asked.world_size
+
+
+@pytest.fixture
+def collectives(request: pytest.FixtureRequest) -> Iterator[Trace]:
+    """The collectives that the test launches, on all ranks that are in this process."""
+    from polyrank import trace
+
+    with trace() as recorded:
+        yield recorded
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Call a marked test on its ranks. Fixtures are there already, once for all ranks."""
@@ -64,8 +98,23 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if asked is None:
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    _call(asked, lambda: pyfuncitem.obj(**arguments))
+    _call(asked, lambda: pyfuncitem.obj(**arguments), pyfuncitem)
     return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show each kind of failure of a test on ranks once."""
+    report = yield
+    failed = item.stash.get(_failed_ranks, None)
+    if failed is not None and report.when == "call" and report.failed:
+        from polyrank_pytest.failures import folded, shown
+
+        asked, errors = failed
+        report.longrepr = shown(item, folded(errors), asked.world_size, asked.world.name)
+    return report
 
 
 @dataclass(frozen=True)
@@ -77,26 +126,45 @@ class _Ranks:
     options: dict[str, Any]
 
 
-def _call(asked: _Ranks, test: Callable[[], Any]) -> None:
-    from polyrank import RanksFailedError
+class _OutcomeError(Exception):
+    """Carries what pytest raises that is no Exception, such as a skip, to where the ranks were started.
 
-    skips: list[BaseException] = []  # and what else pytest raises that is no Exception
+    By its name and text: its class can't be pickled, and a rank may be a process.
+    """
+
+    def outcome(self) -> BaseException:
+        """It again."""
+        name, text = self.args
+        outcome: BaseException = _OUTCOMES[name](text)
+        return outcome
+
+
+# What ranks raised, the cause first.
+_failed_ranks = pytest.StashKey[tuple[_Ranks, tuple[Exception, ...]]]()
+
+
+def _call(asked: _Ranks, test: Callable[[], Any], item: pytest.Item) -> None:
+    from polyrank import RanksFailedError
 
     def on_rank() -> None:
         try:
             test()
-        except Exception:
-            raise
-        except BaseException as skip:
-            skips.append(skip)
-            raise
+        except tuple(_OUTCOMES.values()) as outcome:
+            raise _OutcomeError(type(outcome).__name__, str(outcome)) from None
+        except pytest.fail.Exception as failure:  # no Exception, which alone come from ranks
+            raise AssertionError(str(failure)).with_traceback(failure.__traceback__) from None
 
     try:
         asked.world.call(on_rank, asked.world_size, **asked.options)
-    except RanksFailedError:
-        if skips:
-            raise skips[0] from None
-        raise
+    except _OutcomeError as carried:
+        raise carried.outcome() from None
+    except RanksFailedError as failed:
+        for error in failed.exceptions:
+            if isinstance(error, _OutcomeError):
+                raise error.outcome() from None
+        item.stash[_failed_ranks] = asked, failed.exceptions
+        # As it is, so that a debugger stands where the first rank failed.
+        raise failed.exceptions[0] from failed.exceptions[0].__cause__
 
 
 def _ranks_of(node: pytest.Item) -> _Ranks | None:

@@ -20,7 +20,7 @@ def rank():
 """
 
 
-def run_tests(folder: Path, tests: str, *arguments: str) -> str:
+def run_tests(folder: Path, tests: str, *arguments: str, stdin: str | None = None) -> str:
     """What pytest prints for these tests, with the plugin."""
     (folder / "test_it.py").write_text(PROGRAM + tests)
     command = (
@@ -37,6 +37,7 @@ def run_tests(folder: Path, tests: str, *arguments: str) -> str:
     done = subprocess.run(
         (*command, *arguments, "test_it.py"),
         cwd=folder,
+        input=stdin,
         capture_output=True,
         text=True,
         check=False,
@@ -186,3 +187,146 @@ def test_a_run_without_the_marker_does_not_import_torch(tmp_path: Path) -> None:
         (*command, "test_it.py"), cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_each_kind_of_failure_is_shown_once_with_its_ranks_the_cause_last(tmp_path: Path) -> None:
+    output = run_tests(
+        tmp_path,
+        """
+import time
+
+@pytest.mark.ranks(6, world="processes")
+def test_it():
+    rank = dist.get_rank()
+    dist.barrier()
+    if rank == 5:
+        raise ValueError("five")
+    time.sleep(0.5)
+    if rank in (1, 2, 3):
+        assert rank == 0, f"I am {rank // 2}"
+""",
+    )
+    assert "1 failed" in output, output
+    assert output.count("ValueError: five") == 2  # and the line of the summary
+    assert output.count('raise ValueError("five")') == 1
+    assert output.count("assert rank == 0") == 1
+    others, cause = output.index("assert rank == 0"), output.index('raise ValueError("five")')
+    assert others < cause
+    assert "^ raised on ranks 1-3; above is rank" in output
+    assert "I am 0" in output
+    assert "I am 1" in output
+    assert "^ raised on rank 5 (the first to fail)" in output
+    assert "6 ranks, world processes" in output
+    assert "4 of 6 failed; no error of their own: ranks 0,4" in output
+    assert "FAILED test_it.py::test_it - ValueError: five" in output
+
+
+def test_ranks_that_another_one_ended_are_no_failures(tmp_path: Path) -> None:
+    output = run_tests(
+        tmp_path,
+        """
+@pytest.mark.ranks(4, world="threads")
+def test_it():
+    if dist.get_rank() == 2:
+        raise ValueError("two")
+    dist.barrier()
+""",
+    )
+    assert "^ raised on rank 2 (the first to fail)" in output, output
+    assert "1 of 4 failed; no error of their own: ranks 0-1,3" in output
+    assert "raised on ranks 0-1,3" not in output
+
+
+def test_what_pytest_raises_on_ranks_is_what_it_means(tmp_path: Path) -> None:
+    output = run_tests(
+        tmp_path,
+        """
+@pytest.mark.parametrize("world", [
+    pytest.param(name, marks=pytest.mark.ranks(2, world=name)) for name in ("threads", "processes")])
+class TestOutcomes:
+    def test_skip(self, world):
+        pytest.skip("not today")
+
+    def test_xfail(self, world):
+        pytest.xfail("not yet")
+
+    def test_fail(self, world):
+        pytest.fail("said so")
+
+@pytest.mark.xfail(raises=ZeroDivisionError, strict=True)
+@pytest.mark.ranks(2, world="threads")
+def test_expected():
+    1 / 0
+""",
+    )
+    assert "2 failed, 2 skipped, 3 xfailed" in output, output
+    assert "not today" in output
+    assert "AssertionError: said so" in output
+
+
+def test_fixtures(tmp_path: Path) -> None:
+    output = run_tests(
+        tmp_path,
+        """
+@pytest.mark.ranks(4)
+def test_lockstep(world_size, collectives):
+    x = torch.ones(2)
+    dist.all_reduce(x)
+    assert world_size == 4
+    (launch,) = collectives.launches
+    assert (launch["kind"], launch["ranks"]) == ("all_reduce", "0-3")
+
+@pytest.mark.ranks(3, world="threads")
+def test_threads(world_size, collectives):
+    dist.all_reduce(torch.ones(2))
+    dist.barrier()
+    assert len(collectives) == 2 * world_size
+
+@pytest.mark.ranks(1000, world="fake")
+def test_fake(world_size):
+    assert world_size == dist.get_world_size() == 1000
+
+def test_plain(world_size):
+    pass
+""",
+    )
+    assert "3 passed, 1 error" in output, output
+    assert "world_size is of tests with @pytest.mark.ranks" in output
+
+
+TWO_TESTS = """
+@pytest.mark.ranks(2, world="threads")
+def test_one():
+    own = dist.get_rank() + 40
+    assert own == 40
+
+@pytest.mark.ranks(2)
+def test_other():
+    dist.barrier()
+"""
+
+
+def test_xdist_and_k(tmp_path: Path) -> None:
+    output = run_tests(tmp_path, TWO_TESTS, "-n", "2")
+    assert "1 failed, 1 passed" in output, output
+    assert "^ raised on rank 1 (the first to fail)" in output
+    assert "1 passed, 1 deselected" in run_tests(tmp_path, TWO_TESTS, "-k", "other")
+
+
+def test_the_debugger_stands_where_the_first_rank_failed(tmp_path: Path) -> None:
+    output = run_tests(tmp_path, TWO_TESTS, "--pdb", "-k", "one", stdin="p own\nq\n")
+    assert "assert own == 40" in output
+    assert "(Pdb) 41" in output
+
+
+def test_breakpoint_in_lockstep(tmp_path: Path) -> None:
+    tests = """
+@pytest.mark.ranks(3)
+def test_it():
+    x = torch.ones(1) * dist.get_rank()
+    breakpoint()
+    assert x.sum().shape == ()
+"""
+    output = run_tests(tmp_path, tests, stdin="p len(x.cohorts())\nc\n")
+    assert "(Pdb) 3" in output, output
+    assert "1 passed" in output

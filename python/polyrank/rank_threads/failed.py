@@ -5,9 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from polyrank.errors import Error
+from polyrank.errors import CollectiveError, Error
 
-__all__ = ["RanksFailedError", "TracebackOfRankError", "note_rank", "rank_of"]
+__all__ = [
+    "RanksFailedError",
+    "TracebackOfRankError",
+    "is_ended_by_another",
+    "note_rank",
+    "rank_of",
+]
 
 
 class RanksFailedError(ExceptionGroup[Exception], Error):
@@ -36,3 +42,8 @@ def rank_of(error: BaseException) -> int | None:
         if (found := re.match(r"raised on rank (\d+)", note)) is not None:
             return int(found[1])
     return None
+
+
+def is_ended_by_another(error: BaseException) -> bool:
+    """Whether a rank raised it since another one had failed: cpp/polyrank/matching words it so."""
+    return isinstance(error, CollectiveError) and "failed, so the run ends" in str(error)

@@ -19,6 +19,7 @@ __all__ = [
     "LOCKSTEP_SEEDS",
     "LOSSES",
     "PROCESSES",
+    "PROCESS_TESTS",
     "THREADS",
     "VIRTUAL_GPU",
 ]
@@ -76,6 +77,7 @@ LOCKSTEP_MODE = _layer(
 )
 # On with the mode, once a program has seeded one by a number that differs.
 LOCKSTEP_DRAWS = _layer("lockstep: streams seeded by rank", "python_random:DRAWS")
+PROCESS_TESTS = _layer("pytest --polyrank-ranks", "install.process_tests")
 PROCESSES = _layer("a rank's process", "process_ranks.spawning")
 THREADS = _layer(
     "ranks as threads",
@@ -99,6 +101,7 @@ ALL = (
     LOCKSTEP_SEEDS,
     LOCKSTEP_MODE,
     LOCKSTEP_DRAWS,
+    PROCESS_TESTS,
     PROCESSES,
     THREADS,
     LOCKSTEP_RUN,
