@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 # Modules that add commands to `app`, in the order of the help.
-_COMMANDS = ("run_command", "check", "forecast", "sweep", "doctor")
+_COMMANDS = ("run_command", "report_command", "check", "forecast", "sweep", "doctor")
 
 app = typer.Typer(
     no_args_is_help=True,

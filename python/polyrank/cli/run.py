@@ -8,11 +8,13 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from polyrank.cli.json_report import json_document
 from polyrank.cli.progress import progress
 from polyrank.cli.report import print_report
 from polyrank.world import find_world
+from polyrank.worlds.outcome import Outcome
 from polyrank.worlds.run_options import RunOptions
 from polyrank.written_whole import write_json, write_text
 
@@ -35,12 +37,25 @@ def run_program(options: RunOptions) -> int:
         )
     if (trace_file := options.trace_file) is not None and outcome.trace is not None:
         exit_code = _save(partial(write_text, trace_file, outcome.trace)) or exit_code
+    if (html_file := options.html_file) is not None:
+        exit_code = _save(partial(_write_page, html_file, options, outcome)) or exit_code
     if outcome.exit_code in _INTERRUPTED and threading.active_count() > 1:
         # Ranks that a signal could not end. As Python ends it ends them in the midst of C++, which aborts.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
     return exit_code
+
+
+def _write_page(html_file: Path, options: RunOptions, outcome: Outcome) -> None:
+    from polyrank.run_report.page import run_page
+    from polyrank.run_report.recorded import Recorded, recorded_from_text
+
+    run = json_document(options, outcome)
+    recorded = (
+        Recorded([], run) if outcome.trace is None else recorded_from_text(outcome.trace, run)
+    )
+    write_text(html_file, run_page(recorded))
 
 
 def _save(write: Callable[[], None]) -> int:

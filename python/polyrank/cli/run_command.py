@@ -16,6 +16,7 @@ from polyrank.cli.options import (
     Nodes,
     RanksANode,
     Script,
+    page_option,
     world_size_option,
     writable_option,
 )
@@ -139,6 +140,15 @@ def run(
             rich_help_panel=_REPORTS,
         ),
     ] = None,
+    html_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="A page with pictures, which needs no network.",
+            rich_help_panel=_REPORTS,
+        ),
+    ] = None,
     shared_module: Annotated[
         list[str] | None,
         typer.Option(
@@ -257,6 +267,7 @@ def run(
         device=None if device is None else device.value,
         json_file=None if json_file is None else writable_option(json_file, "--json"),
         trace_file=None if trace_file is None else writable_option(trace_file, "--trace"),
+        html_file=None if html_file is None else page_option(html_file),
         rank=given["rank"],
         rank_env=(given["rank_env"] or RankEnvironment.ask).value,
         schedule="random" if is_random else given["schedule"] and given["schedule"].value,

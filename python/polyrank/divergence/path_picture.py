@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from polyrank.html_page import plain
+
 __all__ = ["Stop", "path_picture"]
 
 _MOST_STOPS = 60
@@ -32,7 +34,7 @@ def path_picture(title: str, stops: Sequence[Stop]) -> Any:
             x=[0] * len(stops),
             y=heights,
             mode="lines+markers+text",
-            text=[f"<b>{_shown(s.name)}</b> {_shown(s.where)}  {_shown(s.says)}" for s in stops],
+            text=[f"<b>{plain(s.name)}</b> {plain(s.where)}  {plain(s.says)}" for s in stops],
             textposition="middle right",
             hoverinfo="text",
             marker={
@@ -44,16 +46,10 @@ def path_picture(title: str, stops: Sequence[Stop]) -> Any:
         )
     )
     figure.update_layout(
-        title=_shown(title),
+        title=plain(title),
         height=_PIXELS_A_STOP * len(stops) + 160,
-        plot_bgcolor="white",
         showlegend=False,
     )
     figure.update_xaxes(visible=False, range=[-0.2, 10])
     figure.update_yaxes(visible=False)
     return figure
-
-
-def _shown(text: str) -> str:
-    """Without what plotly takes for markup."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

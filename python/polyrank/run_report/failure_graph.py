@@ -48,7 +48,7 @@ def nodes_of(message: str) -> list[Node]:
     return found
 
 
-def failure_graph(title: str, nodes: list[Node]) -> Any:
+def failure_graph(nodes: list[Node]) -> Any:
     """A figure: ranks on a circle, an arrow from who waits to whom it waits for."""
     from plotly import graph_objects
 
@@ -75,7 +75,9 @@ def failure_graph(title: str, nodes: list[Node]) -> Any:
         for j, other in enumerate(nodes):
             if i != j and node.waits_for & other.members:
                 _add_arrow(figure, places[i], places[j])
-    figure.update_layout(title=plain(title), height=2 * _RADIUS_PIXELS + 240, showlegend=False)
+    is_wait = any(node.waits_for for node in nodes)
+    title = "What failed: who waits for whom" if is_wait else "What failed: who launched what"
+    figure.update_layout(title=title, height=2 * _RADIUS_PIXELS + 240, showlegend=False)
     figure.update_xaxes(visible=False, range=[-2.4, 2.4])
     figure.update_yaxes(visible=False, range=[-1.6, 1.6])
     return figure

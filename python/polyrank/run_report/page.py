@@ -25,7 +25,7 @@ def run_page(recorded: Recorded) -> str:
     nodes = nodes_of(error.get("message", ""))
     pictures: list[Any] = []
     if nodes:
-        pictures.append(failure_graph(f"{error['type']}: who waits for whom", nodes))
+        pictures.append(failure_graph(nodes))
     if launches:
         pictures += [
             timeline(launches),
@@ -56,14 +56,11 @@ def _facts(run: dict[str, Any], launches: Sequence[Launch]) -> list[tuple[str, s
         ("peak memory", f"{run['peak_memory_bytes'] / _MIB:,.0f} MiB{_of_whom(run)}"),
     ]
     if run["rank_calls"]:
-        saved = 1 - run["cohort_calls"] / run["rank_calls"]
-        facts.append(
-            (
-                "operator calls",
-                f"{run['cohort_calls']:,} by cohort instead of {run['rank_calls']:,} by rank: "
-                f"{saved:.1%} saved",
-            )
+        calls, of_ranks = run["cohort_calls"], run["rank_calls"]
+        text = (
+            f"{calls:,} by cohort instead of {of_ranks:,} by rank: {1 - calls / of_ranks:.1%} saved"
         )
+        facts.append(("operator calls", text))
     return facts
 
 

@@ -109,7 +109,7 @@ def _launch(launch: dict[str, Any], groups: list[dict[str, Any]]) -> Launch:
     group, source, waited = groups[launch["group"]], launch["source"], launch["waited"]
     return Launch(
         kind=launch["kind"],
-        group=group["label"] or group["name"],
+        group=group["label"] or f"group {group['name']}",
         sequence=launch["sequence"],
         ranks=launch["ranks"],
         num_ranks=num_ranks_in(launch["ranks"]),

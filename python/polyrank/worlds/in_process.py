@@ -32,7 +32,7 @@ def run_here(
     def run() -> None:
         nonlocal recorded
         with terminated_as_interrupted(), world, contextlib.ExitStack() as stack:
-            if options.trace_file is not None:
+            if options.is_traced:
                 recorded = stack.enter_context(trace())
             program(options)
 

@@ -22,6 +22,7 @@ class RunOptions:
     json_file: Path | None  # where to write the report; absolute
     rank: int | None = None  # the one that runs, in the fake world
     trace_file: Path | None = None  # where to write the trace; absolute
+    html_file: Path | None = None  # where to write the page; absolute
     rank_env: str = (
         "ask"  # in lockstep, what RANK and its like are: "ask" is an error, "0" rank 0's
     )
@@ -41,6 +42,11 @@ class RunOptions:
     preloaded: tuple[str, ...] = ()  # modules that are imported before ranks are forked
     debug_rank: int | None = None  # which has the terminal
     num_hash_seeds: int = 1  # salts of string hashes among the ranks
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether launches are recorded: a file wants them."""
+        return self.trace_file is not None or self.html_file is not None
 
     def of_schedules(self) -> Iterator[RunOptions]:
         """Those of each schedule that is to be tried."""

@@ -34,7 +34,7 @@ def run_on_rank(options: RunOptions, script: Script, rank: Rank) -> int:
     """Run the script, send the launcher the record of what it did, and give the exit code."""
     record = _Record(rank)
     with contextlib.ExitStack() as stack:
-        if options.trace_file is not None:
+        if options.is_traced:
             record.trace = stack.enter_context(trace())
         stack.callback(record.end)
         sys.argv = [options.script, *options.arguments]

@@ -44,7 +44,7 @@ def run_processes(options: RunOptions) -> Outcome:
         merged_report(records, options.world_size, time.perf_counter() - started),
         failure=told,
         error=error,
-        trace=None if options.trace_file is None else merged_trace(records),
+        trace=merged_trace(records) if options.is_traced else None,
     )
 
 

@@ -32,7 +32,8 @@ def arguments_for(options: RunOptions, folder: Path) -> list[str]:
     """The command that starts a rank, after the interpreter."""
     fields = dataclasses.asdict(options) | {"json_file": None}
     del fields["around"]  # of worlds that run the script in this process
-    fields["trace_file"] = options.trace_file and str(options.trace_file)
+    for name in ("trace_file", "html_file"):
+        fields[name] = fields[name] and str(fields[name])
     return ["-P", "-m", __name__, str(folder), json.dumps(fields)]
 
 
@@ -44,7 +45,7 @@ def main(folder: str, text: str) -> int:
     meter = RunMeter(options.world_size, rank)
     started = time.time()
     # gloo's and NCCL's collectives are counted by what watches them for a trace.
-    with trace(source=options.trace_file is not None) as recorded, device_as_asked(options):
+    with trace(source=options.is_traced) as recorded, device_as_asked(options):
         ending = ending_of(lambda: run_main(options))
         sys.stderr.write(ending.told)
         ended = time.time()
