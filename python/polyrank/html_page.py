@@ -73,8 +73,6 @@ def page_text(
     parts = [
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        # An empty icon: a browser would ask a server for one.
-        '<link rel="icon" href="data:,">',
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style>",
         f"<script>{get_plotlyjs()}</script>" if drawn else "",
         f"</head><body><h1>{html.escape(title)}</h1>",
