@@ -269,6 +269,34 @@ def order(
     reports.tell(checked)
 
 
+@check.command()
+def logs(
+    file: Annotated[Path, typer.Argument(help="A log that DebugMode.save_logs wrote.")],
+    other: Annotated[Path, typer.Argument(help="Of another rank, run or version.")],
+    json_file: JsonReport = None,
+    html_file: HtmlReport = None,
+) -> None:
+    """Name the first call at which two logs of PyTorch's DebugMode differ.
+
+    Logs are what `DebugMode.save_logs(mode.logs, file)` of torch 2.14 and later writes, of a run with
+    `DebugMode.log_tensor_hashes(hash_inputs=True)`: then a call that takes the same in both and gives
+    something else is told first.
+
+    **Exit codes**: 0 they are the same, 3 they differ.
+
+    - `polyrank check logs rank_0.json rank_1.json`
+    """
+    from polyrank.divergence.debug_logs import compare_logs
+    from polyrank.errors import UsageError
+
+    reports = Reports.to(json_file, html_file)
+    try:
+        compared = compare_logs(file, other)
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="FILE") from error
+    reports.tell(compared)
+
+
 @check.command(context_settings={"allow_interspersed_args": False})
 def mutate(
     script: Annotated[
