@@ -6,7 +6,9 @@
 #include <polyrank/core/errors.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -97,6 +99,57 @@ TEST(RunProcessesTest, ADeathIsAnError) {
     EXPECT_THAT(error.what(), HasSubstr("rank 0"));
     EXPECT_THAT(error.what(), HasSubstr("signal 11"));
   }
+}
+
+// Of those that send to rank 0, the one whose message came first, second and third.
+Tensors arrivals(RankContext& context) {
+  Tensors x{at::full({1}, context.rank())};
+  Tensors order;
+  for (std::int64_t i = 1; i < 4; ++i) {
+    if (context.rank() == 0) {
+      context.world().recvAnysource(x, 0)->wait();
+      order.push_back(x.front().clone());
+    } else if (context.rank() == i) {
+      context.world().send(x, 0, 0)->wait();
+    }
+  }
+  return order;
+}
+
+TEST(RunProcessesTest, ASeedIsAnOrder) {
+  const auto order_of = [](const SharedRunOptions& options) {
+    return at::cat(run_processes(4, arrivals, options).front());
+  };
+  bool is_any_other = false;
+  const at::Tensor first = order_of({.order = TurnOrder::kRandom, .seed = 0});
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    const SharedRunOptions options{.order = TurnOrder::kRandom, .seed = seed};
+    const at::Tensor order = order_of(options);
+    EXPECT_TRUE(order.equal(order_of(options)));
+    is_any_other |= !order.equal(first);
+  }
+  EXPECT_TRUE(is_any_other);
+}
+
+TEST(RunProcessesTest, WhoSleepsLetsTheNextOneGo) {
+  std::array<int, 2> pipe_ends{};
+  ASSERT_EQ(pipe(pipe_ends.data()), 0);
+  const auto found = run_processes(2,
+                                   [&](RankContext& context) -> Tensors {
+                                     char byte = 'x';
+                                     if (context.rank() == 0) {  // has the first turn
+                                       EXPECT_EQ(read(pipe_ends[0], &byte, 1), 1);
+                                     } else {
+                                       EXPECT_EQ(write(pipe_ends[1], &byte, 1), 1);
+                                     }
+                                     Tensors x{at::ones({1})};
+                                     context.world().allreduce(x, {})->wait();
+                                     return x;
+                                   },
+                                   {.order = TurnOrder::kFirstReady});
+  EXPECT_EQ(found[0].front().item<float>(), 2.0F);
+  close(pipe_ends[0]);
+  close(pipe_ends[1]);
 }
 
 TEST(RunProcessesTest, ThereMustBeARank) {

@@ -37,8 +37,9 @@ void throw_first(const std::vector<RankEnding>& endings) {
 }  // namespace
 
 std::vector<std::vector<at::Tensor>> run_processes(
-    std::int64_t world_size, const std::function<std::vector<at::Tensor>(RankContext&)>& program) {
-  const auto process = std::make_shared<RankProcess>(world_size);
+    std::int64_t world_size, const std::function<std::vector<at::Tensor>(RankContext&)>& program,
+    const SharedRunOptions& options) {
+  const auto process = std::make_shared<RankProcess>(world_size, options);
   const std::vector<RankEnding> endings =
       fork_ranks(process, [&](std::int64_t /*rank*/) { return run_rank(process, program); });
   throw_first(endings);

@@ -1,10 +1,12 @@
 #include <polyrank/bindings/bindings.h>
+#include <polyrank/matching/turn_watch.h>
 #include <polyrank/world/processes/processes_backend.h>
 #include <polyrank/world/processes/rank_process.h>
 #include <polyrank/world/processes/salted_launchers.h>
 #include <polyrank/world/processes/shared_store.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -42,14 +44,6 @@ SharedRunOptions options_of(std::optional<bool> is_random, std::uint64_t seed) {
   return options;
 }
 
-// The rank that has it, and its number.
-std::optional<std::pair<std::int64_t, std::uint64_t>> turn(RankProcess& process) {
-  if (const std::optional<SharedTurns::Turn> present = process.run().turn()) {
-    return std::pair(present->rank, present->number);
-  }
-  return std::nullopt;
-}
-
 // Its number and its ranks.
 std::optional<std::pair<std::uint64_t, std::vector<std::int64_t>>> stillness(RankProcess& process) {
   if (std::optional<SharedRun::Stillness> present = process.run().stillness()) {
@@ -79,11 +73,6 @@ void init_processes_world(py::module_& module) {
           py::arg("rank"))
       .def("take_turn", &RankProcess::take_turn)
       .def("set_read_by_launcher", &RankProcess::set_read_by_launcher, py::arg("files"))
-      .def("turn", &turn, NoGil())
-      .def(
-          "end_turn",
-          [](RankProcess& process, std::uint64_t number) { process.run().end_turn(number); },
-          py::arg("number"), NoGil())
       .def("stillness", &stillness, NoGil())
       .def(
           "end_stillness",
@@ -115,6 +104,15 @@ void init_processes_world(py::module_& module) {
       .def(
           "leftovers", [](RankProcess& process) { return process.run().leftovers(); }, NoGil())
       .def("used_bytes", [](RankProcess& process) { return process.run().arena().used_bytes(); });
+
+  py::class_<TurnWatch>(module, "TurnWatch")
+      .def(py::init([](RankProcess& run, std::vector<pid_t> processes, double longest_seconds) {
+             const std::chrono::duration<double> longest(longest_seconds);
+             return TurnWatch(run.run().shared_from_this(), std::move(processes),
+                              std::chrono::duration_cast<std::chrono::milliseconds>(longest));
+           }),
+           py::arg("run"), py::arg("processes"), py::arg("longest_seconds"))
+      .def("look", [](TurnWatch& watch) { return watch.look(); }, NoGil());
 
   py::class_<SaltedLauncher>(module, "SaltedLauncher")
       .def_readonly("number", &SaltedLauncher::number)

@@ -1,5 +1,5 @@
 """`python -m polyrank.cli`, the same as `polyrank`."""
 
-from polyrank.cli.app import main
+from polyrank.cli import main
 
 main()

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 # Modules that add commands to `app`, in the order of the help.
-_COMMANDS = ("run_command", "report_command", "check", "forecast", "sweep", "doctor")
+_COMMANDS = ("run_command", "serve", "report_command", "check", "forecast", "sweep", "doctor")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +46,7 @@ def polyrank(
 
 
 def main() -> None:
-    """Entry point of the `polyrank` command."""
+    """Read the arguments of this process, and do what they say."""
     for module in _COMMANDS:
         importlib.import_module(f"polyrank.cli.{module}")
     app()

@@ -36,15 +36,17 @@ def known_world(name: str) -> str:
     return name
 
 
-def chosen_world(name: str | None, world_size: int, given: Mapping[str, object]) -> World:
-    """The world that is named, or that suits. Each option by its field; those that are None were not given."""
+def chosen_world(
+    name: str | None, world_size: int, given: Mapping[str, object]
+) -> tuple[World, str | None]:
+    """The world that is named, or that suits, and why it is another one than usual, if so.
+
+    Each option by its field; those that are None were not given.
+    """
     if name is not None:
-        return find_world(name)
+        return find_world(name), None
     options = frozenset(field for field, value in given.items() if value is not None)
-    chosen, reason = default_world(world_size, options)
-    if reason is not None:
-        typer.echo(f"--world {chosen.name}: {reason}", err=True)
-    return chosen
+    return default_world(world_size, options)
 
 
 def check_world(world: World, world_size: int, nnodes: int) -> None:

@@ -30,8 +30,9 @@ from polyrank.cli.run_checks import (
     without_unused_settings,
     writable_folder,
 )
+from polyrank.fork_server.this_run import served_run
 from polyrank.world import worlds
-from polyrank.worlds.run_options import RunOptions
+from polyrank.worlds.run_options import RunOptions, script_folder
 
 __all__: list[str] = []
 
@@ -168,7 +169,14 @@ def run(
     verbose: Annotated[
         bool,
         typer.Option(
-            "--verbose", help="Tell which packages ranks share.", rich_help_panel=_THREADS
+            "--verbose",
+            help="Tell which packages threads share, or whether a server is used, and why.",
+        ),
+    ] = False,
+    no_serve: Annotated[
+        bool,
+        typer.Option(
+            "--no-serve", help="Use no server of `polyrank serve`.", rich_help_panel=_PROCESSES
         ),
     ] = False,
     timeout: Annotated[
@@ -251,7 +259,16 @@ def run(
         "hash_seeds": hash_seeds,
     }
     typed = {name: None if name in from_settings else value for name, value in given.items()}
-    chosen = chosen_world(world, world_size, typed)
+    chosen, why_chosen = chosen_world(world, world_size, typed)
+    if (served := served_run()) is not None:
+        served.take(
+            chosen.name,
+            preload or (),
+            script_folder(script, is_module=module),
+            refused="--no-serve" if no_serve else "--hash-seeds" if hash_seeds else None,
+        )
+    if why_chosen is not None:
+        typer.echo(f"--world {chosen.name}: {why_chosen}", err=True)
     check_world(chosen, world_size, nnodes)
     refuse_what_it_does_not_take(chosen, typed)
     given = without_unused_settings(given, from_settings, chosen)

@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import faulthandler
 import fcntl
-import io
 import os
 import random
 import resource
@@ -16,11 +15,11 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from polyrank.process_ranks.exit_functions import leave_launchers_exit_functions
+from polyrank.process_ranks.standard_streams import open_stream
 
 __all__ = ["BODY_CALLER", "FRAMES_SIGNAL", "Surroundings", "become_rank", "end_python"]
 
@@ -119,22 +118,10 @@ def _open_streams(has: Surroundings) -> None:
     for fd, target in ((has.stdout, 1), (has.stderr, 2)):
         os.dup2(fd, target)
         os.close(fd)
-    # New objects: whatever stands in their place in the launcher (a test's, say) leads elsewhere.
-    for fd, name in enumerate(("stdin", "stdout", "stderr")):
-        original = f"__{name}__"
-        stream = _text_stream(fd, "w" if fd else "r", getattr(sys, original))
-        vars(sys).update({name: stream, original: stream})
-
-
-def _text_stream(fd: int, mode: str, before: Any) -> Any:
-    return io.TextIOWrapper(
-        open(fd, mode + "b", closefd=False),
-        encoding=getattr(before, "encoding", None) or "utf-8",
-        errors=getattr(before, "errors", None) or "strict",
+    for fd in range(3):
         # Each line at once, as torchrun has it by `python -u`: what a rank that is killed printed
         # is seen.
-        line_buffering=mode == "w",
-    )
+        open_stream(fd, line_buffering=fd > 0)
 
 
 def _seed(seed: int | None) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from polyrank import _C
+from polyrank.fork_server.this_run import private_files
 from polyrank.process_ranks.become_rank import Surroundings, become_rank
 from polyrank.process_ranks.channel import Channel
 from polyrank.process_ranks.endings import Failure
@@ -119,7 +120,7 @@ class _Forks:
             self._launchers += map(OtherLauncher, sockets)
         self.processes: list[RankProcess] = []
         self._launch = launch
-        self._private_files = (*signals, *launch.files, *sockets)
+        self._private_files = (*signals, *launch.files, *sockets, *private_files())
         self._holders = holders_of_replaced()
         PROCESSES.prepare()
         self._limits = room_for_files(launch.world_size * _FILES_PER_RANK)

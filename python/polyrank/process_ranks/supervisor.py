@@ -19,7 +19,6 @@ from polyrank.process_ranks.endings import Ending, text_of_status
 from polyrank.process_ranks.forking import RankProcess
 from polyrank.process_ranks.standstill import Standing, Standstill, where_ranks_stand
 from polyrank.process_ranks.thread_standstill import ThreadStandstill
-from polyrank.process_ranks.turn_watch import LOOK_SECONDS, TurnWatch
 from polyrank.rank_names import rank_names
 from polyrank.worlds.progress import RanksNow, tells_of_ranks
 
@@ -30,6 +29,9 @@ __all__ = ["Outcome", "Supervisor"]
 
 _READ_BYTES = 1 << 20
 _LOOK_SECONDS = 0.05
+_LOOK_AT_TURNS_SECONDS = 0.01
+# Who asks again and again without a sleep is never asleep.
+_LONGEST_TURN_SECONDS = 10.0
 # How long ranks may go on after one has failed: torchrun ends them at once.
 _AFTER_FAILURE_SECONDS = 10.0
 # How long they may take to end, once they are told to, before each further step.
@@ -69,7 +71,9 @@ class Supervisor:
         self._standstill = Standstill()
         pids = [process.pid for process in processes]
         self._threads = ThreadStandstill(run, pids)
-        self._turns = None if launch.order is None else TurnWatch(run, pids)
+        self._turns = (
+            None if launch.order is None else _C.TurnWatch(run, pids, _LONGEST_TURN_SECONDS)
+        )
         self._selector = selectors.DefaultSelector()
         self._read: list[Callable[[int, bytes], None]] = []
         self._started = time.monotonic()
@@ -87,7 +91,7 @@ class Supervisor:
                 self._selector.register(self._signals, selectors.EVENT_READ, self._on_signal)
             for process in self._processes:
                 self._watch(process)
-            look_seconds = _LOOK_SECONDS if self._turns is None else LOOK_SECONDS
+            look_seconds = _LOOK_SECONDS if self._turns is None else _LOOK_AT_TURNS_SECONDS
             while self._running:
                 for key, _ in self._selector.select(look_seconds):
                     key.data(key.fd)
@@ -213,7 +217,7 @@ class Supervisor:
     def _look_around(self, now: float) -> None:
         self._threads.look(now)
         if self._turns is not None:
-            self._turns.look(now)
+            sys.stderr.write(self._turns.look() or "")
         timeout = self._launch.timeout_seconds
         if timeout is not None and now - self._started > timeout and not self._is_timed_out:
             self._is_timed_out = True

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import torch
 
-__all__ = ["warm"]
+__all__ = ["make_warm", "warm"]
 
 # What programs of several ranks import, or PyTorch does for them at the first step.
 _MODULES = (
@@ -28,29 +28,39 @@ _MODULES = (
 _NUM_STEPS = 2  # the second one makes what the first one's state asks for
 
 
+_is_warm = False  # this process, or the one that has forked it
+
+
 def warm(preloaded: Iterable[str] = ()) -> None:
+    """As make_warm(); ensures beside: the environment is as before."""
+    variables = dict(os.environ)
+    make_warm(preloaded)
+    os.environ.clear()  # of what imports have set
+    os.environ.update(variables)
+
+
+def make_warm(preloaded: Iterable[str] = ()) -> None:
     """Import these modules and what programs need, and train for two steps, all on one thread.
 
     On one thread, because OpenMP's helpers and autograd's threads are not there after a fork.
-    Whoever has a GPU does not train: a context on it can't be forked.
+    Whoever has a GPU does not train: a context on it can't be forked. Whoever is warm imports the
+    modules alone.
 
-    Ensures: the default generator of torch is as in a fresh process: seeded by the system. The
-    environment is as before.
+    Ensures: the default generator of torch is as in a fresh process: seeded by the system.
 
     Raises:
         ImportError: there is no such module.
     """
-    variables = dict(os.environ)
+    global _is_warm  # noqa: PLW0603 - of the process
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for module in (*_MODULES, *preloaded):
         importlib.import_module(module)
-    if torch._C._get_accelerator().type == "cpu":
+    if not _is_warm and torch._C._get_accelerator().type == "cpu":
         for _ in range(_NUM_STEPS):
             _train()
+    _is_warm = True
     torch.default_generator.seed()
-    os.environ.clear()  # of what imports have set
-    os.environ.update(variables)
     torch.set_num_threads(num_threads)
 
 

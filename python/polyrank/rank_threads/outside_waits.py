@@ -32,6 +32,7 @@ from polyrank import _C
 from polyrank.rank_threads.child_processes import run_in_shell, start_child
 from polyrank.rank_threads.own_settings import settings_of_ranks
 from polyrank.rank_threads.own_signals import BUILTINS as SIGNALS
+from polyrank.rank_threads.paused import paused
 from polyrank.rank_threads.rank_globals import rank_globals
 from polyrank.rank_threads.started_threads import start_as_rank
 from polyrank.replacing.row import Row
@@ -45,25 +46,15 @@ def _outside(original: Function, *args: Any, **options: Any) -> Any:
     """Block while others run, unless they would find a module that is being loaded."""
     if _C.is_importing():
         return original(*args, **options)
-    return _paused(original, *args, **options)
-
-
-def _paused(original: Function, *args: Any, **options: Any) -> Any:
-    thread = _C.RankThread.current()
-    assert thread is not None  # noqa: S101 - handlers are called for such threads alone
-    thread.pause()
-    try:
-        return original(*args, **options)
-    finally:
-        thread.resume()
+    return paused(original, *args, **options)
 
 
 def _sleep(original: Function, seconds: float) -> None:
     own = rank_globals()
     if own is None:
-        _paused(original, seconds)
+        paused(original, seconds)
     else:  # so that the end of the run ends the sleep
-        _paused(own.stopped.wait, seconds)
+        paused(own.stopped.wait, seconds)
 
 
 def _reading(original: Function, file: Any, *args: Any, **options: Any) -> Any:

@@ -24,6 +24,7 @@ from typing import Any
 
 from polyrank import _C
 from polyrank.errors import UnsupportedOpError
+from polyrank.rank_threads.paused import paused
 from polyrank.rank_threads.rank_globals import RankGlobals, rank_globals, thread_numbers
 from polyrank.rank_threads.started_threads import start_thread_of
 
@@ -57,14 +58,11 @@ class MainThread:
             except BaseException as error:  # noqa: BLE001 - it is the caller's
                 result.set_exception(error)
 
-        thread = _C.RankThread.current()
-        assert thread is not None  # noqa: S101 - ranks call it
-        thread.pause()
-        try:
+        def call() -> Any:
             self._calls.put(run)
             return result.result()
-        finally:
-            thread.resume()
+
+        return paused(call)
 
     def told_of_end(self) -> None:
         """A rank is over, as its thread says."""

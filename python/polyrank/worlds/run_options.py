@@ -7,6 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+__all__ = ["RunOptions", "script_folder"]
+
+
+def script_folder(script: str, *, is_module: bool) -> str:
+    """What stands first in sys.path of a script or module, as `python` has it."""
+    return "" if is_module else str(Path(script).resolve().parent)
+
 
 @dataclass(frozen=True)
 class RunOptions:

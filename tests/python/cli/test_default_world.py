@@ -29,7 +29,7 @@ def test_processes_unless_an_option_or_memory_says_threads() -> None:
     assert chosen(8) == ("processes", None)
     assert chosen(8, "log_dir", "timeout") == ("processes", None)
     assert chosen(8, "schedule", "seed", "log_dir") == ("processes", None)
-    assert chosen(8, "verbose", "schedules") == ("threads", None)
+    assert chosen(8, "own_module", "schedules") == ("threads", None)
     assert chosen(200) == (
         "threads",
         "200 processes take 12.5 GiB of memory or more, and 8.0 GiB are free",

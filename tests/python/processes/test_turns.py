@@ -16,7 +16,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
-from polyrank.process_ranks import turn_watch
+from polyrank.process_ranks import supervisor
 
 
 def run(program: Callable[..., Any], world_size: int, *args: Any, **options: Any) -> list[Any]:
@@ -123,7 +123,7 @@ def test_who_blocks_outside_lets_the_others_go(
 def test_who_asks_without_end_is_told_and_the_others_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(turn_watch, "_LONGEST_SECONDS", 0.3)
+    monkeypatch.setattr(supervisor, "_LONGEST_TURN_SECONDS", 0.3)
 
     def program() -> None:
         if dist.get_rank() == 1:  # which goes on first, as it has come last to the default group

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/matching/turn_watch.h>
 #include <polyrank/world/processes/forked_ranks.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -86,6 +87,7 @@ class Child {
   // Whether it has not been seen to end.
   bool runs() const noexcept { return source_.is_open(); }
   int source() const noexcept { return source_.get(); }
+  pid_t process() const noexcept { return process_; }
   void kill() const { ::kill(process_, SIGKILL); }
 
   // Reads what there is. Returns: whether it has ended.
@@ -145,6 +147,7 @@ class Child {
   at::set_num_threads(1);
   try {
     process.run().begin(rank);
+    process.take_turn();
     const std::string result = program(rank);
     process.end();
     tell(sink, {.has_failed = false, .kind = FaultKind::kError, .when = Clock::now()}, result);
@@ -202,6 +205,14 @@ class Children {
     for (std::int64_t rank = 0; rank < process_->run().world_size(); ++rank) {
       children_.push_back(fork_rank(*process_, rank, program));
     }
+    if (process_->run().is_ordered()) {
+      std::vector<pid_t> processes;
+      processes.reserve(children_.size());
+      for (const Child& child : children_) {
+        processes.push_back(child.process());
+      }
+      turns_.emplace(process_->run().shared_from_this(), std::move(processes));
+    }
   }
 
   std::vector<RankEnding> await(std::chrono::milliseconds grace) {
@@ -211,6 +222,7 @@ class Children {
       if (deadline && Clock::now() >= *deadline) {
         kill_rest(grace);
       }
+      look_at_turns();
       for (const std::size_t rank : readable()) {
         if (children_[rank].read()) {
           end(rank, &endings[rank]);
@@ -224,6 +236,14 @@ class Children {
   }
 
  private:
+  void look_at_turns() {
+    if (turns_) {
+      if (const std::optional<std::string> told = turns_->look()) {
+        std::cerr << *told;
+      }
+    }
+  }
+
   // Ranks that have told something or ended; none after a while.
   std::vector<std::size_t> readable() const {
     std::vector<pollfd> files;
@@ -231,9 +251,9 @@ class Children {
     for (const Child& child : children_) {  // poll() passes over what is closed: -1
       files.push_back({.fd = child.source(), .events = POLLIN, .revents = 0});
     }
-    constexpr int kMilliseconds = 100;
+    const auto wait = turns_ ? TurnWatch::kLookEvery : std::chrono::milliseconds(100);
     std::vector<std::size_t> ranks;
-    if (poll(files.data(), files.size(), kMilliseconds) > 0) {
+    if (poll(files.data(), files.size(), static_cast<int>(wait.count())) > 0) {
       for (std::size_t rank = 0; rank < files.size(); ++rank) {
         if (files[rank].revents != 0) {
           ranks.push_back(rank);
@@ -265,6 +285,7 @@ class Children {
 
   RankProcess* process_;
   std::vector<Child> children_;
+  std::optional<TurnWatch> turns_;                      // where one goes at a time
   std::optional<std::chrono::milliseconds> is_killed_;  // who still runs, after that long
 };
 

@@ -26,7 +26,7 @@ class ProcessesWorld(World):
     )
     takes = frozenset(
         {"schedule", "seed", "schedules", "log_dir", "timeout", "preload", "debug_rank"}
-        | {"hash_seeds"}
+        | {"hash_seeds", "verbose"}
     )
     options = frozenset({"schedule", "seed"})
 

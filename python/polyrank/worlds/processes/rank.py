@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import NoReturn
 
 import torch
@@ -23,7 +22,7 @@ from polyrank.rank_threads import Script
 from polyrank.trace import Trace, trace
 from polyrank.worlds.ending import Ending, ending_of, ending_of_error
 from polyrank.worlds.outcome import RunMeter
-from polyrank.worlds.run_options import RunOptions
+from polyrank.worlds.run_options import RunOptions, script_folder
 
 __all__ = ["put_in_front", "run_on_rank"]
 
@@ -99,7 +98,7 @@ class _Record:
 
 def put_in_front(options: RunOptions) -> None:
     """Put the script's folder into sys.path, in place of the launcher's own command's, as `python` does."""
-    folder = "" if options.is_module else str(Path(options.script).resolve().parent)
+    folder = script_folder(options.script, is_module=options.is_module)
     sys.path[: 0 if sys.flags.safe_path else 1] = [folder]
 
 

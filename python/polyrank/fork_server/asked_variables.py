@@ -1,0 +1,71 @@
+"""Which variables of the environment something asks for while it is imported."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+__all__ = ["AskedVariables", "asked_since_start", "first_difference", "note_from_now"]
+
+# What compiled libraries and the interpreter read, at a time that nobody sees, by how the names begin.
+_READ_BY_LIBRARIES = (
+    *("LD_", "LC_", "LANG", "LOCPATH", "MALLOC_", "GLIBC_", "TZ", "NSS_", "RES_"),  # C
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "DNNL_", "ONEDNN_", "TBB_", "ITT_"),
+    *("TORCH", "PYTORCH", "ATEN_", "AT_", "C10_", "CAFFE2_", "FBGEMM_", "NNPACK_", "XNNPACK_"),
+    *("GLOO_", "NCCL_", "UCC_", "UCX_", "MPI_", "OMPI_", "PMI", "TP_", "TENSORPIPE_", "KINETO_"),
+    *("CUDA", "CUBLAS", "CUDNN", "NVIDIA_", "HIP", "ROC", "HSA_", "SYCL", "ZE_", "XPU_"),
+    *("GLOG_", "GRPC_", "ASAN_", "LSAN_", "TSAN_", "UBSAN_", "PYTHON", "POLYRANK_"),
+)
+# Options of commands, which these read in each run.
+_OPTIONS = ("POLYRANK_RUN_", "POLYRANK_SERVE")
+
+
+def _is_read_by_libraries(name: str) -> bool:
+    """Whether it may have a meaning for what is compiled."""
+    return name.startswith(_READ_BY_LIBRARIES) and not name.startswith(_OPTIONS)
+
+
+class AskedVariables:
+    """Notes which variables Python code asks for, from now until stop()."""
+
+    def __init__(self) -> None:
+        self.values = dict(os.environ)  # of all variables, at the start
+        self.names: set[str] = set()
+        self._kind: Any = type(os.environ)
+        self._original = original = self._kind.__getitem__
+        names = self.names
+
+        def getitem(environment: Any, key: Any) -> Any:
+            names.add(os.fsdecode(key) if isinstance(key, bytes) else key)
+            return original(environment, key)
+
+        # On the class: `os.environ` is reached by whoever holds it, and by get(), getenv() and `in`.
+        type.__setattr__(self._kind, "__getitem__", getitem)
+
+    def stop(self) -> None:
+        """Note no more."""
+        type.__setattr__(self._kind, "__getitem__", self._original)
+
+
+_noted: list[AskedVariables] = []  # one at most
+
+
+def note_from_now() -> None:
+    """Note what this process asks for, before it imports anything that could."""
+    _noted[:] = [AskedVariables()]
+
+
+def asked_since_start() -> AskedVariables:
+    """What note_from_now() notes."""
+    if not _noted:
+        note_from_now()
+    return _noted[0]
+
+
+def first_difference(asked: set[str], one: dict[str, str], other: dict[str, str]) -> str | None:
+    """A variable that counts and differs; None: there is none."""
+    for name in sorted({*one, *other}):
+        is_equal = one.get(name) == other.get(name)
+        if not is_equal and (name in asked or _is_read_by_libraries(name)):
+            return name
+    return None
