@@ -148,7 +148,10 @@ docs: ## Render the C++ interface into build/docs/html
 	mkdir -p build
 	doxygen docs/Doxyfile
 
+site: $(VENV)/.setup ## Render the documents, with search, into build/site; a dead link fails
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
+
 clean: ## Remove what was built; .venv stays
 	rm -rf build python/polyrank/compiled .venv*/.editable
 
-.PHONY: help setup package build demo wheel wheel-part test check check-torches check-asan check-tsan lint tidy format bench clients forecast-score docs clean
+.PHONY: help setup package build demo wheel wheel-part test check check-torches check-asan check-tsan lint tidy format bench clients forecast-score docs site clean
