@@ -12,6 +12,12 @@ an error of the program's would send all ranks one way, silently.
 class Error(BaseException):
     """Base of all errors of polyrank. All except DivergenceError are Exceptions."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the program's own lines, and the message."""
+        from polyrank.short_traceback import short_traceback
+
+        return short_traceback(self)
+
 
 class UsageError(Error, ValueError, AssertionError):
     """A function was called in a way that it does not offer."""

@@ -130,7 +130,9 @@ class LocalTensor(torch.Tensor):
 
     def cohorts(self) -> list[_C.Cohort]:
         """The cohorts: each with its `ranks` and a read-only `tensor`. Splits and copies nothing."""
-        return _C.cohorts(self)
+        from polyrank.html_repr import Cohorts
+
+        return Cohorts(_C.cohorts(self))
 
     def on_rank(self, rank: int) -> torch.Tensor:
         """One rank's tensor, read-only, without a copy; writing to it raises.

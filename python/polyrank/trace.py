@@ -43,6 +43,21 @@ class Trace:
 
     def summary(self) -> str:
         """A table by kind, group, module and phase, as text; bytes are of one rank."""
+        table = Table(title=f"{len(self):,} collectives")
+        for name in ("module", "phase", "kind", "group"):
+            table.add_column(name)
+        for name in ("count", "payload bytes", "wire bytes"):
+            table.add_column(name, justify="right")
+        for names, numbers in self.totals().items():
+            table.add_row(*names, *(f"{number:,}" for number in numbers))
+        text = io.StringIO()
+        # As wide as it takes: a table that is cut off in a pipe is of no use.
+        console = Console(file=text, width=10_000)
+        console.print(table, markup=False)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+
+    def totals(self) -> dict[tuple[str, ...], tuple[int, int, int]]:
+        """Launches, payload and wire bytes by module, phase, kind and group's label, in order."""
         rows: dict[tuple[str, ...], Counter[str]] = {}
         for launch in self.launches:
             key = (launch["module"], launch["phase"], launch["kind"], launch["group"]["label"])
@@ -50,18 +65,12 @@ class Trace:
             row["count"] += 1
             row["payload"] += launch["payload_bytes"]
             row["wire"] += launch["wire_bytes"]
-        table = Table(title=f"{len(self):,} collectives")
-        for name in ("module", "phase", "kind", "group"):
-            table.add_column(name)
-        for name in ("count", "payload bytes", "wire bytes"):
-            table.add_column(name, justify="right")
-        for names, row in rows.items():
-            table.add_row(*names, f"{row['count']:,}", f"{row['payload']:,}", f"{row['wire']:,}")
-        text = io.StringIO()
-        # As wide as it takes: a table that is cut off in a pipe is of no use.
-        console = Console(file=text, width=10_000)
-        console.print(table, markup=False)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+        return {key: (row["count"], row["payload"], row["wire"]) for key, row in rows.items()}
+
+    def _repr_html_(self) -> str:
+        from polyrank.html_repr import trace_html
+
+        return trace_html(self)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """All launches as JSON; docs/trace.md describes each field. Also writes it to `path`."""

@@ -2,9 +2,12 @@
 
 import html.parser
 
+import polyrank
 import torch
+import torch.distributed as dist
 from oracle.rank_by_rank import local, same_on
 from polyrank import LocalTensor, LocalTensorMode
+from polyrank.html_repr import ROWS_SHOWN, trace_html
 
 
 class Rows(html.parser.HTMLParser):
@@ -66,3 +69,39 @@ def test_text_is_escaped() -> None:
     text = tensor._repr_html_()
     assert "&#x27;meta&#x27;" in text
     assert "'meta'" in Rows(text).rows[1][2]
+
+
+def test_cohorts_are_a_list_that_is_a_table() -> None:
+    tensor = LocalTensor(dict.fromkeys(range(3), torch.ones(2)) | {3: torch.zeros(2)})
+    cohorts = tensor.cohorts()
+    assert isinstance(cohorts, list)
+    assert [str(cohort.ranks) for cohort in cohorts[1:]] == ["3"]
+    text = cohorts._repr_html_()  # type: ignore[attr-defined]
+    assert Rows(text).rows == Rows(tensor._repr_html_()).rows
+    assert "2 cohorts" in text
+
+
+def test_a_trace_has_a_row_for_each_kind_of_launch() -> None:
+    with polyrank.trace() as trace, polyrank.lockstep(4):
+        dist.all_reduce(torch.ones(8))
+        dist.all_reduce(torch.ones(8))
+        dist.barrier()
+    head, *rows = Rows(trace._repr_html_()).rows
+    assert head[-3:] == ["count", "payload bytes", "wire bytes"]
+    assert [row[2] for row in rows] == ["all_reduce", "barrier"]
+    assert rows[0][-3:] == ["2", "64", "96"]
+    assert "3 collectives" in trace._repr_html_()
+
+
+def test_a_long_trace_is_cut() -> None:
+    class Long:
+        def __len__(self) -> int:
+            return 100
+
+        def totals(self) -> dict[tuple[str, ...], tuple[int, int, int]]:
+            return {(f"<m{i}>", "forward", "send", "world"): (1, 2, 3) for i in range(100)}
+
+    rows = Rows(trace_html(Long())).rows  # type: ignore[arg-type]
+    assert len(rows) == ROWS_SHOWN + 2
+    assert rows[1][0] == "<m0>"
+    assert rows[-1][0] == "… 60 more"
