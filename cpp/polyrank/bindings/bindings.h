@@ -18,6 +18,7 @@ void init_fake_world(pybind11::module_& module);
 void init_dist2(pybind11::module_& module);
 void init_threads_world(pybind11::module_& module);
 void init_processes_world(pybind11::module_& module);
+void init_launch_observer(pybind11::module_& module);
 void init_trace(pybind11::module_& module);
 void init_collective_op(pybind11::module_& module);
 void init_allocator(pybind11::module_& module);

@@ -16,6 +16,7 @@ PYBIND11_MODULE(_C, module) {
   polyrank::init_threads_world(module);
   polyrank::init_processes_world(module);
   polyrank::init_dist2(module);
+  polyrank::init_launch_observer(module);
   polyrank::init_trace(module);
   polyrank::init_collective_op(module);
   polyrank::init_allocator(module);

@@ -19,7 +19,7 @@ from polyrank.errors import DivergenceError, UsageError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_threads.rank_globals import rank_globals
 
-__all__ = ["Agreement", "agreement", "expect_equal", "watched_ranks"]
+__all__ = ["Agreement", "agreement", "expect_equal", "launches_told", "watched_ranks"]
 
 # Who watches: by the rank of a thread, None for a thread that runs all ranks.
 _watches: dict[int | None, Watch] = {}
@@ -104,6 +104,22 @@ def watched_ranks(meeting: Meeting, *, operators: bool) -> Iterator[None]:
     finally:
         del _watches[key]
         meeting.leave(watch)
+
+
+@contextlib.contextmanager
+def launches_told() -> Iterator[None]:
+    """A block, entered before ranks run, in which watches are told of collectives without a log of operators."""
+    observer = _C.LaunchObserver(_tell_launch)
+    try:
+        yield
+    finally:
+        observer.stop()
+
+
+def _tell_launch(operator: str, tensors: list[torch.Tensor]) -> None:
+    watch = _watches.get(_key())
+    if watch is not None:
+        watch.before_collective(tensors)
 
 
 def expect_equal(

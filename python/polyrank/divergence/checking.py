@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from polyrank.divergence.agreement import watched_ranks
+from polyrank.divergence.agreement import launches_told, watched_ranks
 from polyrank.divergence.finding import Finding
 from polyrank.divergence.meeting import Meeting
 from polyrank.divergence.report import EXIT_FOUND, Report, identity_of
@@ -101,7 +101,9 @@ def check_agreement(options: RunOptions, ignored: tuple[str, ...] = ()) -> Check
 
 def _run(options: RunOptions, meeting: Meeting, *, operators: bool) -> Outcome:
     around = partial(watched_ranks, meeting, operators=operators)
-    return find_world(options.world).run(replace(options, around=around))
+    # What logs operators sees collectives among them.
+    with contextlib.nullcontext() if operators else launches_told():
+        return find_world(options.world).run(replace(options, around=around))
 
 
 @contextlib.contextmanager

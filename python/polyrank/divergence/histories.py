@@ -18,7 +18,15 @@ from polyrank import _C
 from polyrank.divergence.content import Content, local_part
 from polyrank.divergence.operations import Operation
 
-__all__ = ["UNINITIALIZED", "History", "geometry_key", "history_of", "mark_parameter", "writers_of"]
+__all__ = [
+    "UNINITIALIZED",
+    "History",
+    "geometry_key",
+    "history_of",
+    "mark_parameter",
+    "storage_key",
+    "writers_of",
+]
 
 # Names of operators that give tensors which hold whatever the memory held begin so.
 UNINITIALIZED = ("aten::empty", "aten::new_empty")
@@ -108,6 +116,16 @@ def history_of(tensor: torch.Tensor) -> History | None:
         history = History()
         setattr(storage, _ATTRIBUTE, history)
     return history
+
+
+def storage_key(tensor: torch.Tensor | None) -> int | None:
+    """What says that tensors show the same storage, as long as it lives; None: there is none."""
+    if tensor is None:
+        return None
+    try:
+        return int(local_part(tensor).untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError):
+        return None
 
 
 def writers_of(tensor: torch.Tensor) -> tuple[Operation, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from polyrank.divergence.content import groups_of
 from polyrank.divergence.finding import Finding, held_by_ranks, site_of
-from polyrank.divergence.reduced import reducing_collective
+from polyrank.divergence.reduced import reduced_before, reducing_collective, written_by
 from polyrank.divergence.verdict import Case, verdict
 from polyrank.divergence.watch import Facts, Told, Watch
 
@@ -19,6 +19,7 @@ _MOST_FINDINGS = 5
 
 # Moments.
 _FIRST_SEEN, _GRADIENTS, _STEP, _DECLARED = "first seen", "gradients", "optimizer step", "declared"
+_TAKEN, _GRADIENT_TAKEN = "taken", "gradient taken"  # by a collective
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,10 @@ class Meeting:
             self._check_reduced(telling)
         elif moment == _DECLARED:
             self._check_declared(telling)
+        elif moment == _TAKEN:
+            self._check_taken(telling)
+        elif moment == _GRADIENT_TAKEN:
+            self._check_gradient_taken(telling)
         else:
             self.num_steps += moment == _STEP
             self._compare(f"{moment} {count + 1}" if moment == _STEP else moment, telling)
@@ -176,6 +181,53 @@ class Meeting:
             return
         case = self._case(name, group, telling, when, pair, is_update=False)
         case.reduced_by = reduction
+        self._keep_if_fault(case)
+
+    def _check_taken(self, telling: _Telling) -> None:
+        """Find parameters and buffers that differ when a collective takes them, and that the model has read.
+
+        What differs and is made alike before anybody reads it is no fault: a checkpoint that rank 0 loads
+        and gives to all.
+        """
+        for name in telling.names():
+            for group in self._expected.get(name, ()):
+                parts = _groups(telling, name, group)
+                if len(parts) <= 1 or not self._strength[name]:
+                    continue
+                case = self._taken_case(name, list(group), telling, (parts[0][0], parts[1][0]))
+                if any(one.is_read for own in case.writers for one in own):
+                    self._keep_if_fault(case)
+
+    def _check_gradient_taken(self, telling: _Telling) -> None:
+        """Find gradients that were reduced, and differ when a collective takes them again.
+
+        Backward accumulates in them what is each rank's own, which may be reduced again.
+        """
+        for name in telling.names():
+            parts = [] if self._is_ignored(name) else _groups(telling, name)
+            for part in parts[1:]:
+                pair = (parts[0][0], part[0])
+                case = self._taken_case(name, [], telling, pair)
+                reduction = reduced_before(case.writers[0], pair)
+                if reduction is None:
+                    continue
+                group = next(ranks for ranks in reduction.groups if set(pair) <= set(ranks))
+                case = self._taken_case(name, list(group), telling, pair)
+                case.subject = f"gradient of {name}"
+                self._keep_if_fault(case)
+                break
+
+    def _taken_case(
+        self, name: str, group: list[int], telling: _Telling, pair: tuple[int, int]
+    ) -> Case:
+        site = site_of(_watch(telling, pair[0]).place)
+        when = f"the collective of {site}, which hides it"
+        self.suspicions.append(Suspicion(self._subject(name), when, group))
+        case = self._case(name, group, telling, when, pair)
+        case.writers = (written_by(case.writers[0]), written_by(case.writers[1]))
+        return case
+
+    def _keep_if_fault(self, case: Case) -> None:
         finding = verdict(case)
         if finding is not None:
             self._keep(finding)

@@ -49,6 +49,8 @@ class OperationLog(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._made: dict[int, Operation] = {}  # by the number of the autograd node
         # Told of each read of a tensor that is differentiated, where, and of what it holds.
         self.on_leaf: Callable[[torch.Tensor, Place, Content | None], None] | None = None
+        # Told of the tensors of each collective before it runs.
+        self.on_collective: Callable[[list[torch.Tensor]], None] | None = None
 
     def __torch_dispatch__(
         self,
@@ -66,6 +68,8 @@ class OperationLog(TorchDispatchMode):  # type: ignore[no-untyped-call]
         row = _COLLECTIVES.get(name)
         if not name or name.startswith(_NOT_OPERATIONS) or (row and row["kind"] in _WITHOUT_VALUES):
             return func(*args, **kwargs)
+        if row and self.on_collective is not None:
+            self.on_collective(list(_tensors_in((*args, *kwargs.values()))))
         call = _Call(self, func, name, args, kwargs)
         result = func(*args, **kwargs)
         call.note_results(result)

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from polyrank import _C
 from polyrank.divergence.content import Content, content_of, local_part, shape_of
-from polyrank.divergence.histories import mark_parameter, writers_of
+from polyrank.divergence.histories import mark_parameter, storage_key, writers_of
 from polyrank.divergence.operations import Operation, Place
 from polyrank.divergence.recording import OperationLog
 from polyrank.module_paths import named_modules_run, paths_of
@@ -82,6 +82,9 @@ class Watch:
         self._writes = 0
         # What tensors held when they were last read that no module and no optimizer holds.
         self._leaves: dict[str, Content | None] = {}
+        # By storage: what is watched, and storages that a collective took since the last step.
+        self._watched: dict[int, tuple[str, weakref.ref[torch.Tensor]]] = {}
+        self._taken_by_collectives: set[int] = set()
         # In the order in which they ran.
         self._roots: weakref.WeakKeyDictionary[nn.Module, None] = weakref.WeakKeyDictionary()
         self._parts: weakref.WeakSet[nn.Module] = weakref.WeakSet()
@@ -98,6 +101,7 @@ class Watch:
                 stack.callback(handle.remove)
             if self.log is not None:
                 self.log.on_leaf = self._meet_leaf
+                self.log.on_collective = self.before_collective
                 stack.enter_context(named_modules_run())
                 stack.enter_context(self.log)
             yield
@@ -144,6 +148,7 @@ class Watch:
             self.log.in_optimizer = False
         self._tell_named("optimizer step", self._step, optimizer)
         self._step += 1
+        self._taken_by_collectives.clear()
 
     def expect_equal(self, tensor: torch.Tensor, groups: list[list[int]], what: str) -> None:
         """Tell a tensor that the ranks of each of the groups should hold alike."""
@@ -156,6 +161,35 @@ class Watch:
         with _watching_nothing():
             told = {name: self._tell(tensor)}
         self.meeting.tell("declared", (name, count), self.ranks, told, self, {})
+
+    def before_collective(self, tensors: list[torch.Tensor]) -> None:
+        """Tell what a collective takes that should agree: it may hide that it does not.
+
+        Parameters and buffers, and gradients that a collective has had since the last step: the first may
+        have made them alike.
+        """
+        for key in dict.fromkeys(map(storage_key, tensors)):
+            if key is None:
+                continue
+            if key in self._watched:
+                name, reference = self._watched[key]
+                self._tell_taken(name, reference(), "taken")
+            elif key in self._taken_by_collectives:
+                for name, tensor in self._named():
+                    if storage_key(tensor.grad) == key:
+                        self._tell_taken(name, tensor.grad, "gradient taken")
+            self._taken_by_collectives.add(key)
+
+    def _tell_taken(self, name: str, tensor: torch.Tensor | None, moment: str) -> None:
+        if tensor is None or name in self._own:
+            return
+        count = self._counts[f"{moment} {name}"] = self._counts.get(f"{moment} {name}", 0) + 1
+        if len(self.ranks) > 1 and not _C.positions_of_split([local_part(tensor)]):
+            return
+        self._place = self._here()
+        with _watching_nothing():
+            told = {name: self._tell(tensor)}
+        self.meeting.tell(moment, (name, count), self.ranks, told, self, {})
 
     def _end(self) -> None:
         if self.facts:
@@ -171,6 +205,11 @@ class Watch:
                 if name not in self.facts:
                     self.facts[name] = self._facts_of(name, tensor)
                     told[name] = self._tell(tensor)
+            self._watched = {
+                key: (name, weakref.ref(tensor))
+                for name, tensor in self._named()
+                if not self.facts[name].unwatched and (key := storage_key(tensor)) is not None
+            }
         if told:
             count = self._counts["first seen"] = self._counts.get("first seen", 0) + 1
             self.meeting.tell("first seen", count, self.ranks, told, self, {})
