@@ -61,8 +61,8 @@ def test_the_site_builds_and_no_link_is_dead(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     site = tmp_path / "s"
-    assert (site / "search" / "search_index.json").is_file()
-    reference = (site / "reference" / "index.html").read_text()
+    assert (site / "search" / "search_index.js").is_file()
+    reference = (site / "reference.html").read_text()
     for name in ("polyrank.lockstep", "polyrank.run_ranks", "polyrank.trace"):
         assert name.rpartition(".")[2] in reference
     pages = [page.read_text() for page in site.rglob("*.html")]
