@@ -1,15 +1,18 @@
 """Prints what it takes to start ranks that are processes, by `polyrank run`.
 
-Started as `process_start.py seconds|bytes WORLD_SIZE`.
+Started as `process_start.py seconds|served|bytes WORLD_SIZE`.
 
-seconds: from the start of the command until all ranks have met in a barrier.
+seconds: from the start of the command until all ranks have met in a barrier, without a server.
+served: the same with a server of `polyrank serve`, which is started first.
 bytes: private memory of the rank that has most of it, after a training step of a small model with DDP.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -42,20 +45,32 @@ def train() -> None:
 def main() -> None:
     quantity, world_size, *inside = sys.argv[1:]
     if inside:
-        {"seconds": meet, "bytes": train}[quantity]()
+        {"seconds": meet, "served": meet, "bytes": train}[quantity]()
         return
-    command = [sys.executable, "-m", "polyrank", "run", "--ranks", world_size]
-    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        variables = os.environ | {"XDG_RUNTIME_DIR": folder}
+        if quantity == "served":
+            polyrank("serve", variables=variables)
+        start = time.monotonic()
+        program = (str(Path(__file__)), quantity, world_size, "inside")
+        text = polyrank("run", "--ranks", world_size, *program, variables=variables)
+        if quantity == "served":
+            polyrank("serve", "--stop", variables=variables)
+    number = float(text.rpartition(" ")[2])
+    print(number if quantity == "bytes" else number - start)
+
+
+def polyrank(*arguments: str, variables: dict[str, str]) -> str:
     done = subprocess.run(
-        [*command, str(Path(__file__)), quantity, world_size, "inside"],
+        [sys.executable, "-m", "polyrank", *arguments],
         capture_output=True,
         text=True,
         check=False,
+        env=variables,
     )
     if done.returncode:
         raise SystemExit(done.stderr)
-    number = float(done.stdout.rpartition(" ")[2])
-    print(number - start if quantity == "seconds" else number)
+    return done.stdout
 
 
 if __name__ == "__main__":

@@ -4,11 +4,18 @@
 #include <polyrank/api/run_processes.h>
 #include <polyrank/api/run_ranks.h>
 #include <polyrank/core/errors.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -150,6 +157,74 @@ TEST(RunProcessesTest, WhoSleepsLetsTheNextOneGo) {
   EXPECT_EQ(found[0].front().item<float>(), 2.0F);
   close(pipe_ends[0]);
   close(pipe_ends[1]);
+}
+
+std::size_t num_entries(const char* folder) {
+  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
+}
+
+std::size_t num_lines(const char* file) {
+  std::ifstream stream(file);
+  return static_cast<std::size_t>(
+      std::count(std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>(), '\n'));
+}
+
+// Of the process's own, in pages.
+std::size_t resident_pages() {
+  std::ifstream stream("/proc/self/statm");
+  std::size_t size = 0;
+  std::size_t resident = 0;
+  std::size_t shared = 0;
+  stream >> size >> resident >> shared;
+  return resident - shared;
+}
+
+// Runs of every kind of end.
+void run_once(int number) {
+  try {
+    run_processes(2, [number](RankContext& context) -> Tensors {
+      const bool is_one = context.rank() == 1;
+      if (is_one && number % 4 == 1) {
+        throw UsageError("no data");
+      }
+      if (is_one && number % 4 == 2) {
+        ::kill(::getpid(), SIGKILL);
+      }
+      Tensors x{at::ones({1 << 14})};
+      context.world().allreduce(x, {})->wait();
+      if (is_one && number % 4 == 3) {
+        context.world().send(x, 0, 0);  // nobody receives it
+      }
+      return {x.front().narrow(0, 0, 1)};
+    });
+  } catch (const UsageError&) {
+    EXPECT_EQ(number % 4, 1);
+  } catch (const CollectiveError&) {
+    EXPECT_EQ(number % 4, 2);
+  }
+}
+
+// POLYRANK_SWEEP=1 asks for ten thousand of them.
+TEST(RunProcessesTest, RunsLeaveNothingBehind) {
+  const char* const sweep = std::getenv("POLYRANK_SWEEP");
+  const int num_runs = sweep != nullptr && std::string(sweep) == "1" ? 10'000 : 60;
+  for (int number = 0; number < 20; ++number) {  // until what is made once is there
+    run_once(number);
+  }
+  const auto count = [] {
+    return std::vector<std::size_t>{num_entries("/proc/self/fd"), num_entries("/proc/self/task"),
+                                    num_lines("/proc/self/maps")};
+  };
+  const std::vector<std::size_t> before = count();
+  const std::size_t pages = resident_pages();
+  for (int number = 0; number < num_runs; ++number) {
+    run_once(number);
+  }
+  EXPECT_EQ(count(), before);
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);  // no children
+  const std::size_t grown = std::max(resident_pages(), pages) - pages;
+  EXPECT_LT(grown, 1024 + static_cast<std::size_t>(num_runs) / 40) << "pages of 4 KiB";
+  std::cout << num_runs << " runs, " << grown << " pages more\n";
 }
 
 TEST(RunProcessesTest, ThereMustBeARank) {

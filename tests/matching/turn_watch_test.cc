@@ -21,7 +21,7 @@ using ::testing::HasSubstr;
 // Two processes that do what they are told until the test ends.
 class TurnWatchTest : public ::testing::Test {
  protected:
-  ~TurnWatchTest() override {
+  void TearDown() override {
     for (const pid_t process : processes_) {
       kill(process, SIGKILL);
       waitpid(process, nullptr, 0);

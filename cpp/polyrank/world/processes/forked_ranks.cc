@@ -266,7 +266,7 @@ class Children {
   void end(std::size_t rank, RankEnding* ending) {
     const auto number = static_cast<std::int64_t>(rank);
     *ending = children_[rank].ending(number);
-    if (is_killed_ && children_[rank].was_killed()) {
+    if (is_killed_ && ending->fault && children_[rank].was_killed()) {
       ending->fault->text = str_cat("rank ", rank, " did not end within ", is_killed_->count(),
                                     " ms after another rank had failed, and was killed");
     } else if (ending->fault) {

@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
@@ -34,6 +35,16 @@ std::shared_ptr<const Meeting> remembered(const Meeting& meeting, std::int64_t r
   return own;
 }
 
+// An all_gather of N ranks is N x N tensors for the one that carries it out: 92 MiB at 512, which
+// malloc would keep, in one rank of all.
+constexpr std::size_t kManyGifts = std::size_t{1} << 16;
+
+void return_free_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 }  // namespace
 
 ProcessesBackend::ProcessesBackend(std::shared_ptr<RankProcess> rank, const std::string& name,
@@ -55,6 +66,7 @@ void ProcessesBackend::check_caller(const CollectiveCall& call) const {
 void ProcessesBackend::carry_out(const HeldMeeting& meeting) {
   SharedRun& run = rank_->run();
   std::shared_ptr<void> outcome;
+  std::size_t num_gifts = 0;
   try {
     const BoardMemoryScope scope(&run.arena());
     auto folding = run.is_ordered() ? nullptr : begin_fold(*meeting);
@@ -64,13 +76,18 @@ void ProcessesBackend::carry_out(const HeldMeeting& meeting) {
       fold.help();
       fold.await([&] { run.check_not_failed(); });
     } else {
-      outcome = carry_out_shared(*meeting);
+      std::shared_ptr<SharedOutcome> shared = carry_out_shared(*meeting);
+      num_gifts = shared == nullptr ? 0 : shared->gifts.size();
+      outcome = std::move(shared);
     }
   } catch (...) {
     run.finish_failed(meeting, fault_of(std::current_exception()));
     return;
   }
   run.finish(meeting, std::move(outcome));
+  if (num_gifts >= kManyGifts) {
+    return_free_memory();
+  }
 }
 
 // The launch of a collective or message. `come` brings it to its meeting.
