@@ -231,12 +231,20 @@ class LocalTensor(torch.Tensor):
         )
 
     def numpy(self, *, force: bool = False) -> Any:
-        """The array that all ranks hold, a copy.
+        """The array that all ranks hold, on the tensor's memory.
+
+        While the array, or one made of it, is there, ranks can't part in that memory. Where ranks hold the
+        same in memory of their own, the array is a copy that can't be written.
 
         Raises:
             DivergenceError: ranks hold different values.
         """
-        return self.reconcile().numpy(force=force)
+        lent = None if self.requires_grad and not force else _C.lend(self)
+        if lent is not None:
+            return lent.numpy(force=force)
+        copied = self.reconcile().numpy(force=force)
+        copied.flags.writeable = False
+        return copied
 
     def tolist(self) -> Any:
         """The values as nested lists; ints that differ between ranks are rank-dependent ints.

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch.distributed as dist
-from torch._C._distributed_c10d import HashStore
 from torch.distributed.distributed_c10d import init_process_group
 
 from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.local_tensor_mode import LocalTensorMode
+from polyrank.lockstep_stores import store_of_all_ranks
 from polyrank.process_groups import known_process_groups
 
 
@@ -92,4 +92,4 @@ def init_lockstep_group(world_size: int, init: Callable[..., None] = init_proces
     0 of `world_size`.
     """
     importlib.import_module("torch.testing._internal.distributed.fake_pg")  # makes it known
-    init("fake", rank=0, world_size=world_size, store=HashStore())
+    init("fake", rank=0, world_size=world_size, store=store_of_all_ranks())

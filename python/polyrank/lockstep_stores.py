@@ -3,7 +3,8 @@
 One call is made by every rank, in the order of ranks: `add` adds once for each, and gives each the sum
 that it saw. Keys and values may be text of numbers that differ (`f"k{rank}"`), which is each rank's own
 here. Nobody else will set a key that is not there, so waiting for it is an error at once. A store that
-the program makes itself is a real one, which has all its members at hand.
+the program makes itself is a real one, which has all its members at hand; a HashStore lives in its process's
+memory, so each rank has its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import torch
+from torch._C._distributed_c10d import HashStore
 
 from polyrank.errors import DeadlockError, DivergenceError, UnsupportedOpError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
@@ -23,7 +25,7 @@ from polyrank.rank_text.marked import text_on_ranks
 from polyrank.rank_text.names import refuse_as_name
 from polyrank.replacing.row import Make, Row, with_original
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "store_of_all_ranks"]
 
 Key = str
 Value = str | bytes
@@ -352,12 +354,47 @@ def _make_prefix_store(
             "each rank's, or run the program in the threads world (`polyrank run --world threads`)."
         )
     original(store, prefix, underlying)
+    if underlying in _of_each_rank:
+        _of_each_rank.add(store)
+
+
+def _refuse_by_rank(ranks: list[int], name: str, values: list[Any]) -> None:
+    if _by_rank(ranks, *values) is not None:
+        raise DivergenceError(
+            f"{name}() of a HashStore with values that differ between ranks: each rank has a HashStore of "
+            "its own, and one program runs for all, with one. Use a store that all ranks share (a TCPStore, "
+            "that of the default group), polyrank.PerRank for each rank's values, or run the program in the "
+            "threads world (`polyrank run --world threads`)."
+        )
+
+
+_of_each_rank: weakref.WeakSet[Any] = weakref.WeakSet()  # stores
+
+
+def _make_hash_store(ranks: list[int], original: Callable[..., None], store: Any) -> None:
+    original(store)
+    _of_each_rank.add(store)
+
+
+def store_of_all_ranks() -> HashStore:
+    """The store of a default group, which processes reach over a network."""
+    store = HashStore()
+    _of_each_rank.discard(store)
+    return store
 
 
 def _operation(name: str, own: Callable[..., Any]) -> Row:
+    def act(
+        ranks: list[int], original: Callable[..., Any], store: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        if store in _of_each_rank:
+            _refuse_by_rank(ranks, name, [*args, *kwargs.values()])
+            ranks = ranks[:1]  # which stands for all
+        return own(ranks, original, store, *args, **kwargs)
+
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         _ORIGINALS[name] = original
-        return _on_ranks(own)(original)
+        return _on_ranks(act)(original)
 
     return Row("torch.distributed:Store", name, make, "acts once, and each rank calls it")
 
@@ -372,6 +409,12 @@ ROWS = (
         "__init__",
         _on_ranks(_make_prefix_store),
         "has one prefix for all ranks",
+    ),
+    Row(
+        "torch.distributed:HashStore",
+        "__init__",
+        _on_ranks(_make_hash_store),
+        "is in the memory of each rank's process",
     ),
     Row("torch.distributed:FileStore", "__init__", _on_ranks(_make_file_store), _PROCESSES),
     Row("torch.distributed.rpc", "init_rpc", _on_ranks(_refuse_rpc), _PROCESSES),

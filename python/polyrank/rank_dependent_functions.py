@@ -10,14 +10,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
-from polyrank._C import LocalFloatNode
 from polyrank.errors_by_rank import ErrorsByRank
 from polyrank.rank_dependent_numbers import (
     is_rank_dependent_number,
+    number_of_ranks,
     number_on_rank,
-    rank_dependent_int,
 )
 from polyrank.replacing.row import Row, with_original
 
@@ -54,12 +51,7 @@ def _of_each_rank(original: Callable[..., Any], *numbers: Any) -> Any:
         with errors.of([rank]):
             results[rank] = original(*(number_on_rank(number, rank) for number in numbers))
     errors.rethrow()
-    if all(isinstance(result, int) for result in results.values()):
-        return rank_dependent_int(results)
-    values = set(map(repr, results.values()))  # which know NaN and the sign of 0
-    if len(values) == 1:
-        return next(iter(results.values()))
-    return torch.SymFloat(LocalFloatNode(results))  # type: ignore[no-untyped-call]
+    return number_of_ranks(results)
 
 
 def _sleep(original: Callable[[float], None], seconds: Any) -> None:

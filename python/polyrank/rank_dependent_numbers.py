@@ -6,13 +6,25 @@ from typing import Any
 
 import torch
 
-from polyrank._C import LocalIntNode, LocalNode
+from polyrank._C import LocalFloatNode, LocalIntNode, LocalNode
 
 
 def rank_dependent_int(value_of_rank: dict[int, int]) -> int | torch.SymInt:
     """An int where all ranks agree, else a SymInt that differs between them."""
     values = set(value_of_rank.values())
     return values.pop() if len(values) == 1 else torch.SymInt(LocalIntNode(value_of_rank))  # type: ignore[no-untyped-call]
+
+
+def number_of_ranks(value_of_rank: dict[int, int | float]) -> Any:
+    """The one number where all ranks agree, to the last bit; else one that differs between them."""
+    values = {
+        repr(value): value for value in value_of_rank.values()
+    }  # which knows NaN and the sign of 0
+    if len(values) == 1:
+        return next(iter(values.values()))
+    if all(isinstance(value, int) for value in values.values()):
+        return torch.SymInt(LocalIntNode(value_of_rank))  # type: ignore[no-untyped-call,arg-type]
+    return torch.SymFloat(LocalFloatNode(value_of_rank))  # type: ignore[no-untyped-call]
 
 
 def is_rank_dependent_number(value: Any) -> bool:

@@ -12,7 +12,7 @@ from polyrank.errors import DivergenceError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_dependent_index import get_item, set_item
 from polyrank.rank_dependent_numbers import is_rank_dependent_number
-from polyrank.rank_dependent_pieces import chunk, unbind
+from polyrank.rank_dependent_pieces import chunk, tensor_split, unbind
 from polyrank.rank_functions import run_by_cohort
 from polyrank.replacing.row import Row, with_original
 
@@ -73,8 +73,8 @@ ROWS = (
         for name, take_apart in (
             ("chunk", chunk),
             ("split", chunk),
-            ("split_with_sizes", chunk),
-            ("tensor_split", chunk),
+            ("split_with_sizes", tensor_split),
+            ("tensor_split", tensor_split),
             ("unbind", unbind),
         )
     ),

@@ -24,6 +24,10 @@ struct OfPython {
   getiterfunc iterate = PyUnicode_Type.tp_iter;
   newfunc new_bytes = PyBytes_Type.tp_new;
   initproc init_bytes = PyByteArray_Type.tp_init;
+  newfunc new_int = PyLong_Type.tp_new;
+  vectorcallfunc call_int = PyLong_Type.tp_vectorcall;  // null in Python 3.11
+  newfunc new_float = PyFloat_Type.tp_new;
+  vectorcallfunc call_float = PyFloat_Type.tp_vectorcall;
 };
 
 const OfPython& of_python() {
@@ -236,6 +240,29 @@ int init_bytes(PyObject* bytes, PyObject* args, PyObject* keywords) {
   return may_be_bytes(args) ? of_python().init_bytes(bytes, args, keywords) : -1;
 }
 
+// `int(text)`, `float(text)`.
+template <newfunc OfPython::* kOriginal>
+PyObject* new_number(PyTypeObject* type, PyObject* args, PyObject* keywords) {
+  if (PyTuple_GET_SIZE(args) == 0 || !is_asked_about(PyTuple_GET_ITEM(args, 0))) {
+    return (of_python().*kOriginal)(type, args, keywords);
+  }
+  return take_apart(reinterpret_cast<PyObject*>(type), args, keywords);
+}
+
+template <vectorcallfunc OfPython::* kOriginal>
+PyObject* call_number(PyObject* type, PyObject* const* args, std::size_t num_args,
+                      PyObject* names) {
+  const Py_ssize_t num_positional = PyVectorcall_NARGS(num_args);
+  if (names != nullptr || num_positional == 0 || !is_asked_about(*args)) {
+    return (of_python().*kOriginal)(type, args, num_args, names);
+  }
+  py::tuple given(num_positional);
+  for (Py_ssize_t i = 0; i < num_positional; ++i) {
+    given[static_cast<std::size_t>(i)] = py::handle(*std::next(args, i));
+  }
+  return take_apart(type, given, py::handle());
+}
+
 void put(const OfPython& functions) {
   PyUnicode_Type.tp_hash = functions.hash;
   PyUnicode_Type.tp_richcompare = functions.compare;
@@ -245,6 +272,10 @@ void put(const OfPython& functions) {
   PyUnicode_Type.tp_iter = functions.iterate;
   PyBytes_Type.tp_new = functions.new_bytes;
   PyByteArray_Type.tp_init = functions.init_bytes;
+  PyLong_Type.tp_new = functions.new_int;
+  PyLong_Type.tp_vectorcall = functions.call_int;
+  PyFloat_Type.tp_new = functions.new_float;
+  PyFloat_Type.tp_vectorcall = functions.call_float;
 }
 
 // --- Methods -----------------------------------------------------------------------------------
@@ -312,7 +343,12 @@ void guard_text() {
          .item = &item,
          .iterate = &iterate,
          .new_bytes = &new_bytes,
-         .init_bytes = &init_bytes});
+         .init_bytes = &init_bytes,
+         .new_int = &new_number<&OfPython::new_int>,
+         .call_int = of_python().call_int == nullptr ? nullptr : &call_number<&OfPython::call_int>,
+         .new_float = &new_number<&OfPython::new_float>,
+         .call_float =
+             of_python().call_float == nullptr ? nullptr : &call_number<&OfPython::call_float>});
     guarding().methods.intercept(true);
   }
 }

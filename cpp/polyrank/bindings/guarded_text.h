@@ -21,7 +21,7 @@ namespace polyrank {
 // compared with another text that is not the same object (`how` is Python's Py_LT, Py_LE, …), or
 // searched for it (`how` is -1). It raises an error to refuse that.
 // `taken_apart(function, args, keywords)`: called in place of `function`, which is a method of
-// `str`, or in `methods` or `ordering`; what it returns is what the program gets.
+// `str`, `int`, `float`, or in `methods` or `ordering`; what it returns is what the program gets.
 struct TextGuards {
   pybind11::object as_one;
   pybind11::object taken_apart;

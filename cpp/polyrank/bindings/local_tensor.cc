@@ -154,6 +154,7 @@ void init_local_tensor(py::module_& module) {
   module.def("take_rank", &take_rank, py::arg("tensor"), py::arg("rank"));
   module.def("put_rank", &put_rank, py::arg("tensor"), py::arg("rank"), py::arg("value"));
   module.def("ranks_of", &ranks_of, py::arg("tensor"));
+  module.def("lend", &lend, py::arg("tensor"));
   module.def("reconcile", &reconcile, py::arg("tensor"));
   module.def("storage_of", &storage_of, py::arg("tensor"));
   module.def("resize_storage", &resize_storage, py::arg("storage"), py::arg("nbytes"));

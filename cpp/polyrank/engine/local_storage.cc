@@ -117,6 +117,15 @@ void LocalStorage::split(const RankPartition& partition) {
                 "). Make it a LocalTensor first: create it inside the mode, or clone it with "
                 "`polyrank.rank_map(lambda rank: tensor.clone())`."));
   }
+  if (num_loans_ > 0) {
+    throw DivergenceError(str_cat(
+        "a tensor whose memory a numpy array shares would be written with values that differ "
+        "between ranks (cohorts ",
+        finer.to_string(),
+        "), and the array can hold one rank's only. Let go of the array before, make it of a copy "
+        "(`t.clone().numpy()`), or run the program in the threads world (`polyrank run --world "
+        "threads`)."));
+  }
   if (is_whole_) {
     throw UnsupportedOpError(str_cat(
         "a sparse tensor, or memory that it shares, would be written with values that differ "

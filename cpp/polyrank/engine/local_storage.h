@@ -34,7 +34,8 @@ namespace polyrank {
 //  (1) num_cohorts storages, each a plain one, all on `device()`;
 //  (2) `generation()` moves whenever `partition()` or one of the storages is replaced;
 //  (3) each pinned rank is a cohort of its own, and its storage is never replaced;
-//  (4) a borrowed storage (a plain tensor's memory) is never split.
+//  (4) a borrowed storage (a plain tensor's memory) is never split;
+//  (5) nor is a lent one (memory that an array of another library shares), while it is lent.
 class POLYRANK_API LocalStorage final : public c10::StorageImpl {
  public:
   // Makes a storage of one plain storage per cohort.
@@ -60,20 +61,26 @@ class POLYRANK_API LocalStorage final : public c10::StorageImpl {
 
   // Splits cohorts, so that the partition refines `partition`; copies one cohort's bytes for each
   // new cohort. No-op without data.
-  // Throws: DivergenceError if the storage is borrowed and would have to be split;
+  // Throws: DivergenceError if the storage is borrowed or lent and would have to be split;
   //         UnsupportedOpError if it is that of sparse tensors.
   void split(const RankPartition& partition);
 
   // Replaces all storages; the old ones are dropped.
-  // Requires: nothing is pinned and the storage is not borrowed; see can_replace().
+  // Requires: nothing is pinned, and the storage is neither borrowed nor lent; see can_replace().
   void replace(RankPartition partition, std::vector<c10::Storage> storages);
-  bool can_replace() const noexcept { return pinned_.empty() && !is_borrowed_ && !is_whole_; }
+  bool can_replace() const noexcept {
+    return pinned_.empty() && !is_borrowed_ && !is_whole_ && num_loans_ == 0;
+  }
 
   // Splits `ranks` off, each a cohort of its own for good.
   void pin(const RankSet& ranks);
 
   // Marks the storage as the memory of a plain tensor, see invariant (4).
   void set_borrowed() noexcept { is_borrowed_ = true; }
+
+  // Lends the memory to another library, see invariant (5); each loan is ended once.
+  void begin_loan() noexcept { ++num_loans_; }
+  void end_loan() noexcept { --num_loans_; }
 
   // Marks the storage as that of tensors which are kept whole, or as memory that one of them has,
   // too: it is never split either (NOTE [Sparse LocalTensors] in whole_tensor.h).
@@ -98,6 +105,7 @@ class POLYRANK_API LocalStorage final : public c10::StorageImpl {
   RankSet pinned_;
   bool is_borrowed_ = false;
   bool is_whole_ = false;
+  std::int64_t num_loans_ = 0;
   bool has_data_ = true;
 };
 

@@ -7,6 +7,8 @@
 #include <polyrank/engine/run_operator.h>
 #include <polyrank/engine/whole_tensor.h>
 
+#include <memory>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -65,6 +67,36 @@ void check_alike(std::int64_t first_rank, const at::Tensor& first, std::int64_t 
               describe(tensor)));
 }
 
+// The memory of `storage` under another storage, which keeps `keeper` as long as it lives.
+template <typename Keeper>
+c10::Storage storage_kept_by(std::unique_ptr<Keeper> keeper, const c10::Storage& storage) {
+  void* const bytes = storage.data_ptr().get();
+  c10::DataPtr kept(
+      bytes, keeper.release(),
+      [](void* context) { const std::unique_ptr<Keeper> ended(static_cast<Keeper*>(context)); },
+      storage.device());
+  return c10::Storage(c10::make_intrusive<c10::StorageImpl>(
+      c10::StorageImpl::use_byte_size_t(), storage.nbytes(), std::move(kept),
+      /*allocator=*/nullptr, /*resizable=*/false));
+}
+
+// Memory that is lent, until this ends.
+class Loan {
+ public:
+  Loan(LocalStorage& lender, c10::Storage memory)
+      : lender_(c10::intrusive_ptr<LocalStorage>::reclaim_copy(&lender)),
+        memory_(std::move(memory)) {
+    lender_->begin_loan();
+  }
+  ~Loan() { lender_->end_loan(); }
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+
+ private:
+  const c10::intrusive_ptr<LocalStorage> lender_;
+  const c10::Storage memory_;
+};
+
 // A tensor on the same bytes whose storage refuses to be written.
 at::Tensor read_only(const at::Tensor& tensor) {
   if (tensor.key_set().has(c10::DispatchKey::Python) || tensor.is_meta()) {
@@ -75,17 +107,11 @@ at::Tensor read_only(const at::Tensor& tensor) {
     const CohortKeysGuard keys(/*keep_python=*/false);
     return tensor.clone();
   }
-  const c10::Storage& storage = tensor.storage();
   // The view keeps the memory alive through a reference to the storage that owns it.
-  auto* owner = new c10::Storage(storage);
-  c10::DataPtr bytes(
-      storage.data_ptr().get(), owner,
-      [](void* context) { delete static_cast<c10::Storage*>(context); }, storage.device());
-  auto impl = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(),
-                                                    storage.nbytes(), std::move(bytes),
-                                                    /*allocator=*/nullptr, /*resizable=*/false);
-  impl->set_throw_on_mutable_data_ptr();
-  return alias_on(tensor, c10::Storage(std::move(impl)));
+  const c10::Storage& storage = tensor.storage();
+  const c10::Storage view = storage_kept_by(std::make_unique<c10::Storage>(storage), storage);
+  view.unsafeGetStorageImpl()->set_throw_on_mutable_data_ptr();
+  return alias_on(tensor, view);
 }
 
 }  // namespace
@@ -180,6 +206,17 @@ at::Tensor take_rank(const at::Tensor& tensor, std::int64_t rank) {
 }
 
 RankSet ranks_of(const at::Tensor& tensor) { return impl_of(tensor).ranks(); }
+
+std::optional<at::Tensor> lend(const at::Tensor& tensor) {
+  const LocalTensorImpl& impl = impl_of(tensor);
+  const CohortTensors& own = impl.cohort_tensors();
+  if (own.tensors.size() > 1 || impl.is_whole() || impl.has_python_cohorts()) {
+    return std::nullopt;
+  }
+  const at::Tensor& only = own.tensors.front();
+  auto loan = std::make_unique<Loan>(impl.local_storage(), only.storage());
+  return alias_on(only, storage_kept_by(std::move(loan), only.storage()));
+}
 
 at::Tensor reconcile(const at::Tensor& tensor) {
   const CohortTensors& own = impl_of(tensor).cohort_tensors();

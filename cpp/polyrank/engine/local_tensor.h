@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -47,6 +48,12 @@ POLYRANK_API at::Tensor take_rank(const at::Tensor& tensor, std::int64_t rank);
 // Ranks that a LocalTensor lives on.
 // Throws: UsageError if `tensor` is no LocalTensor.
 POLYRANK_API RankSet ranks_of(const at::Tensor& tensor);
+
+// A plain tensor on the memory that all ranks share, for another library (a numpy array): while it
+// or what shares its memory lives, that memory is neither split nor replaced. Nothing where ranks
+// have memory of their own, or where tensors are kept whole (sparse ones, fake ones). Throws:
+// UsageError if `tensor` is no LocalTensor.
+POLYRANK_API std::optional<at::Tensor> lend(const at::Tensor& tensor);
 
 // The one tensor that all ranks hold, as a plain tensor of its own.
 // Throws: DivergenceError if ranks hold different values, naming two that do.

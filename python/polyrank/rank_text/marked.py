@@ -8,7 +8,14 @@ from typing import Any
 
 from polyrank.errors import DivergenceError
 
-__all__ = ["FIRST_COHORTS", "MOST_COHORTS", "MarkedText", "is_rank_dependent_text", "text_on_ranks"]
+__all__ = [
+    "FIRST_COHORTS",
+    "MOST_COHORTS",
+    "MarkedText",
+    "is_rank_dependent_text",
+    "text_of_ranks",
+    "text_on_ranks",
+]
 
 MOST_COHORTS = 16  # in a text; as local_number_text.cc
 FIRST_COHORTS = 6
@@ -43,6 +50,7 @@ class _Values:
                 first, _, last = part.partition("-")
                 ranges.append((int(first), int(last or first), value))
         self._ranges = sorted(ranges)
+        self.ranks = [rank for first, last, _ in self._ranges for rank in range(first, last + 1)]
         self.starts = [first for first, _, _ in self._ranges]
 
     def on_rank(self, rank: int) -> str:
@@ -85,6 +93,11 @@ class MarkedText:
         """Ranks that stand for all: each other one has the text of the last of them before it."""
         return {rank for number in self._numbers for rank in number.starts}
 
+    @property
+    def ranks(self) -> list[int]:
+        """All ranks that have a text, from the lowest on."""
+        return self._numbers[0].ranks
+
     def on_rank(self, rank: int) -> str:
         """The text with the numbers of one rank.
 
@@ -95,6 +108,23 @@ class MarkedText:
         for number, piece in zip(self._numbers, self._pieces[1:], strict=True):
             own += [number.on_rank(rank), piece]
         return "".join(own)
+
+
+def text_of_ranks(text_of_first: dict[int, str], last_rank: int) -> str | None:
+    """A text that each rank has as a whole; None if it can't be written as one.
+
+    Args:
+        text_of_first: By rank; each rank up to the next one of these has the same.
+        last_rank: Of all.
+    """
+    if any(set(",{}\n…") & set(text) for text in text_of_first.values()):
+        return None
+    firsts = sorted(text_of_first)
+    lasts = [*(first - 1 for first in firsts[1:]), last_rank]
+    entries = (
+        f"{first}-{last}: {text_of_first[first]}" for first, last in zip(firsts, lasts, strict=True)
+    )
+    return f"LocalIntNode({{{', '.join(entries)}}})"
 
 
 def text_on_ranks(text: str | bytes, ranks: list[int]) -> dict[int, Any] | None:

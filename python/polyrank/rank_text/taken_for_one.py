@@ -3,7 +3,8 @@
 As a key, in a comparison and in a search it is refused where ranks would not agree. What takes it apart
 (a method of `str`, a regular expression, `len`, an index) is run on each rank's text, and on the text
 that has all ranks' values: it gives the latter's result if that stands for what it gives on each rank,
-the one result of all ranks if they agree, and is refused otherwise.
+the one result of all ranks if they agree, and is refused otherwise. `int` and `float` of it are numbers
+that differ, and text that is laid out (`ljust`) is each rank's.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from typing import Any, NoReturn
 from polyrank import _C
 from polyrank.code_of import IN_TORCH, is_of_library, is_of_python
 from polyrank.errors import DivergenceError
-from polyrank.rank_text.marked import MarkedText, is_rank_dependent_text
+from polyrank.errors_by_rank import ErrorsByRank
+from polyrank.rank_dependent_numbers import number_of_ranks
+from polyrank.rank_text.marked import MarkedText, is_rank_dependent_text, text_of_ranks
 
 __all__ = ["prepare_guards", "showing", "take_apart"]
 
@@ -125,14 +128,16 @@ def _refuse_as_one(text: str, other: str | None, how: int) -> None:
 
 # --- Taken apart --------------------------------------------------------------------------------
 
-# Methods that lay text out go on: `ljust`, `upper`, `format`, `join`.
+# `upper`, `format`, `join` give text that has the numbers in it as before.
 _TEXT_METHODS = (
     *("count", "encode", "endswith", "find", "index", "isalnum", "isalpha", "isascii", "isdecimal"),
     *("isdigit", "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle"),
     *("isupper", "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind"),
     *("rindex", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip"),
-    *("translate", "zfill"),
+    "translate",
 )
+# These count letters: what each rank has is of one width.
+_LAYING_OUT = ("__format__", "center", "expandtabs", "ljust", "rjust", "zfill")
 _PATTERN_METHODS = ("findall", "finditer", "fullmatch", "match", "search", "split", "sub", "subn")
 
 
@@ -215,7 +220,43 @@ def take_apart(
     if function.__name__ == "sort":
         args[0][:] = _on_all_ranks(sorted, args, options, texts)
         return None
+    if function.__name__ in _LAYING_OUT:
+        return _lay_out(function, args, options, texts)
+    if function is int or function is float:
+        return _as_number(function, args, options, texts[0])
     return _on_all_ranks(function, args, options, texts)
+
+
+def _as_number(
+    kind: Callable[..., int | float], args: tuple[Any, ...], options: dict[str, Any], text: str
+) -> Any:
+    """The number that text names on each rank."""
+    errors = ErrorsByRank(f"{kind.__name__} of {text}")
+    numbers = {}
+    for rank in MarkedText(text).ranks:
+        with errors.of([rank]):
+            numbers[rank] = kind(*_on_rank(args, rank), **options)
+    errors.rethrow()
+    return number_of_ranks(numbers)
+
+
+def _lay_out(
+    function: Callable[..., str], args: tuple[Any, ...], options: dict[str, Any], texts: list[str]
+) -> str:
+    try:
+        all_ranks = MarkedText(texts[0]).ranks
+        given, stands_for = _with_digits(args)
+        ranks = sorted({rank for text in texts for rank in MarkedText(text).first_ranks})
+    except DivergenceError:  # too many to be known: it is shown, and refused where it is asked
+        return function(*args, **options)
+    of_all: str = _replaced(function(*given, **options), stands_for)
+    of_ranks = {rank: function(*_on_rank(args, rank), **options) for rank in ranks}
+    if all(_comparable(of_all, rank) == text for rank, text in of_ranks.items()):
+        return of_all
+    whole = text_of_ranks(of_ranks, all_ranks[-1])
+    if whole is None:
+        _refuse(texts[0], f"was laid out by `{function.__name__}`, with another width on each")
+    return whole
 
 
 def _on_all_ranks(
@@ -241,7 +282,7 @@ def _on_all_ranks(
 @functools.cache
 def prepare_guards() -> None:
     """Name what guards text. It is guarded between `_C.guard_text()` and `_C.unguard_text()`."""
-    methods = [getattr(str, name) for name in _TEXT_METHODS]
+    methods = [getattr(str, name) for name in (*_TEXT_METHODS, *_LAYING_OUT)]
     methods += [getattr(re.Pattern, name) for name in _PATTERN_METHODS]
     methods.append(codecs.encode)
     naming = [getattr, hasattr, setattr, delattr]

@@ -76,6 +76,7 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.cuda.streams.ExternalStream": "(class)",
     "torch.cuda.streams.Stream": "(class)",
     "torch.distributed.FileStore.__init__": "self: torch._C._distributed_c10d.FileStore, file_name: str, world_size: typing.SupportsInt | typing.SupportsIndex = -1) -> None",
+    "torch.distributed.HashStore.__init__": "self: torch._C._distributed_c10d.HashStore) -> None",
     "torch.distributed.Logger": "(class)",
     "torch.distributed.PrefixStore.__init__": "self: torch._C._distributed_c10d.PrefixStore, prefix: str, store: torch._C._distributed_c10d.Store) -> None",
     "torch.distributed.ProcessGroup.all_to_all_single": "(built-in)",

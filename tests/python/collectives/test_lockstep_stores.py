@@ -16,20 +16,22 @@ import torch.distributed as dist
 from polyrank import DeadlockError, DivergenceError, UnsupportedOpError, lockstep_stores
 
 
+def of_all_ranks() -> dist.Store:
+    return dist.distributed_c10d._get_default_store()
+
+
 @pytest.fixture
 def rank(world4: None) -> Any:
     return dist.get_rank()
 
 
-@pytest.fixture(params=["default", "hash", "prefix", "file", "tcp"])
+@pytest.fixture(params=["default", "prefix", "file", "tcp"])
 def store(request: pytest.FixtureRequest, rank: Any, tmp_path: Path) -> Iterator[dist.Store]:
     """A store that the program has or makes."""
     if request.param == "default":
-        yield dist.distributed_c10d._get_default_store()
-    elif request.param == "hash":
-        yield dist.HashStore()
+        yield of_all_ranks()
     elif request.param == "prefix":
-        yield dist.PrefixStore("a", dist.HashStore())
+        yield dist.PrefixStore("a", of_all_ranks())
     elif request.param == "file":
         yield dist.FileStore(str(tmp_path / "store"), 4)
     else:
@@ -69,7 +71,7 @@ def test_what_differs_is_refused(store: dist.Store, rank: Any) -> None:
 
 
 def test_the_first_rank_deletes_a_key(world4: None) -> None:
-    store = dist.HashStore()
+    store = of_all_ranks()
     store.set("k", "v")
     deleted: Any = store.delete_key("k")
     assert [deleted.node._local_ints[rank] for rank in range(4)] == [True, False, False, False]
@@ -77,7 +79,7 @@ def test_the_first_rank_deletes_a_key(world4: None) -> None:
 
 
 def test_queues_have_an_entry_of_each_rank(world4: None) -> None:
-    store = dist.HashStore()
+    store = of_all_ranks()
     store.queue_push("q", "v")
     assert store.queue_len("q") == 4
     assert store.queue_pop("q") == b"v"
@@ -97,12 +99,12 @@ WAITS: dict[str, Callable[[dist.Store], object]] = {
 @pytest.mark.parametrize("how", WAITS)
 def test_nobody_waits_for_a_key_that_nobody_sets(how: str, world4: None) -> None:
     with pytest.raises(DeadlockError, match="no rank can proceed"):
-        WAITS[how](dist.HashStore())
+        WAITS[how](of_all_ranks())
 
 
 def test_a_time_out_of_the_programs_own_is_the_stores_error(world4: None) -> None:
     with pytest.raises(dist.DistStoreError):
-        dist.HashStore().wait(["none"], datetime.timedelta(milliseconds=1))
+        of_all_ranks().wait(["none"], datetime.timedelta(milliseconds=1))
 
 
 POLLS: dict[str, Callable[[dist.Store], object]] = {
@@ -118,7 +120,7 @@ def test_a_poll_that_nobody_can_end_ends(
     how: str, world4: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lockstep_stores, "_MOST_SECONDS_UNCHANGED", 0.0)
-    store = dist.HashStore()
+    store = of_all_ranks()
     store.set("k", "working")
     with pytest.raises(DeadlockError, match="reads found the same"):
         while not POLLS[how](store):
@@ -126,7 +128,7 @@ def test_a_poll_that_nobody_can_end_ends(
 
 
 def test_a_thread_of_the_program_may_set_the_key(world4: None) -> None:
-    store = dist.HashStore()
+    store = of_all_ranks()
     timer = threading.Timer(0.2, lambda: store.set("late", "v"))
     timer.start()
     assert store.get("late") == b"v"
@@ -135,7 +137,47 @@ def test_a_thread_of_the_program_may_set_the_key(world4: None) -> None:
 
 def test_many_ranks_have_too_many_texts() -> None:
     with polyrank.lockstep(40), pytest.raises(DivergenceError, match="too many different values"):
-        dist.HashStore().set(f"k{dist.get_rank()}", "v")
+        of_all_ranks().set(f"k{dist.get_rank()}", "v")
+
+
+@pytest.fixture(params=["hash", "prefix"])
+def own(request: pytest.FixtureRequest, world4: None) -> dist.Store:
+    """A store in the memory of each rank's process."""
+    store = dist.HashStore()
+    return dist.PrefixStore("a", store) if request.param == "prefix" else store
+
+
+def test_a_hash_store_is_each_ranks(own: dist.Store) -> None:
+    assert [own.add("n", 1), own.add("n", 1)] == [1, 2]
+    own.append("text", "ab")
+    assert own.get("text") == b"ab"
+    assert own.compare_set("k", "", "v") == b"v"
+    assert own.compare_set("k", "", "w") == b"v"
+    own.queue_push("q", "v")
+    assert own.queue_len("q") == 1
+    assert own.queue_pop("q") == b"v"
+    assert own.delete_key("k") is True
+    assert not own.check(["k"])
+
+
+@pytest.mark.parametrize("how", WAITS)
+def test_nobody_else_sets_a_key_of_ones_own_store(how: str, own: dist.Store) -> None:
+    with pytest.raises(DeadlockError, match="no rank can proceed"):
+        WAITS[how](own)
+
+
+OF_RANKS: dict[str, Callable[[dist.Store, Any], object]] = {
+    "set": lambda store, rank: store.set("k", f"{rank}"),
+    "get": lambda store, rank: store.get(f"k{rank}"),
+    "add": lambda store, rank: store.add("n", rank),
+    "check": lambda store, rank: store.check([f"k{rank}"]),
+}
+
+
+@pytest.mark.parametrize("how", OF_RANKS)
+def test_a_hash_store_is_one_for_all_ranks_here(how: str, own: dist.Store, rank: Any) -> None:
+    with pytest.raises(DivergenceError, match="a HashStore of its own"):
+        OF_RANKS[how](own, rank)
 
 
 def test_outside_of_a_mode_a_store_is_one_processs() -> None:

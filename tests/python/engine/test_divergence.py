@@ -9,6 +9,7 @@ import numpy as np
 import polyrank
 import pytest
 import torch
+import torch.distributed as dist
 from oracle.as_alone import Argument, assert_as_alone, distinct, each, mixed, shared
 from oracle.rank_by_rank import assert_each_rank, local, num_cohorts, same_on, value_on_rank
 from torch import Tensor
@@ -109,6 +110,49 @@ def test_numpy_of_equal_values() -> None:
     array = same_on(2, torch.arange(3)).numpy()
     assert isinstance(array, np.ndarray)
     assert array.tolist() == [0, 1, 2]
+
+
+def test_an_array_shares_the_memory_that_all_ranks_have() -> None:
+    x = same_on(2, torch.zeros(3))
+    array = x.view(3, 1).numpy()
+    array[0] = 5.0
+    x.add_(1)
+    assert x.on_rank(1).tolist() == [6, 1, 1]
+    assert array.tolist() == [[6], [1], [1]]
+
+
+def test_ranks_do_not_part_in_memory_that_an_array_shares() -> None:
+    x = same_on(2, torch.zeros(3))
+    own = local({0: torch.zeros(3), 1: torch.ones(3)})
+    part = x.numpy()[1:]
+    for write in (lambda: x.add_(own), lambda: x._local_tensors[1], lambda: x[:2].copy_(own[:2])):
+        with pytest.raises(polyrank.DivergenceError, match="a numpy array shares"):
+            write()
+    assert (part == 0).all()
+    del part
+    x.add_(own)
+    assert x.on_rank(1).tolist() == [1, 1, 1]
+
+
+def test_a_collective_writes_to_what_an_array_shares() -> None:
+    with polyrank.lockstep(2):
+        x = torch.ones(3)
+        array = x.numpy()
+        dist.all_reduce(x)
+        assert array.tolist() == [2, 2, 2]
+
+
+def test_an_array_of_memories_that_hold_the_same_can_not_be_written() -> None:
+    array = local({0: torch.ones(2), 1: torch.ones(2)}).numpy()
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 2.0
+
+
+def test_an_array_of_what_requires_grad_is_pytorchs_error() -> None:
+    x = same_on(2, torch.ones(2), requires_grad=True)
+    with pytest.raises(RuntimeError, match="requires grad"):
+        x.numpy()
+    assert x.numpy(force=True).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("function", [lambda x: x.numpy(), np.asarray, lambda x: x.reconcile()])

@@ -59,8 +59,22 @@ def test_pieces_are_a_tuple(lockstep: polyrank.LocalTensorMode) -> None:
     assert type(pytree.tree_map(lambda piece: piece + 1, pieces)) is tuple
     with pytest.raises(IndexError, match="out of range"):
         pieces[4]
-    with pytest.raises(IndexError, match="rank 2 asks for piece 4 of 4; valid: -4 to 3"):
+    with pytest.raises(IndexError, match="rank 0 asks for piece 4 of 4; valid: -4 to 3"):
+        pieces[dist.get_rank() + 4]
+    with pytest.raises(polyrank.DivergenceError, match="ranks 2-3, and none on ranks 0-1"):
         pieces[dist.get_rank() + 2]
+
+
+def test_ranks_with_shorter_tensors_have_fewer_pieces(lockstep: polyrank.LocalTensorMode) -> None:
+    rank = dist.get_rank()
+    for x in (torch.arange(8)[: rank + 1], polyrank.rank_map(lambda i: torch.arange(8)[: i + 1])):
+        assert torch.cat(x.split(2)).sum().tolist() == x.sum().tolist()
+        assert len(x[:1].split(2)) == 1
+        assert torch.equal(x.split(2)[rank // 2][-1], x[-1])
+        for use in (len, list, lambda pieces: pieces[1], lambda pieces: pieces[-1]):
+            for pieces in (x.split(2), torch.chunk(x, 2)):
+                with pytest.raises(polyrank.DivergenceError, match="another number of pieces"):
+                    use(pieces)
 
 
 def test_plain_tensors_are_indexed_too() -> None:

@@ -49,7 +49,7 @@ SHOWN = {
     "added": (lambda r: "a" + str(r) + "b", f"a{INT}b"),
     "joined": (lambda r: "-".join(["a", str(r)]), f"a-{INT}"),
     "in a list": (lambda r: str([r, 5]), f"[{INT}, 5]"),
-    "aligned": (lambda r: str(r).ljust(34) + "|", f"{INT}  |"),
+    "aligned": (lambda r: str(r).ljust(34) + "|", f"{INT}{33 * ' '}|"),
 }
 
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from polyrank import DivergenceError
+from polyrank.rank_dependent_numbers import number_on_rank
 from polyrank.rank_text.marked import text_on_ranks
 
 WORLD_SIZE = 12  # so that texts differ in length
@@ -89,6 +90,12 @@ TEXTS: dict[str, Use] = {
     "digits": lambda text: re.compile(r"\d+").findall(text),
     "what is no digit": lambda text: re.sub(r"\D", "", text),
     "by words": lambda text: re.findall(r"\w+", text),
+    "zfill": lambda text: text.zfill(16),
+    "ljust": lambda text: text.ljust(17),
+    "rjust": lambda text: text.rjust(17, "."),
+    "center": lambda text: text.center(20),
+    "a width": lambda text: f"{text:>17}",
+    "tabs": lambda text: f"{text}\tb".expandtabs(17),
 }
 
 
@@ -108,6 +115,38 @@ def test_text_that_is_left_is_each_ranks(how: str, rank: Any) -> None:
     ]
 
 
+NAMED_NUMBERS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "of a base": lambda text: int(text, 16),
+    "by name": lambda text: int(text, base=12),
+    "of a part": lambda text: int(f"a:{text} b".split(":")[1].split()[0]),
+    "float": lambda text: float(f"{text}.5"),
+    "of a list": lambda text: [*map(int, f"{text} {text}1".split())][1],
+    "the same for all": lambda text: int(f"{text}"[:0] + "7"),
+}
+
+
+@pytest.mark.parametrize("how", NAMED_NUMBERS)
+def test_numbers_that_text_names_are_each_ranks(how: str, rank: Any) -> None:
+    number = NAMED_NUMBERS[how](f"{rank}")
+    expected = [NAMED_NUMBERS[how](f"{each}") for each in range(WORLD_SIZE)]
+    assert [number_on_rank(number, each) for each in range(WORLD_SIZE)] == expected
+
+
+def test_text_that_is_no_number(rank: Any) -> None:
+    with pytest.raises(ValueError, match=r"invalid literal for int.*'rank0'"):
+        int(f"rank{rank}")
+    with pytest.raises(DivergenceError, match="an error on ranks 10-11, and none on ranks 0-9"):
+        int(f"{rank:x}")
+
+
+def test_letters_of_laid_out_text_count(rank: Any) -> None:
+    assert len(f"{rank}".ljust(3)) == 3
+    assert len(f"{rank // 6}".rjust(9)) == 9
+    with pytest.raises(DivergenceError, match="laid out by `ljust`"):
+        f"{rank}, {rank}".ljust(8)
+
+
 DIFFERENT: dict[str, Use] = {
     "startswith": lambda text: text.startswith("layers.1"),
     "a tuple": lambda text: text.startswith(("layers.1", "layers.2")),
@@ -124,7 +163,6 @@ DIFFERENT: dict[str, Use] = {
     "join": lambda text: [*map(ord, text)],
     "replace": lambda text: text.replace("1", "2"),
     "translate": lambda text: text.translate({ord("1"): "x"}),
-    "zfill": lambda text: text.zfill(16),
     "strip": lambda text: text[:8].strip("0"),
     "a part": lambda text: "7" in text,
     "match": lambda text: re.match(r"layers\.(\d+)", text),
