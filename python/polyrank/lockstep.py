@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -38,12 +39,14 @@ def lockstep(world_size: int) -> Iterator[LocalTensorMode]:
             "polyrank.lockstep(), or use a polyrank.LocalTensorMode with the group that there is"
         )
     mode = LocalTensorMode(world_size)
+    excepthook = sys.excepthook
     with known_process_groups():
         init_lockstep_group(world_size)
         try:
             with mode:
                 yield mode
         finally:
+            sys.excepthook = excepthook  # init_process_group() puts one above it each time
             if dist.is_initialized():
                 dist.destroy_process_group()
 

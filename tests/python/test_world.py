@@ -38,6 +38,14 @@ def test_a_world_that_is_not_there() -> None:
         find_world("moon")
 
 
+def test_a_block_leaves_the_hook_of_errors_as_it_was() -> None:
+    before = sys.excepthook
+    for _ in range(2):
+        with polyrank.lockstep(2):
+            pass
+    assert sys.excepthook is before
+
+
 def both_answers() -> tuple[RunningWorld | None, int, int]:
     """What current_world() says, and rank and size by dist2, which asks in C++."""
     group = dist2.new_group("gloo", timedelta(seconds=20), "cpu")

@@ -39,10 +39,14 @@ class _Values:
 
     def __init__(self, text: str) -> None:
         if "…" in text or not text.lower().startswith("local") or text[5] in "tT":
+            why = (
+                "ranks hold too many different values for the text of each to be known"
+                if "…" in text
+                else "text that shows what all ranks hold is no rank's own"
+            )
             raise DivergenceError(
-                f"ranks hold too many different values for the text of each to be known: {text}. Exchange "
-                "the numbers themselves by collectives, or run the program in the threads world "
-                "(`polyrank run --world threads`)."
+                f"{why}: {text}. Exchange the values themselves by collectives, or run the program in the "
+                "threads world (`polyrank run --world threads`)."
             )
         ranges: list[tuple[int, int, str]] = []
         for ranks, value in _ENTRY.findall(text):
