@@ -8,32 +8,7 @@ import sys
 from pathlib import Path
 
 # Sources tested elsewhere, each with where and why. The list should shrink.
-TESTED_ELSEWHERE: dict[str, str] = dict.fromkeys(
-    (
-        "engine/interpreter_hooks",
-        "engine/kernel",
-        "engine/local_storage",
-        "engine/local_tensor",
-        "engine/local_tensor_impl",
-        "engine/local_tensor_state",
-        "engine/lockstep_mode",
-        "engine/operands",
-        "engine/operator_info",
-        "engine/rank_generators",
-        "engine/product_gradients",
-        "engine/random_streams",
-        "engine/rank_random",
-        "engine/reshape_by_rank",
-        "engine/results",
-        "engine/run_foreach",
-        "engine/run_operator",
-        "engine/values_alone",
-        "exchange/collective_call",
-        "world/lockstep/lockstep_collectives",
-        "world/lockstep/lockstep_launch",
-    ),
-    "driven by whole operators: tests/oracle, tests/python/engine, tests/python/collectives",
-)
+TESTED_ELSEWHERE: dict[str, str] = {}
 
 
 def problems(root: Path, tested_elsewhere: dict[str, str]) -> list[str]:
