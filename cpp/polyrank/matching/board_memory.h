@@ -53,7 +53,9 @@ struct BoardAllocator {
   T* allocate(std::size_t count) {
     return static_cast<T*>(allocate_board_memory(count * sizeof(T)));
   }
-  void deallocate(T* pointer, std::size_t /*count*/) noexcept { free_board_memory(pointer); }
+  void deallocate(T* pointer, std::size_t /*count*/) noexcept {
+    free_board_memory(static_cast<void*>(pointer));
+  }
 
   template <class U>
   bool operator==(const BoardAllocator<U>& /*other*/) const noexcept {

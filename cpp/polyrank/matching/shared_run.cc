@@ -73,11 +73,13 @@ void HeldMeeting::leave_later() noexcept {
 SharedRun::SharedRun(std::int64_t world_size, SharedRunOptions options)
     : world_size_(world_size),
       options_(options),
+      shared_([&] {
+        const BoardMemoryScope scope(&arena_);
+        return new (arena_.allocate(sizeof(Shared))) Shared(world_size, options);
+      }()),
       spins_(!options.order &&
              world_size <= static_cast<std::int64_t>(std::thread::hardware_concurrency())) {
   count_forks();
-  const BoardMemoryScope scope(&arena_);
-  shared_ = new (arena_.allocate(sizeof(Shared))) Shared(world_size, options);
 }
 
 // The board goes with the arena.
@@ -288,23 +290,24 @@ void SharedRun::finish_failed(const HeldMeeting& meeting, const Fault& fault) {
   wake(*meeting);
 }
 
-// Under the lock.
-void SharedRun::leave_locked(std::shared_ptr<Meeting> meeting) noexcept {
-  if (++meeting->num_left == static_cast<std::int64_t>(meeting->participants.size())) {
-    meeting->payloads.clear();
-    meeting->outcome.reset();
+// Under the lock, as the end of `meeting` is, whose owners other processes count.
+void SharedRun::leave_locked(std::shared_ptr<Meeting>* meeting) noexcept {
+  Meeting& left = **meeting;
+  if (++left.num_left == static_cast<std::int64_t>(left.participants.size())) {
+    left.payloads.clear();
+    left.outcome.reset();
   }
+  meeting->reset();
 }
 
-void SharedRun::leave(std::shared_ptr<Meeting> meeting) noexcept {
-  if (is_rank()) {  // a fork of a rank has no share in anything
-    try {
-      const Lock lock(this);
-      leave_locked(std::move(meeting));
-      return;
-    } catch (const Error&) {  // the board is broken
-    }
+void SharedRun::leave(std::shared_ptr<Meeting> meeting) noexcept try {
+  if (!is_rank()) {  // a fork of a rank has no share in anything
+    abandon(std::move(meeting));
+    return;
   }
+  const Lock lock(this);
+  leave_locked(&meeting);
+} catch (const Error&) {  // the board is broken
   abandon(std::move(meeting));
 }
 
@@ -324,7 +327,7 @@ void SharedRun::leave_those_left_for_later() noexcept {
   }
   const std::lock_guard lock(later_mutex_);
   for (std::shared_ptr<Meeting>& meeting : later_) {
-    leave_locked(std::move(meeting));
+    leave_locked(&meeting);
   }
   later_.clear();
 }

@@ -194,7 +194,7 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
   void wait_as(std::int64_t thread, const HeldMeeting& meeting, const WaitOptions& options);
   void leave(std::shared_ptr<Meeting> meeting) noexcept;
   void leave_later(std::shared_ptr<Meeting> meeting) noexcept;
-  void leave_locked(std::shared_ptr<Meeting> meeting) noexcept;
+  static void leave_locked(std::shared_ptr<Meeting>* meeting) noexcept;
   void leave_those_left_for_later() noexcept;
 
   std::int64_t world_size_;

@@ -23,7 +23,7 @@ struct SharedFailure {
   std::atomic<bool> has_failed = false;
   FaultKind kind = FaultKind::kError;
   std::size_t num_bytes = 0;
-  std::array<char, kMaxBytes> text;
+  std::array<char, kMaxBytes> text = {};
 };
 
 // A rank whose first thread sleeps says on what, so that it can be woken without the board.
