@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <random>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace polyrank {
@@ -31,6 +32,7 @@ struct Command {
   std::int64_t launch_time;
   WorkKind kind;
   std::size_t event;  // number of an event that was recorded before
+  std::int64_t series = WorkFacts::kAlone;
 };
 
 inline std::vector<Command> random_program(unsigned seed, int length) {
@@ -67,11 +69,11 @@ inline std::vector<Command> random_program(unsigned seed, int length) {
   return program;
 }
 
-inline Timeline run(const std::vector<Command>& program) {
-  constexpr std::string_view kGroups[] = {"tp", "dp"};
-  Timeline timeline;
-  std::vector<TimelineEvent> events;
-  for (const Command& command : program) {
+// Obeys commands on a timeline.
+class Runner {
+ public:
+  void obey(const Command& command) {
+    constexpr std::string_view kGroups[] = {"tp", "dp"};
     switch (command.step) {
       case Step::kLaunch:
         timeline.launch(
@@ -81,20 +83,21 @@ inline Timeline run(const std::vector<Command>& program) {
              .module = kGroups[command.duration % 2],
              .group = command.kind == WorkKind::kCommunication ? kGroups[command.stream % 2]
                                                                : std::string_view(),
-             .flops = static_cast<double>(command.duration)},
+             .flops = static_cast<double>(command.duration),
+             .series = command.series},
             command.launch_time);
         break;
       case Step::kRecord:
-        events.push_back(timeline.record(command.stream));
+        events_.push_back(timeline.record(command.stream));
         break;
       case Step::kWait:
-        timeline.wait(command.stream, events[command.event]);
+        timeline.wait(command.stream, events_[command.event]);
         break;
       case Step::kHostWorks:
         timeline.host_works(command.launch_time);
         break;
       case Step::kHostWait:
-        timeline.host_wait(events[command.event]);
+        timeline.host_wait(events_[command.event]);
         break;
       case Step::kHostWaitForStream:
         timeline.host_wait_for_stream(command.stream);
@@ -107,7 +110,19 @@ inline Timeline run(const std::vector<Command>& program) {
         break;
     }
   }
-  return timeline;
+
+  Timeline timeline;
+
+ private:
+  std::vector<TimelineEvent> events_;
+};
+
+inline Timeline run(const std::vector<Command>& program) {
+  Runner runner;
+  for (const Command& command : program) {
+    runner.obey(command);
+  }
+  return std::move(runner.timeline);
 }
 
 // Each node is at the latest of what comes before it, each plus its weight.
@@ -151,87 +166,119 @@ struct SlowTimes {
   std::int64_t makespan;
 };
 
-inline SlowTimes slow_times(const std::vector<Command>& program) {
-  LongestPaths paths;
-  std::size_t host = paths.node();
-  std::vector<std::vector<std::size_t>> before(4);  // by stream: what its next work comes after
-  std::vector<std::size_t> starts;
-  std::vector<std::size_t> ends;
-  std::vector<std::size_t> events;
-  std::vector<std::size_t> steps;
-  const auto host_goes_on = [&](std::int64_t weight) {
-    const std::size_t next = paths.node();
-    paths.edge(host, next, weight);
-    host = next;
-  };
-  const auto after_stream = [&](std::size_t node, std::size_t stream) {
-    for (const std::size_t earlier : before[stream]) {
-      paths.edge(earlier, node);
-    }
-  };
-  const auto after_all = [&](std::size_t node) {
-    paths.edge(host, node);
-    for (std::size_t stream = 0; stream < before.size(); ++stream) {
-      after_stream(node, stream);
-    }
-  };
-  for (const Command& command : program) {
+// One rank in a graph that may be of several.
+class SlowRank {
+ public:
+  explicit SlowRank(LongestPaths* paths) : paths_(*paths), host_(paths->node()) {}
+
+  // Gives the nodes of the start and of the end, which nothing links yet.
+  std::pair<std::size_t, std::size_t> launch(const Command& command) {
+    host_goes_on(command.launch_time);
+    const std::size_t start = paths_.node();
+    const std::size_t end = paths_.node();
+    paths_.edge(host_, start);
+    after_stream(start, static_cast<std::size_t>(command.stream));
+    before_[static_cast<std::size_t>(command.stream)].push_back(end);
+    starts_.push_back(start);
+    ends_.push_back(end);
+    return {start, end};
+  }
+
+  void obey(const Command& command) {
     const auto stream = static_cast<std::size_t>(command.stream);
     switch (command.step) {
       case Step::kLaunch: {
-        host_goes_on(command.launch_time);
-        const std::size_t start = paths.node();
-        const std::size_t end = paths.node();
-        paths.edge(host, start);
-        after_stream(start, stream);
-        paths.edge(start, end, command.duration);
-        before[stream].push_back(end);
-        starts.push_back(start);
-        ends.push_back(end);
+        const auto [start, end] = launch(command);
+        paths_.edge(start, end, command.duration);
         break;
       }
       case Step::kRecord:
-        events.push_back(paths.node());
-        paths.edge(host, events.back());
-        after_stream(events.back(), stream);
+        events_.push_back(paths_.node());
+        paths_.edge(host_, events_.back());
+        after_stream(events_.back(), stream);
         break;
       case Step::kWait:
-        before[stream].push_back(events[command.event]);
+        before_[stream].push_back(events_[command.event]);
         break;
       case Step::kHostWorks:
         host_goes_on(command.launch_time);
         break;
       case Step::kHostWait:
         host_goes_on(0);
-        paths.edge(events[command.event], host);
+        paths_.edge(events_[command.event], host_);
         break;
       case Step::kHostWaitForStream:
         host_goes_on(0);
-        after_stream(host, stream);
+        after_stream(host_, stream);
         break;
       case Step::kHostWaitForAll: {
-        const std::size_t all = paths.node();
+        const std::size_t all = paths_.node();
         after_all(all);
-        host = all;
+        host_ = all;
         break;
       }
       case Step::kEndStep:
-        steps.push_back(paths.node());
-        after_all(steps.back());
+        steps_.push_back(paths_.node());
+        after_all(steps_.back());
         break;
     }
   }
-  const std::size_t last = paths.node();
-  after_all(last);
-  const std::vector<std::int64_t> times = paths.times();
-  SlowTimes slow{.works = {}, .step_ends = {}, .host_now = times[host], .makespan = times[last]};
-  for (std::size_t i = 0; i < starts.size(); ++i) {
-    slow.works.push_back({times[starts[i]], times[ends[i]]});
+
+  // Nothing more comes.
+  void end() {
+    last_ = paths_.node();
+    after_all(last_);
   }
-  for (const std::size_t step : steps) {
-    slow.step_ends.push_back(times[step]);
+
+  SlowTimes at(const std::vector<std::int64_t>& times) const {
+    SlowTimes slow{
+        .works = {}, .step_ends = {}, .host_now = times[host_], .makespan = times[last_]};
+    for (std::size_t i = 0; i < starts_.size(); ++i) {
+      slow.works.push_back({times[starts_[i]], times[ends_[i]]});
+    }
+    for (const std::size_t step : steps_) {
+      slow.step_ends.push_back(times[step]);
+    }
+    return slow;
   }
-  return slow;
+
+ private:
+  void host_goes_on(std::int64_t weight) {
+    const std::size_t next = paths_.node();
+    paths_.edge(host_, next, weight);
+    host_ = next;
+  }
+  void after_stream(std::size_t node, std::size_t stream) {
+    for (const std::size_t earlier : before_[stream]) {
+      paths_.edge(earlier, node);
+    }
+  }
+  void after_all(std::size_t node) {
+    paths_.edge(host_, node);
+    for (std::size_t stream = 0; stream < before_.size(); ++stream) {
+      after_stream(node, stream);
+    }
+  }
+
+  LongestPaths& paths_;
+  std::size_t host_;
+  std::vector<std::vector<std::size_t>> before_ =
+      std::vector<std::vector<std::size_t>>(4);  // by stream: what its next work comes after
+  std::vector<std::size_t> starts_;
+  std::vector<std::size_t> ends_;
+  std::vector<std::size_t> events_;
+  std::vector<std::size_t> steps_;
+  std::size_t last_ = 0;
+};
+
+inline SlowTimes slow_times(const std::vector<Command>& program) {
+  LongestPaths paths;
+  SlowRank rank(&paths);
+  for (const Command& command : program) {
+    rank.obey(command);
+  }
+  rank.end();
+  return rank.at(paths.times());
 }
 
 }  // namespace polyrank

@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 #include <polyrank/timeline/timeline_trace.h>
 
+#include <string>
+#include <vector>
+
 namespace polyrank {
 namespace {
 
@@ -29,6 +32,25 @@ TEST(TimelineTrace, HasARowForTheCpuAndForEachStream) {
     EXPECT_THAT(text, HasSubstr(std::string("\"name\": \"") + name + '"'));
   }
   EXPECT_THAT(text, Not(HasSubstr("stream 1")));
+}
+
+TEST(TimelineTrace, SeveralRanksAreAProcessEach) {
+  Timeline late = example();
+  late.tell_waited(1, 3'000, 3);
+  const Timeline other = example();
+  const std::string text = to_chrome_trace(
+      std::vector{TracedRank{.rank = 3, .timeline = &other}, {.rank = 8, .timeline = &late}});
+  for (const char* name : {"rank 3", "rank 8"}) {
+    EXPECT_THAT(text, HasSubstr(std::string("\"name\": \"") + name + '"'));
+  }
+  EXPECT_THAT(text, HasSubstr(R"("waited_for": "rank 3", "waited_us": 3.000)"));
+  // Arrows of two processes have numbers of their own.
+  std::size_t first_arrows = 0;
+  for (std::size_t at = text.find("\"id\": 0}"); at != std::string::npos;
+       at = text.find("\"id\": 0}", at + 1)) {
+    ++first_arrows;
+  }
+  EXPECT_EQ(first_arrows, 2U);  // its start and its end
 }
 
 TEST(TimelineTrace, WorkHasItsTimesAndFacts) {

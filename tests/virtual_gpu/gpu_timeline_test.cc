@@ -177,6 +177,30 @@ TEST(GpuTimeline, AGroupIsItsMembersAndNotItsName) {
   EXPECT_EQ(timed.timeline->whole_report().communication, 1000 + 4000 + 1000 + 8000);
 }
 
+TEST(GpuTimeline, ARecordingSaysWhoMeets) {
+  const Timed timed;
+  const auto group = FakeProcessGroup::create(1, 4);
+  std::vector<at::Tensor> tensors{at::empty({1000}, on_gpu())};
+  group->allreduce(tensors, {})->wait();
+  group->send(tensors, 2, 0)->wait();
+  group->recv(tensors, 2, 0)->wait();
+  group->send(tensors, 2, 7)->wait();
+  group->recvAnysource(tensors, 0)->wait();
+  const RankRecording recording = timed.timeline->recording(1);
+  EXPECT_EQ(recording.rank, 1);
+  std::vector<std::int64_t> series;
+  for (const Work& work : recording.works) {
+    series.push_back(work.facts.series);
+  }
+  EXPECT_EQ(series, (std::vector<std::int64_t>{0, 1, 2, 1, WorkFacts::kAlone}));
+  ASSERT_EQ(recording.series.size(), 3U);
+  EXPECT_EQ(recording.series[0].ranks, (std::vector<std::int64_t>{0, 1, 2, 3}));
+  EXPECT_EQ(recording.series[1].ranks, (std::vector<std::int64_t>{1, 2}));
+  EXPECT_EQ(recording.series[2].ranks, (std::vector<std::int64_t>{2, 1}));
+  EXPECT_NE(recording.series[0].name, recording.series[1].name);
+  EXPECT_EQ(replay_together({recording}).at(0).makespan(), timed.timeline->whole_report().end);
+}
+
 TEST(GpuTimeline, NothingIsTimedWhereNoTimelineIsKept) {
   const GpusWithoutBytesOn gpus;
   EXPECT_EQ(gpu_timeline(), nullptr);

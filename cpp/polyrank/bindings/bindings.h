@@ -24,5 +24,6 @@ void init_collective_op(pybind11::module_& module);
 void init_allocator(pybind11::module_& module);
 void init_virtual_gpu(pybind11::module_& module);
 void init_gpu_timeline(pybind11::module_& module);
+void init_joint_replay(pybind11::module_& module);
 
 }  // namespace polyrank

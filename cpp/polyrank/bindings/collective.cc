@@ -73,6 +73,9 @@ py::list report() {
     row["bytes"] = totals.input_bytes;
     row["rank_launches"] = totals.rank_launches;
     row["computed"] = totals.num_computed;
+    if (totals.kind == CollectiveKind::kSend || totals.kind == CollectiveKind::kReceive) {
+      row["ranks"] = totals.group->ranks.to_vector();  // among which messages go
+    }
     rows.append(row);
   }
   return rows;

@@ -1,4 +1,5 @@
 #include <polyrank/bindings/bindings.h>
+#include <polyrank/bindings/time_dicts.h>
 #include <polyrank/virtual_gpu/gpu_timeline.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
@@ -11,33 +12,7 @@
 namespace polyrank {
 
 namespace py = pybind11;
-using py::literals::operator""_a;
-
 namespace {
-
-py::dict dict_of(const SumsByText& sums) {
-  py::dict dict;
-  for (const auto& [text, sum] : sums) {
-    dict[py::str(std::string(text))] = py::dict("count"_a = sum.count, "compute"_a = sum.compute,
-                                                "communication"_a = sum.communication,
-                                                "exposed"_a = sum.exposed, "flops"_a = sum.flops);
-  }
-  return dict;
-}
-
-py::dict dict_of(const TimeReport& report) {
-  py::list idle;
-  for (const auto& [cause, time] : report.idle) {
-    idle.append(py::dict("cause"_a = std::string(to_string(cause.first)),
-                         "group"_a = std::string(cause.second), "time"_a = time));
-  }
-  return py::dict("start"_a = report.start, "end"_a = report.end, "compute"_a = report.compute,
-                  "communication"_a = report.communication, "exposed"_a = report.exposed,
-                  "host_busy"_a = report.host_busy, "flops"_a = report.flops,
-                  "recomputed_flops"_a = report.recomputed_flops, "roofline"_a = report.roofline,
-                  "idle"_a = idle, "by_group"_a = dict_of(report.by_group),
-                  "by_module"_a = dict_of(report.by_module), "by_name"_a = dict_of(report.by_name));
-}
 
 void init_speeds(py::module_& module) {
   py::class_<GpuSpeeds>(module, "GpuSpeeds", "What a GPU does in a second, and what is reached.")
@@ -142,15 +117,14 @@ void init_gpu_timeline(py::module_& module) {
                                                         "When the work of a GPU runs.")
       .def(py::init<ClusterSpeeds>(), py::arg("speeds"))
       .def("end_step", &GpuTimeline::end_step)
-      .def("step_reports",
-           [](const GpuTimeline& self) {
-             py::list reports;
-             for (const TimeReport& report : self.step_reports()) {
-               reports.append(dict_of(report));
-             }
-             return reports;
-           })
+      .def("step_reports", [](const GpuTimeline& self) { return list_of(self.step_reports()); })
       .def("whole_report", [](const GpuTimeline& self) { return dict_of(self.whole_report()); })
+      .def(
+          "recording",
+          [](const GpuTimeline& self, std::int64_t rank) {
+            return columns_of(self.recording(rank));
+          },
+          py::arg("rank"))
       .def("chrome_trace", &GpuTimeline::chrome_trace, py::arg("rank"));
   module.def("keep_gpu_timeline", &keep_gpu_timeline, py::arg("timeline"));
 }

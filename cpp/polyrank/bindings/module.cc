@@ -22,4 +22,5 @@ PYBIND11_MODULE(_C, module) {
   polyrank::init_allocator(module);
   polyrank::init_virtual_gpu(module);
   polyrank::init_gpu_timeline(module);
+  polyrank::init_joint_replay(module);
 }

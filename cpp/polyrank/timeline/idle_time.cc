@@ -1,3 +1,5 @@
+#include <polyrank/core/interned.h>
+#include <polyrank/core/str_cat.h>
 #include <polyrank/timeline/idle_time.h>
 #include <polyrank/timeline/intervals.h>
 
@@ -27,12 +29,19 @@ void go_back(const Timeline& timeline, std::int64_t start, TimelineEvent until,
       continue;
     }
     const Work& work = timeline.works()[static_cast<std::size_t>(bound.work)];
-    const std::int64_t from = std::max(start, work.start);
-    if (from < until.time) {
-      found->push_back({.start = from,
+    const std::int64_t met = std::max(start, work.start + work.waited);
+    if (met < until.time) {
+      found->push_back({.start = met,
                         .end = until.time,
                         .cause = cause_of(work.facts.kind),
                         .group = work.facts.group});
+    }
+    const std::int64_t from = std::max(start, work.start);
+    if (from < met) {
+      found->push_back({.start = from,
+                        .end = std::min(met, until.time),
+                        .cause = IdleCause::kLateness,
+                        .group = interned(str_cat("rank ", work.late_rank))});
     }
     until = {.time = from, .bound = work.bound};
   }
@@ -41,7 +50,7 @@ void go_back(const Timeline& timeline, std::int64_t start, TimelineEvent until,
 }  // namespace
 
 std::string_view to_string(IdleCause cause) noexcept {
-  constexpr std::array<std::string_view, 3> names{"the CPU", "communication", "copies"};
+  constexpr std::array<std::string_view, 4> names{"the CPU", "communication", "copies", "lateness"};
   return names.at(static_cast<std::size_t>(cause));
 }
 

@@ -14,16 +14,17 @@ enum class IdleCause : std::uint8_t {
   kHost,           // the CPU had not launched what comes next
   kCommunication,  // a collective, or a message
   kCopy,           // a copy between the host and the GPU
+  kLateness,       // another rank had not come to a collective, or a message
 };
 
-// "the CPU", "communication", "copies".
+// "the CPU", "communication", "copies", "lateness".
 POLYRANK_API std::string_view to_string(IdleCause cause) noexcept;
 
 struct IdleTime {
   std::int64_t start;
   std::int64_t end;
   IdleCause cause;
-  std::string_view group = {};  // of communication
+  std::string_view group = {};  // of communication; of lateness: "rank 4"
 };
 
 // The times at which no stream computes, each with what was waited for: from where computing goes

@@ -10,6 +10,9 @@ std::int64_t overlap(std::int64_t start, std::int64_t end, const Interval& stret
   return std::max<std::int64_t>(0, std::min(end, stretch.end) - std::max(start, stretch.start));
 }
 
+// Communication that stands still until the last rank comes is idleness, not communication.
+std::int64_t begin_of(const Work& work) { return work.start + work.waited; }
+
 std::vector<Interval> cut(const std::vector<Interval>& intervals, const Interval& stretch) {
   std::vector<Interval> inside;
   for (const Interval& one : intervals) {
@@ -24,7 +27,7 @@ std::vector<Interval> of_kind(const Timeline& timeline, WorkKind kind) {
   std::vector<Interval> intervals;
   for (const Work& work : timeline.works()) {
     if (work.facts.kind == kind) {
-      intervals.push_back({work.start, work.end});
+      intervals.push_back({begin_of(work), work.end});
     }
   }
   return union_of(std::move(intervals));
@@ -89,11 +92,12 @@ TimeReport TimeReports::report(std::int64_t start, std::int64_t end) const {
   }
   Exposed exposed;
   for (const Work& work : timeline_.works()) {
-    const std::int64_t inside = overlap(work.start, work.end, stretch);
+    const std::int64_t begin = begin_of(work);
+    const std::int64_t inside = overlap(begin, work.end, stretch);
     if (inside == 0) {
       continue;
     }
-    const double share = static_cast<double>(inside) / static_cast<double>(work.end - work.start);
+    const double share = static_cast<double>(inside) / static_cast<double>(work.end - begin);
     report.flops += work.facts.flops * share;
     report.roofline += work.facts.roofline * share;
     report.recomputed_flops += work.facts.is_recomputed ? work.facts.flops * share : 0;
@@ -101,7 +105,7 @@ TimeReport TimeReports::report(std::int64_t start, std::int64_t end) const {
     add(work, inside, share, &report.by_name[work.facts.name]);
     if (work.facts.kind == WorkKind::kCommunication) {
       add(work, inside, share, &report.by_group[work.facts.group]);
-      exposed.add(work, {std::max(work.start, start), std::min(work.end, end)});
+      exposed.add(work, {std::max(begin, start), std::min(work.end, end)});
     }
   }
   exposed.finish(compute, &report);

@@ -13,37 +13,75 @@ TimelineEvent later(const TimelineEvent& first, const TimelineEvent& second) {
 
 }  // namespace
 
+void Timeline::host_works(std::int64_t duration) {
+  commands_.push_back({.action = TimelineAction::kHostWorks, .number = duration});
+  host_is_busy(duration);
+}
+
 WorkNumber Timeline::launch(TimelineStream stream, std::int64_t duration, const WorkFacts& facts,
                             std::int64_t launch_time) {
-  const std::int64_t launch_start = host_now_;
-  host_works(launch_time);
-  Stream& on = streams_[stream];
-  // What comes first here is named where several end at once: a busy stream waits for nobody.
-  const TimelineEvent start =
-      later(later(on.end, on.until), {.time = host_now_, .bound = host_bound()});
+  commands_.push_back({.action = TimelineAction::kLaunch, .stream = stream});
+  return place(stream, duration, facts, host_launches(launch_time));
+}
+
+HostLaunch Timeline::host_launches(std::int64_t launch_time) {
+  const std::int64_t start = host_now_;
+  host_is_busy(launch_time);
+  return {.start = start, .end = host_moment()};
+}
+
+WorkNumber Timeline::place(TimelineStream stream, std::int64_t duration, const WorkFacts& facts,
+                           const HostLaunch& launch) {
+  const TimelineEvent start = moment_on(stream, launch.end);
   const auto number = static_cast<WorkNumber>(works_.size());
   works_.push_back({.facts = facts,
                     .stream = stream,
-                    .launch_start = launch_start,
-                    .launch_end = host_now_,
+                    .launch_start = launch.start,
+                    .launch_end = launch.end.time,
                     .start = start.time,
                     .end = start.time + duration,
                     .bound = start.bound});
-  on.end = {.time = start.time + duration, .bound = {.work = number}};
+  streams_[stream].end = {.time = start.time + duration, .bound = {.work = number}};
   return number;
 }
 
-TimelineEvent Timeline::record(TimelineStream stream) {
+// What comes first here is named where several end at once: a busy stream waits for nobody.
+TimelineEvent Timeline::moment_on(TimelineStream stream, const TimelineEvent& host) {
   const Stream& on = streams_[stream];
-  return later(later(on.end, on.until), {.time = host_now_, .bound = host_bound()});
+  return later(later(on.end, on.until), host);
+}
+
+TimelineEvent Timeline::record(TimelineStream stream) {
+  commands_.push_back({.action = TimelineAction::kRecord, .stream = stream});
+  return numbered(moment_on(stream, host_moment()));
+}
+
+TimelineEvent Timeline::end_of(WorkNumber number) {
+  commands_.push_back({.action = TimelineAction::kRecordEnd, .number = number});
+  return numbered(placed_end(number));
 }
 
 void Timeline::wait(TimelineStream stream, const TimelineEvent& event) {
+  commands_.push_back({.action = TimelineAction::kWait, .stream = stream, .number = event.number});
+  hold_stream(stream, event);
+}
+
+void Timeline::hold_stream(TimelineStream stream, const TimelineEvent& event) {
   Stream& on = streams_[stream];
   on.until = later(on.until, event);
 }
 
 void Timeline::host_wait(const TimelineEvent& event) {
+  commands_.push_back({.action = TimelineAction::kHostWait, .number = event.number});
+  hold_host(event);
+}
+
+void Timeline::host_wait_for_all() {
+  commands_.push_back({.action = TimelineAction::kHostWaitForAll});
+  hold_host(latest());
+}
+
+void Timeline::hold_host(const TimelineEvent& event) {
   if (event.time <= host_now_) {
     return;
   }
@@ -53,10 +91,19 @@ void Timeline::host_wait(const TimelineEvent& event) {
   host_waited_for_ = event.bound.work;
 }
 
-void Timeline::host_wait_for_all() { host_wait(latest()); }
+void Timeline::end_step() {
+  commands_.push_back({.action = TimelineAction::kEndStep});
+  place_step_end({.time = makespan(), .host_busy = host_busy_});
+}
+
+void Timeline::tell_waited(WorkNumber number, std::int64_t waited, std::int64_t late_rank) {
+  Work& work = works_.at(static_cast<std::size_t>(number));
+  work.waited = waited;
+  work.late_rank = late_rank;
+}
 
 TimelineEvent Timeline::latest() const {
-  TimelineEvent latest{.time = host_now_, .bound = host_bound()};
+  TimelineEvent latest = host_moment();
   for (const auto& [number, stream] : streams_) {
     // Work that ends when the CPU is there is named before the CPU.
     const TimelineEvent end = later(stream.end, stream.until);

@@ -21,6 +21,8 @@ namespace polyrank {
 // at which nothing is computed says what was waited for (idle_time.h).
 // Streams that run at once do not slow each other down: what they share (multiprocessors, memory,
 // links) is not modelled.
+// What was asked of a timeline is kept as a list of commands, which together with those of other
+// ranks is run again where ranks wait for each other (joint_replay.h).
 //
 // Units: nanoseconds everywhere; the timeline begins at 0.
 
@@ -45,6 +47,10 @@ struct WorkFacts {
   double flops = 0;
   double bytes = 0;     // of communication: its payload
   double roofline = 0;  // of computing: how long it would take at the GPU's peaks
+  // Of communication: where other ranks take part (MeetingSeries in joint_replay.h); kAlone: nobody
+  // is known.
+  static constexpr std::int64_t kAlone = -1;
+  std::int64_t series = kAlone;
 };
 
 // What something starts or ends with.
@@ -66,12 +72,43 @@ struct Work {
   std::int64_t start = 0;
   std::int64_t end = 0;
   Bound bound;
+  // Of communication with ranks that are replayed, too: how long it stood still before the last one
+  // came, and which that was.
+  std::int64_t waited = 0;
+  std::int64_t late_rank = -1;
 };
 
 // A moment on a stream.
 struct TimelineEvent {
+  static constexpr std::int64_t kUnnumbered = -1;
+
   std::int64_t time = 0;
   Bound bound = {};
+  std::int64_t number = kUnnumbered;  // index among those that record() and end_of() gave
+};
+
+// A launch, as far as the CPU goes.
+struct HostLaunch {
+  std::int64_t start = 0;
+  TimelineEvent end = {};
+};
+
+enum class TimelineAction : std::uint8_t {
+  kHostWorks,       // number: for how long
+  kLaunch,          // the next of works()
+  kRecord,          // stream; makes the next event
+  kRecordEnd,       // makes the next event; number: of the work that it is the end of
+  kWait,            // stream; number: of the event
+  kHostWait,        // number: of the event
+  kHostWaitForAll,  // of nothing
+  kEndStep,         // of nothing
+};
+
+// What the timeline was asked to do.
+struct TimelineCommand {
+  TimelineAction action = TimelineAction::kHostWorks;
+  TimelineStream stream = 0;
+  std::int64_t number = 0;
 };
 
 // The CPU waited for the GPU.
@@ -91,10 +128,7 @@ class POLYRANK_API Timeline {
  public:
   // The CPU is busy for so long.
   // Requires: duration >= 0
-  void host_works(std::int64_t duration) {
-    host_now_ += duration;
-    host_busy_ += duration;
-  }
+  void host_works(std::int64_t duration);
 
   // The CPU takes `launch_time` to launch work that runs for `duration`.
   // Ensures: (1) it starts at the latest of: its stream's end, what the stream was told to wait
@@ -116,7 +150,7 @@ class POLYRANK_API Timeline {
   void host_wait_for_all();
 
   // A step of training ends here, when all that was launched so far is over and the CPU is here.
-  void end_step() { step_ends_.push_back({.time = makespan(), .host_busy = host_busy_}); }
+  void end_step();
 
   // Ends of the steps, in order.
   // Ensures: (3) they ascend
@@ -125,9 +159,11 @@ class POLYRANK_API Timeline {
   const std::vector<Work>& works() const noexcept { return works_; }
 
   // The moment at which a work is over.
-  TimelineEvent end_of(WorkNumber number) const {
-    return {.time = works_.at(static_cast<std::size_t>(number)).end, .bound = {.work = number}};
-  }
+  TimelineEvent end_of(WorkNumber number);
+
+  // All of the above, in order.
+  // Ensures: (4) a timeline that is told the same has the same works, waits and steps
+  const std::vector<TimelineCommand>& commands() const noexcept { return commands_; }
 
   const std::vector<HostWait>& host_waits() const noexcept { return host_waits_; }
 
@@ -139,12 +175,38 @@ class POLYRANK_API Timeline {
   TimelineEvent latest() const;
   std::int64_t makespan() const { return latest().time; }
 
+  // The halves of the above for who runs commands again, and knows what a stream does only after
+  // the CPU has gone on. They are not kept as commands.
+  HostLaunch host_launches(std::int64_t launch_time);
+  // Requires: duration >= 0
+  WorkNumber place(TimelineStream stream, std::int64_t duration, const WorkFacts& facts,
+                   const HostLaunch& launch);
+  TimelineEvent host_moment() const noexcept { return {.time = host_now_, .bound = host_bound()}; }
+  // When all that was placed on the stream so far is over, and the CPU was at `host`.
+  TimelineEvent moment_on(TimelineStream stream, const TimelineEvent& host);
+  TimelineEvent placed_end(WorkNumber number) const {
+    return {.time = works_.at(static_cast<std::size_t>(number)).end, .bound = {.work = number}};
+  }
+  void hold_stream(TimelineStream stream, const TimelineEvent& event);
+  void hold_host(const TimelineEvent& event);
+  void host_is_busy(std::int64_t duration) noexcept {
+    host_now_ += duration;
+    host_busy_ += duration;
+  }
+  // The work stood still for the first `waited` of its time, until `late_rank` had come.
+  void tell_waited(WorkNumber number, std::int64_t waited, std::int64_t late_rank);
+  void place_step_end(const StepEnd& end) { step_ends_.push_back(end); }
+
  private:
   struct Stream {
     TimelineEvent end = {};    // of its last work
     TimelineEvent until = {};  // what its next work waits for
   };
 
+  TimelineEvent numbered(TimelineEvent event) noexcept {
+    event.number = num_events_++;
+    return event;
+  }
   Bound host_bound() const noexcept {
     return {.work = Bound::kHost, .host_since = host_since_, .host_waited_for = host_waited_for_};
   }
@@ -153,6 +215,8 @@ class POLYRANK_API Timeline {
   std::vector<Work> works_;
   std::vector<HostWait> host_waits_;
   std::vector<StepEnd> step_ends_;
+  std::vector<TimelineCommand> commands_;
+  std::int64_t num_events_ = 0;
   std::int64_t host_now_ = 0;
   std::int64_t host_busy_ = 0;
   std::int64_t host_since_ = 0;

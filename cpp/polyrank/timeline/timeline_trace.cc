@@ -2,6 +2,7 @@
 #include <polyrank/report/json_text.h>
 #include <polyrank/timeline/timeline_trace.h>
 
+#include <array>
 #include <cstddef>
 #include <map>
 #include <string_view>
@@ -14,10 +15,10 @@ constexpr std::int64_t kHostRow = 0;
 
 class Writer {
  public:
-  Writer(const Timeline& timeline, std::int64_t rank) : timeline_(timeline), rank_(rank) {}
+  Writer(const TracedRank& rank, std::int64_t* num_arrows, JsonText* json)
+      : timeline_(*rank.timeline), rank_(rank.rank), num_arrows_(num_arrows), json_(*json) {}
 
-  std::string text() {
-    json_.begin_object().key("displayTimeUnit").value("ms").key("traceEvents").begin_array();
+  void write() {
     name("process_name", kHostRow, str_cat("rank ", rank_));
     name("thread_name", kHostRow, "CPU");
     name_streams();
@@ -38,8 +39,6 @@ class Writer {
       begin("i", str_cat("end of step ", step + 1), kHostRow, timeline_.step_ends()[step].time);
       json_.key("s").value("p").end_object();
     }
-    json_.end_array().end_object();
-    return json_.text();
   }
 
  private:
@@ -81,6 +80,10 @@ class Writer {
     if (facts.kind == WorkKind::kCommunication) {
       json_.key("group").value(facts.group);
     }
+    if (work.waited > 0) {
+      json_.key("waited_for").value(str_cat("rank ", work.late_rank));
+      json_.key("waited_us").microseconds(work.waited);
+    }
     if (!facts.detail.empty()) {
       json_.key("how").value(facts.detail);
     }
@@ -89,23 +92,34 @@ class Writer {
     json_.end_object().end_object();
     if (work.launch_end < work.start && work.launch_start < work.launch_end) {
       begin("s", "launch", kHostRow, work.launch_start);
-      json_.key("id").value(num_arrows_).end_object();
+      json_.key("id").value(*num_arrows_).end_object();
       begin("f", "launch", row, work.start);
-      json_.key("bp").value("e").key("id").value(num_arrows_++).end_object();
+      json_.key("bp").value("e").key("id").value((*num_arrows_)++).end_object();
     }
   }
 
   const Timeline& timeline_;
   std::int64_t rank_;
   std::map<TimelineStream, std::int64_t> rows_;
-  std::int64_t num_arrows_ = 0;
-  JsonText json_;
+  std::int64_t* num_arrows_;  // of all ranks
+  JsonText& json_;
 };
 
 }  // namespace
 
+std::string to_chrome_trace(std::span<const TracedRank> ranks) {
+  JsonText json;
+  std::int64_t num_arrows = 0;
+  json.begin_object().key("displayTimeUnit").value("ms").key("traceEvents").begin_array();
+  for (const TracedRank& rank : ranks) {
+    Writer(rank, &num_arrows, &json).write();
+  }
+  json.end_array().end_object();
+  return json.text();
+}
+
 std::string to_chrome_trace(const Timeline& timeline, std::int64_t rank) {
-  return Writer(timeline, rank).text();
+  return to_chrome_trace(std::array{TracedRank{.rank = rank, .timeline = &timeline}});
 }
 
 }  // namespace polyrank

@@ -71,6 +71,21 @@ std::optional<std::int64_t> peer_of(const CollectiveCall& call, std::int64_t gro
   return peer >= 0 && peer < group_size ? std::optional(peer) : std::nullopt;
 }
 
+// Messages meet in the order in which they are sent and received between two ranks, whatever their
+// tags, as NCCL has it.
+MeetingSeries messages_of(CollectiveKind kind, const LaunchGroup& group, std::int64_t own_rank,
+                          std::int64_t peer) {
+  std::vector<std::int64_t> ends{own_rank, peer};
+  if (kind == CollectiveKind::kReceive) {
+    std::swap(ends[0], ends[1]);
+  }
+  std::string label = str_cat("messages from rank ", ends[0], " to rank ", ends[1], " in group \"",
+                              group.label, '"');
+  return {.name = str_cat(group.name, " messages"),
+          .ranks = std::move(ends),
+          .label = std::move(label)};
+}
+
 // Of a barrier no tensor says where it is: NCCL's groups have theirs on the GPU.
 bool is_on_gpu(const CollectiveCall& call) {
   const std::vector<at::Tensor> tensors = call.tensors();
@@ -122,8 +137,20 @@ const GpuTimeline::Place& GpuTimeline::place_of(const LaunchGroup& group) {
   for (const std::int64_t rank : place.ranks) {
     nodes.insert(rank / speeds_.gpus_per_node);
   }
+  place.series = series_of({.name = group.name,
+                            .ranks = place.ranks,
+                            .label = str_cat("collectives of group \"", group.label, '"')});
   place.group.nodes = std::max<std::int64_t>(1, static_cast<std::int64_t>(nodes.size()));
   return places_.insert_or_assign(group.name, std::move(place)).first->second;
+}
+
+std::int64_t GpuTimeline::series_of(MeetingSeries series) {
+  const auto known = std::ranges::find(series_, series);
+  const std::int64_t index = known - series_.begin();
+  if (known == series_.end()) {
+    series_.push_back(std::move(series));
+  }
+  return index;
 }
 
 TimelineStream GpuTimeline::stream_of(const CollectiveCall& call, const LaunchGroup& group) {
@@ -149,14 +176,18 @@ std::optional<WorkNumber> GpuTimeline::launch(const CollectiveCall& call, const 
   const CollectiveKind kind = call.spec->kind;
   const Place& place = place_of(group);
   const std::int64_t payload = payload_of(call, group.size);
+  std::int64_t series = place.series;
   bool crosses_nodes = false;
   if (is_message(kind)) {
-    // Anyone is as likely as not on another node: the slower way is taken where there is one.
-    const std::optional<std::int64_t> peer = peer_of(call, group.size);
-    crosses_nodes = peer
-                        ? place.ranks.at(static_cast<std::size_t>(*peer)) / speeds_.gpus_per_node !=
-                              own_rank / speeds_.gpus_per_node
-                        : place.group.nodes > 1;
+    // Of a message from anyone nobody knows who sends it. Anyone is as likely as not on another
+    // node: the slower way is taken where there is one.
+    series = WorkFacts::kAlone;
+    crosses_nodes = place.group.nodes > 1;
+    if (const std::optional<std::int64_t> member = peer_of(call, group.size)) {
+      const std::int64_t peer = place.ranks.at(static_cast<std::size_t>(*member));
+      series = series_of(messages_of(kind, group, own_rank, peer));
+      crosses_nodes = peer / speeds_.gpus_per_node != own_rank / speeds_.gpus_per_node;
+    }
   }
   const NcclChoice choice = nccl_time(kind, place.group, static_cast<double>(payload), speeds_.nccl,
                                       speeds_.links, crosses_nodes);
@@ -164,6 +195,7 @@ std::optional<WorkNumber> GpuTimeline::launch(const CollectiveCall& call, const 
   facts.group = interned(group.label);
   facts.detail = to_string(choice.algorithm, choice.protocol);
   facts.bytes = static_cast<double>(payload);
+  facts.series = series;
   const TimelineStream stream = stream_of(call, group);
   if (stream != number_of(current)) {
     timeline_.wait(stream, timeline_.record(number_of(current)));
@@ -220,6 +252,14 @@ TimeReport GpuTimeline::whole_report() const {
 std::string GpuTimeline::chrome_trace(std::int64_t rank) const {
   const std::lock_guard<std::mutex> lock(mutex_);
   return to_chrome_trace(timeline_, rank);
+}
+
+RankRecording GpuTimeline::recording(std::int64_t rank) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return {.rank = rank,
+          .works = timeline_.works(),
+          .commands = timeline_.commands(),
+          .series = series_};
 }
 
 std::shared_ptr<GpuTimeline> gpu_timeline() {

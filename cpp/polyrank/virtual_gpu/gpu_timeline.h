@@ -6,6 +6,7 @@
 #include <polyrank/core/rank_runs.h>
 #include <polyrank/exchange/collective_call.h>
 #include <polyrank/report/collective_launch.h>
+#include <polyrank/timeline/joint_replay.h>
 #include <polyrank/timeline/kernel_time.h>
 #include <polyrank/timeline/nccl_time.h>
 #include <polyrank/timeline/time_report.h>
@@ -74,14 +75,19 @@ class POLYRANK_API GpuTimeline {
   // The text of a file for Perfetto.
   std::string chrome_trace(std::int64_t rank) const;
 
+  // For a replay with other ranks.
+  RankRecording recording(std::int64_t rank) const;
+
  private:
   struct Place {
     NcclGroup group;
     RankRuns members;
-    std::vector<std::int64_t> ranks;  // the members' global ranks
+    std::vector<std::int64_t> ranks;          // the members' global ranks
+    std::int64_t series = WorkFacts::kAlone;  // of its collectives, in series_
   };
 
   const Place& place_of(const LaunchGroup& group);
+  std::int64_t series_of(MeetingSeries series);
   TimelineStream stream_of(const CollectiveCall& call, const LaunchGroup& group);
 
   ClusterSpeeds speeds_;
@@ -89,6 +95,7 @@ class POLYRANK_API GpuTimeline {
   Timeline timeline_;                                           // guarded by mutex_, as is the rest
   std::map<std::string, Place, std::less<>> places_;            // by the groups' names
   std::map<std::string, TimelineStream, std::less<>> streams_;  // of communicators
+  std::vector<MeetingSeries> series_;
 };
 
 // The timeline that is kept at present; null: none is.

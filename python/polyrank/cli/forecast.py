@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyrank.cli.app import app
+from polyrank.cli.forecast_ranks import RanksAsked, forecast_ranks
 from polyrank.cli.options import (
     Arguments,
     ClusterName,
     IsModule,
     JsonReport,
-    OneRank,
     Script,
+    SeveralRanks,
     WorldSize,
     page_option,
     writable_option,
@@ -46,7 +48,23 @@ def forecast(
     arguments: Arguments = None,
     cluster: ClusterName = "dgx-h100",
     ranks: WorldSize = 1,
-    rank: OneRank = 0,
+    rank: SeveralRanks = "0",
+    stages: Annotated[
+        bool,
+        typer.Option("--stages", help="Run every rank that the rank exchanges messages with, too."),
+    ] = False,
+    slow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RANK=FACTOR",
+            help="A rank whose kernels take so many times as long, and what that costs all; may be "
+            "repeated. Needs several ranks.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="So many ranks at once; all cores if not given."),
+    ] = None,
     steps: Annotated[
         int,
         typer.Option(
@@ -96,39 +114,78 @@ def forecast(
             help="Write the history of memory there, for pytorch.org/memory_viz.",
         ),
     ] = None,
+    recording_file: Annotated[
+        Path | None,
+        # What a forecast of several ranks asks each of them for.
+        typer.Option("--recording", metavar="FILE", hidden=True),
+    ] = None,
 ) -> None:
     """Say whether a script's rank fits into a GPU, and what holds its memory, without a GPU.
 
     The script runs as one rank of the fake world. Tensors on `cuda` have a size and no bytes; what
     they take is placed by a model of PyTorch's caching allocator, with the settings of
-    PYTORCH_ALLOC_CONF. With --time each operator and collective has a time on its stream, too.
-    docs/forecast.md says what is modelled.
+    PYTORCH_ALLOC_CONF. With --time each operator and collective has a time on its stream, too; of
+    several ranks those at which they wait for each other. docs/forecast.md says what is modelled.
 
     **Exit codes**: as `polyrank run`, and 7 if it does not fit.
 
     - `polyrank forecast --cluster dgx-h100 --ranks 512 train.py --batch 4`
+    - `polyrank forecast --cluster dgx-h100 --ranks 512 --stages --slow 64=1.3 train.py`
     """
     from polyrank.errors import UsageError
     from polyrank.forecast.clusters import find_cluster
+    from polyrank.forecast.ranks import parse_ranks, parse_slow
     from polyrank.forecast.running import Forecast
 
     if not module and not Path(script).is_file():
         raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
-    if rank >= ranks:
-        raise typer.BadParameter(
-            f"a world of {ranks} ranks has no rank {rank}", param_hint="--rank"
-        )
+    try:
+        asked_ranks = parse_ranks(rank, ranks)
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="--rank") from error
+    try:
+        slowness = parse_slow(slow or ())
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="--slow") from error
     try:
         found = find_cluster(cluster)
     except UsageError as error:
         raise typer.BadParameter(str(error), param_hint="--cluster") from error
-    has_time = time or tokens is not None or trace_file is not None
+    has_time = (
+        time or bool(slow) or any(one is not None for one in (tokens, trace_file, recording_file))
+    )
     try:
-        made = Forecast(found, ranks, rank, with_time=has_time, tokens=tokens)
+        made = Forecast(found, ranks, asked_ranks[0], with_time=has_time, tokens=tokens)
     except UsageError as error:
         raise typer.BadParameter(str(error), param_hint="--time") from error
     trace_target = None if trace_file is None else writable_option(trace_file, "--trace")
     json_target = None if json_file is None else writable_option(json_file, "--json")
+    are_several = stages or len(asked_ranks) > 1
+    _check_several(are_several, stages, asked_ranks, slowness, html_file, snapshot_file)
+    local_world_size = _ranks_a_node(ranks, found)
+    if are_several:
+        raise typer.Exit(
+            forecast_ranks(
+                RanksAsked(
+                    options=[
+                        *("--cluster", cluster, "--ranks", str(ranks), "--steps", str(steps)),
+                        *("--on-read", on_read.value),
+                        *(["-m"] if module else []),
+                        *(["--time"] if has_time else []),
+                    ],
+                    program=[script, *(arguments or ())],
+                    cluster=cluster,
+                    ranks=asked_ranks,
+                    finds_stages=stages,
+                    with_time=has_time,
+                    tokens=tokens,
+                    slow=slowness,
+                    jobs=jobs,
+                    json_target=json_target,
+                    trace_target=trace_target,
+                )
+            )
+        )
     html_target = None if html_file is None else page_option(html_file)
     snapshot_target = (
         None if snapshot_file is None else writable_option(snapshot_file, "--snapshot")
@@ -139,10 +196,10 @@ def forecast(
         is_module=module,
         world="fake",
         world_size=ranks,
-        local_world_size=_ranks_a_node(ranks, found),
+        local_world_size=local_world_size,
         device="cuda",
         json_file=None,
-        rank=rank,
+        rank=asked_ranks[0],
     )
     raise typer.Exit(
         _run(
@@ -154,8 +211,38 @@ def forecast(
             html_target=html_target,
             snapshot_target=snapshot_target,
             trace_target=trace_target,
+            recording_target=recording_file,
         )
     )
+
+
+def _check_several(
+    are_several: bool,
+    finds_stages: bool,
+    ranks: Sequence[int],
+    slow: Mapping[int, float],
+    html_file: Path | None,
+    snapshot_file: Path | None,
+) -> None:
+    """Refuse options that do not go together."""
+    problems = {
+        "--stages": finds_stages
+        and len(ranks) > 1
+        and "finds the stages of one rank: name one (--rank R)",
+        "--slow": bool(slow)
+        and not are_several
+        and "needs several ranks (--rank R,R,… or --stages)",
+        "--html": are_several and html_file is not None and "shows one rank: name one (--rank R)",
+        "--snapshot": are_several
+        and snapshot_file is not None
+        and "is of one rank: name one (--rank R)",
+    }
+    unknown = sorted(set(slow) - set(ranks))
+    if unknown and not finds_stages:
+        problems["--slow"] = problems["--slow"] or f"rank {unknown[0]} is not among those that run"
+    for option, problem in problems.items():
+        if problem:
+            raise typer.BadParameter(str(problem), param_hint=option)
 
 
 def _ranks_a_node(ranks: int, cluster: Cluster) -> int:
@@ -177,6 +264,7 @@ def _run(
     html_target: Path | None,
     snapshot_target: Path | None,
     trace_target: Path | None,
+    recording_target: Path | None,
 ) -> int:
     from polyrank.forecast.page import write_page
     from polyrank.forecast.report import write_snapshot
@@ -196,6 +284,8 @@ def _run(
         write_snapshot(made, snapshot_target)
     if trace_target is not None and made.timeline is not None:
         write_text(trace_target, made.timeline.chrome_trace(made.rank))
+    if recording_target is not None and made.timeline is not None:
+        write_text(recording_target, json.dumps(made.timeline.recording(made.rank)))
     exit_code: int = outcome.exit_code
     return exit_code if made.memory.fits else EXIT_DOES_NOT_FIT
 

@@ -21,6 +21,7 @@ __all__ = [
     "OneRank",
     "RanksANode",
     "Script",
+    "SeveralRanks",
     "WorldSize",
     "count_option",
     "page_option",
@@ -75,6 +76,13 @@ ClusterName = Annotated[
 ]
 WorldSize = Annotated[int, _SIZE]
 OneRank = Annotated[int, typer.Option(min=0, metavar="R", help="The rank that runs.")]
+SeveralRanks = Annotated[
+    str,
+    typer.Option(
+        metavar="R,R,…",
+        help="The rank that runs; or several, each in a process of its own, and what they wait for.",
+    ),
+]
 
 
 def writable_option(file: Path, option: str) -> Path:

@@ -36,6 +36,7 @@ def report_dict(forecast: Forecast) -> dict[str, Any]:
         "rank": forecast.rank,
         "fits": memory.fits,
         "headroom": memory.headroom,
+        "messages_among": forecast.messages_among,
         "memory": {
             field.name: _plain(getattr(memory, field.name)) for field in dataclasses.fields(Memory)
         },

@@ -47,6 +47,7 @@ class Forecast:
         self.rank = rank
         self.history = _C.MemoryHistory()
         self.segments: list[dict[str, Any]] = []  # of the allocators, as they were at the end
+        self.messages_among: list[int] = []  # ranks; this one is among them if it sends any
         self._memory: Memory | None = None
         self.timeline: _C.GpuTimeline | None = None
         self._tokens = tokens
@@ -69,7 +70,8 @@ class Forecast:
         """
         if self.timeline is None or self._gpu is None:
             raise UsageError("this forecast has no times: ask for them (time=True, or --time)")
-        return time_of(self.timeline, self._gpu, self._tokens)
+        reports, whole = self.timeline.step_reports(), self.timeline.whole_report()
+        return time_of(reports, whole, self._gpu, self._tokens)
 
     def report(self) -> str:
         """All of it as text."""
@@ -125,6 +127,7 @@ class Forecast:
                 _C.keep_gpu_timeline(None)
                 _C.keep_memory_history(None)
                 self._memory = memory_of(self.history, cluster)
+                self.messages_among = _message_ranks()
                 self.segments = [
                     segment | {"device": gpu}
                     for gpu in range(cluster.gpus_per_node)
@@ -138,6 +141,10 @@ class Forecast:
         taken = self.cluster.context_bytes + self.cluster.communicator_bytes(num_communicators())
         for gpu in range(self.cluster.gpus_per_node):
             _C.set_gpu_capacity(self.cluster.memory_bytes - taken, gpu)
+
+
+def _message_ranks() -> list[int]:
+    return sorted({rank for row in _C.report() for rank in row.get("ranks", ())})
 
 
 @contextlib.contextmanager

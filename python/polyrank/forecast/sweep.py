@@ -1,16 +1,12 @@
 """Forecasts of one script with many settings, side by side: which configuration is the fastest that
 fits.
 
-Each setting is a process of its own, `polyrank forecast …`, so that none sees what another left behind.
+Each setting is a process of its own (process.py).
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from polyrank.errors import UsageError
+from polyrank.forecast.process import run_forecast
 from polyrank.html_page import page_text
 from polyrank.resumable import read_kept, run_parts
 
@@ -34,7 +31,6 @@ __all__ = [
 ]
 
 SWEEP_SCHEMA_VERSION = 1
-_DOES_NOT_FIT = 7  # exit code of `polyrank forecast`
 _GIB = 2**30
 
 Setting = dict[str, str]
@@ -87,8 +83,8 @@ class Sweep:
         for values in itertools.product(*self.variations.values()):
             yield dict(zip(self.variations, values, strict=True))
 
-    def command(self, setting: Setting, report: Path) -> list[str]:
-        """The forecast of one setting. `{name}` in an argument is its value; what no argument names is
+    def program(self, setting: Setting) -> list[str]:
+        """The script and its arguments with one setting. `{name}` in an argument is its value; what no argument names is
         added as `--name=value`.
         """
         arguments = []
@@ -101,8 +97,7 @@ class Sweep:
                     text = text.replace(f"{{{name}}}", value)
             arguments.append(text)
         arguments += [f"--{name}={value}" for name, value in setting.items() if name not in named]
-        before = [sys.executable, "-m", "polyrank", "forecast", *self.options]
-        return [*before, "--time", "--json", str(report), self.script, *arguments]
+        return [self.script, *arguments]
 
     def identity(self) -> dict[str, Any]:
         """What results that are kept must be of."""
@@ -115,16 +110,10 @@ class Sweep:
 
     def run(self, setting: Setting) -> Result:
         """Forecast one setting."""
-        with tempfile.TemporaryDirectory() as folder:
-            report = Path(folder) / "report.json"
-            command = self.command(setting, report)
-            done = subprocess.run(  # noqa: S603  this Python, and the caller's script
-                command, capture_output=True, text=True, check=False
-            )
-            told = json.loads(report.read_text()) if report.is_file() else None
-        if told is None or done.returncode not in (0, _DOES_NOT_FIT):
-            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            return Result(setting, False, None, None, None, None, lines[-1])
+        ended = run_forecast([*self.options, "--time"], self.program(setting))
+        told = ended.document
+        if told is None or ended.failure:
+            return Result(setting, False, None, None, None, None, ended.failure)
         time = told["time"]
         # What ran out of memory has no step that counts.
         has_step = told["memory"]["num_ooms"] == 0

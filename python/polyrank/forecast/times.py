@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from polyrank import _C
 from polyrank.forecast.speeds import Compared, GpuTable
 
 __all__ = ["Idle", "StepTime", "Time", "WorkSum", "time_of"]
@@ -17,8 +16,8 @@ _SECONDS = 1e-9
 class Idle:
     """Time in which nothing was computed, by what was waited for."""
 
-    cause: str  # "the CPU", "communication", "copies"
-    group: str  # of communication
+    cause: str  # "the CPU", "communication", "copies"; of ranks replayed together "lateness", too
+    group: str  # of communication; of lateness: "rank 4"
     ns: int
 
 
@@ -98,12 +97,16 @@ class Time:
         return self.tokens / self.steady.seconds
 
 
-def time_of(timeline: _C.GpuTimeline, gpu: GpuTable, tokens: int | None) -> Time:
-    """What the timeline says."""
-    reports = timeline.step_reports()
+def time_of(
+    step_reports: list[dict[str, Any]],
+    whole_report: dict[str, Any],
+    gpu: GpuTable,
+    tokens: int | None,
+) -> Time:
+    """What a timeline's reports say."""
     return Time(
-        steps=[_step_of(step, report) for step, report in enumerate(reports, start=1)],
-        whole=_step_of(0, timeline.whole_report()),
+        steps=[_step_of(step, report) for step, report in enumerate(step_reports, start=1)],
+        whole=_step_of(0, whole_report),
         peak_flops=gpu.peak_flops,
         compared=gpu.compared,
         tokens=tokens,
