@@ -203,7 +203,7 @@ class RandomRanks {
                {.name = "ep", .ranks = {0, 5}, .label = "ep"}};  // nobody runs rank 5
     std::vector<std::vector<Command>> alone;
     for (unsigned rank = 0; rank < kRanks; ++rank) {
-      alone.push_back(random_program(seed * kRanks + rank, length));
+      alone.push_back(random_program(seed * unsigned{kRanks} + rank, length));
       ranks_.emplace_back(&paths_);
       runners_.emplace_back();
     }
