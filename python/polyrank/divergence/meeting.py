@@ -187,7 +187,8 @@ class Meeting:
         """Find parameters and buffers that differ when a collective takes them, and that the model has read.
 
         What differs and is made alike before anybody reads it is no fault: a checkpoint that rank 0 loads
-        and gives to all.
+        and gives to all, a shard that its rank's optimizer updates. Both ranks must have read what they hold:
+        what the other held before was read while it was alike.
         """
         for name in telling.names():
             for group in self._expected.get(name, ()):
@@ -195,7 +196,7 @@ class Meeting:
                 if len(parts) <= 1 or not self._strength[name]:
                     continue
                 case = self._taken_case(name, list(group), telling, (parts[0][0], parts[1][0]))
-                if any(one.is_read for own in case.writers for one in own):
+                if all(any(one.is_read for one in own) for own in case.writers):
                     self._keep_if_fault(case)
 
     def _check_gradient_taken(self, telling: _Telling) -> None:

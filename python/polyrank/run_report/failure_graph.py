@@ -16,7 +16,7 @@ __all__ = ["Node", "failure_graph", "nodes_of"]
 
 _NODE = re.compile(r"^ +(?P<ranks>ranks? [\d,\- a-z]*?\d)(?P<colon>:)? (?P<does>.+)$", re.MULTILINE)
 _FOR = re.compile(r" for (ranks? [\d,\-]+)")
-_PLACE = re.compile(r"  (\S+:\d+)$")
+_PLACE = re.compile(r"  (\S(?:(?!  ).)*:\d+)$")  # a path may have spaces in it
 _RADIUS_PIXELS = 150
 
 

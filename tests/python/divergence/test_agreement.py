@@ -12,7 +12,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
-from pages import page_without_scripts
+from page_text import page_without_scripts
 from polyrank.divergence.finding import Finding
 from torch import nn
 

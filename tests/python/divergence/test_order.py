@@ -11,7 +11,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
-from pages import page_without_scripts
+from page_text import page_without_scripts
 from polyrank.divergence.order.checking import ORDERS, check_orders
 from programs_of_faults import Program
 from torch import nn

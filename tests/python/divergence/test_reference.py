@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pages import page_without_scripts
+from page_text import page_without_scripts
 from polyrank.divergence.reference.pieces import families_of, largest_of, match
 from polyrank.divergence.reference.rounding import in_double, in_pieces
 
