@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from polyrank.divergence.operations import Operation
+from polyrank.divergence.operations import Operand, Operation
 
 __all__ = ["reduced_before", "reducing_collective", "written_by"]
 
@@ -18,21 +18,14 @@ def reducing_collective(writers: Sequence[Operation], ranks: tuple[int, int]) ->
     Not by way of what the backward of an operation or an optimizer computed: gradients of the next layer,
     and states, which earlier steps made, came out of collectives too.
     """
-    waiting = list(writers)
-    seen: set[int] = set()
-    while waiting and len(seen) < _MOST_BACK:
-        operation = waiting.pop(0)
-        if id(operation) in seen:
-            continue
-        seen.add(id(operation))
-        if operation.kind in _JOINING and operation.joins(*ranks):
-            return operation
+
+    def made_of(operation: Operation) -> list[Operand]:
         is_computed = operation.made_by is not None or operation.place.phase == "optimizer"
-        if operation.kind or not is_computed:
-            for operand in operation.operands:
-                if not operand.is_parameter:
-                    waiting += operand.writers
-    return None
+        if is_computed and not operation.kind:
+            return []
+        return [operand for operand in operation.operands if not operand.is_parameter]
+
+    return _nearest_joining(writers, ranks, made_of)
 
 
 def reduced_before(writers: Sequence[Operation], ranks: tuple[int, int]) -> Operation | None:
@@ -40,6 +33,21 @@ def reduced_before(writers: Sequence[Operation], ranks: tuple[int, int]) -> Oper
 
     None: none did, or backward has added to it since.
     """
+
+    def left_of(operation: Operation) -> list[Operand]:
+        if operation.kind or operation.place.phase == "backward":
+            return []
+        return [one for one in operation.operands if one.is_written or operation.is_view]
+
+    return _nearest_joining(writers, ranks, left_of)
+
+
+def _nearest_joining(
+    writers: Sequence[Operation],
+    ranks: tuple[int, int],
+    came_from: Callable[[Operation], list[Operand]],
+) -> Operation | None:
+    """The nearest collective that joins the ranks, back from the writers along operands that `came_from` names."""
     waiting = list(writers)
     seen: set[int] = set()
     while waiting and len(seen) < _MOST_BACK:
@@ -49,11 +57,8 @@ def reduced_before(writers: Sequence[Operation], ranks: tuple[int, int]) -> Oper
         seen.add(id(operation))
         if operation.kind in _JOINING and operation.joins(*ranks):
             return operation
-        if operation.kind or operation.place.phase == "backward":
-            continue
-        for operand in operation.operands:
-            if operand.is_written or operation.is_view:
-                waiting += operand.writers
+        for operand in came_from(operation):
+            waiting += operand.writers
     return None
 
 

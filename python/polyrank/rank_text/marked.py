@@ -54,8 +54,15 @@ class _Values:
                 first, _, last = part.partition("-")
                 ranges.append((int(first), int(last or first), value))
         self._ranges = sorted(ranges)
-        self.ranks = [rank for first, last, _ in self._ranges for rank in range(first, last + 1)]
         self.starts = [first for first, _, _ in self._ranges]
+
+    @property
+    def ranks(self) -> list[int]:
+        return [rank for first, last, _ in self._ranges for rank in range(first, last + 1)]
+
+    @property
+    def last_rank(self) -> int:
+        return self._ranges[-1][1]
 
     def on_rank(self, rank: int) -> str:
         place = bisect.bisect_right(self.starts, rank) - 1
@@ -101,6 +108,11 @@ class MarkedText:
     def ranks(self) -> list[int]:
         """All ranks that have a text, from the lowest on."""
         return self._numbers[0].ranks
+
+    @property
+    def last_rank(self) -> int:
+        """The highest rank that has a text."""
+        return self._numbers[0].last_rank
 
     def on_rank(self, rank: int) -> str:
         """The text with the numbers of one rank.

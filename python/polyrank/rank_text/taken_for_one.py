@@ -244,7 +244,7 @@ def _lay_out(
     function: Callable[..., str], args: tuple[Any, ...], options: dict[str, Any], texts: list[str]
 ) -> str:
     try:
-        all_ranks = MarkedText(texts[0]).ranks
+        last_rank = MarkedText(texts[0]).last_rank
         given, stands_for = _with_digits(args)
         ranks = sorted({rank for text in texts for rank in MarkedText(text).first_ranks})
     except DivergenceError:  # too many to be known: it is shown, and refused where it is asked
@@ -253,7 +253,7 @@ def _lay_out(
     of_ranks = {rank: function(*_on_rank(args, rank), **options) for rank in ranks}
     if all(_comparable(of_all, rank) == text for rank, text in of_ranks.items()):
         return of_all
-    whole = text_of_ranks(of_ranks, all_ranks[-1])
+    whole = text_of_ranks(of_ranks, last_rank)
     if whole is None:
         _refuse(texts[0], f"was laid out by `{function.__name__}`, with another width on each")
     return whole
