@@ -115,12 +115,17 @@ def tensor_split(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Pie
 def chunk(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Pieces:
     """`torch.chunk` and `split`, which give shorter tensors fewer pieces."""
     pieces = tensor_split(original, *args, **kwargs)
-    has_number = len(args) > 1 and not isinstance(args[1], list | tuple)
+    given = args[1:2] or [kwargs[name] for name in _SIZES if name in kwargs]
+    has_number = not any(isinstance(one, list | tuple) for one in given)
     if has_number and pieces and not _is_alike(pieces[-1]) and _is_asked_by_program():
         counts = _counts_by_rank(pieces)
         if len(set(counts.values())) > 1:
             pieces.counts = counts
     return pieces
+
+
+# How the second argument is called: of chunk, Tensor.split and torch.split.
+_SIZES = ("chunks", "split_size", "split_size_or_sections")
 
 
 def _is_alike(piece: torch.Tensor) -> bool:

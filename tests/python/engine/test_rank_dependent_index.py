@@ -72,7 +72,7 @@ def test_ranks_with_shorter_tensors_have_fewer_pieces(lockstep: polyrank.LocalTe
         assert len(x[:1].split(2)) == 1
         assert torch.equal(x.split(2)[rank // 2][-1], x[-1])
         for use in (len, list, lambda pieces: pieces[1], lambda pieces: pieces[-1]):
-            for pieces in (x.split(2), torch.chunk(x, 2)):
+            for pieces in (x.split(2), torch.chunk(x, 2), x.split(split_size=2), x.chunk(chunks=2)):
                 with pytest.raises(polyrank.DivergenceError, match="another number of pieces"):
                     use(pieces)
 
