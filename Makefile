@@ -112,6 +112,7 @@ lint: $(DEV)/.configured ## Check format, style, types and layers; clang-tidy on
 	ruff check
 	mypy
 	python scripts/check_layers.py
+	python scripts/check_one_definition.py
 	python scripts/check_test_twins.py
 	python scripts/check_file_sizes.py
 	python scripts/run_clang_tidy.py --build $(DEV) --changed

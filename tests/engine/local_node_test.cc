@@ -35,7 +35,7 @@ std::string error_of(const std::function<void()>& call) {
 class ByUser {
  public:
   ByUser() {
-    number_hooks().caller = [] { return Caller::kUser; };
+    number_hooks().caller = [] { return NumberCaller::kUser; };
   }
   ~ByUser() { number_hooks().caller = nullptr; }
   ByUser(const ByUser&) = delete;

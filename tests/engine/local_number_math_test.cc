@@ -24,7 +24,7 @@ std::vector<Int> interesting_ints() {
 
 // The exact result, if it fits.
 CheckedInt in_64_bits(Wide exact) {
-  return exact < kMin || exact > kMax ? CheckedInt{0, Fault::kIntOverflow}
+  return exact < kMin || exact > kMax ? CheckedInt{0, NumberFault::kIntOverflow}
                                       : CheckedInt{static_cast<Int>(exact)};
 }
 
@@ -49,8 +49,8 @@ TEST(LocalNumberMath, FloorDivisionRoundsDownAndModuloCompletesIt) {
   for (const Int a : interesting_ints()) {
     for (const Int b : interesting_ints()) {
       if (b == 0) {
-        EXPECT_EQ(floor_divide(a, b).fault, Fault::kDivisionByZero);
-        EXPECT_EQ(modulo(a, b).fault, Fault::kDivisionByZero);
+        EXPECT_EQ(floor_divide(a, b).fault, NumberFault::kDivisionByZero);
+        EXPECT_EQ(modulo(a, b).fault, NumberFault::kDivisionByZero);
         continue;
       }
       const Wide truncated = Wide{a} / b;
@@ -71,7 +71,7 @@ TEST(LocalNumberMath, PowersAndShifts) {
   expect_equal(power(Int{-2}, Int{63}), {kMin}, -2, 63);
   expect_equal(power(Int{1}, kMax), {1}, 1, kMax);
   expect_equal(power(Int{-1}, kMax), {-1}, -1, kMax);
-  EXPECT_EQ(power(Int{2}, Int{-1}).fault, Fault::kNegativePower);
+  EXPECT_EQ(power(Int{2}, Int{-1}).fault, NumberFault::kNegativePower);
   for (Int bits = 0; bits <= 63; ++bits) {
     expect_equal(shift_left(-3, bits), in_64_bits(Wide{-3} * (Wide{1} << bits)), -3, bits);
   }
@@ -79,9 +79,9 @@ TEST(LocalNumberMath, PowersAndShifts) {
   expect_equal(shift_left(0, kMax), {0}, 0, kMax);
   expect_equal(shift_right(-5, 1), {-3}, -5, 1);
   expect_equal(shift_right(-5, 200), {-1}, -5, 200);
-  EXPECT_EQ(shift_left(1, 64).fault, Fault::kIntOverflow);
-  EXPECT_EQ(shift_left(1, -1).fault, Fault::kNegativeShift);
-  EXPECT_EQ(shift_right(1, -1).fault, Fault::kNegativeShift);
+  EXPECT_EQ(shift_left(1, 64).fault, NumberFault::kIntOverflow);
+  EXPECT_EQ(shift_left(1, -1).fault, NumberFault::kNegativeShift);
+  EXPECT_EQ(shift_right(1, -1).fault, NumberFault::kNegativeShift);
 }
 
 TEST(LocalNumberMath, TrueDivisionOfIntsRoundsOnce) {
@@ -100,7 +100,7 @@ TEST(LocalNumberMath, TrueDivisionOfIntsRoundsOnce) {
   EXPECT_EQ(true_divide((Int{1} << 53) + 1, Int{3}).value, 3002399751580331.0);
   EXPECT_EQ(true_divide(Int{9007199254740993}, Int{9007199254740993}).value, 1.0);
   EXPECT_EQ(true_divide(kMax, kMax - 1).value, 1.0);
-  EXPECT_EQ(true_divide(Int{1}, Int{0}).fault, Fault::kDivisionByZero);
+  EXPECT_EQ(true_divide(Int{1}, Int{0}).fault, NumberFault::kDivisionByZero);
 }
 
 TEST(LocalNumberMath, FloatsFollowPython) {
@@ -109,23 +109,23 @@ TEST(LocalNumberMath, FloatsFollowPython) {
   EXPECT_TRUE(std::signbit(modulo(4.0, -2.0).value));
   EXPECT_EQ(floor_divide(-7.5, 2.0).value, -4.0);
   EXPECT_EQ(power(2.0, 0.5).value, std::sqrt(2.0));
-  EXPECT_EQ(true_divide(1.0, 0.0).fault, Fault::kDivisionByZero);
-  EXPECT_EQ(floor_divide(1.0, 0.0).fault, Fault::kDivisionByZero);
-  EXPECT_EQ(modulo(1.0, 0.0).fault, Fault::kDivisionByZero);
-  EXPECT_EQ(power(0.0, -1.0).fault, Fault::kDivisionByZero);
-  EXPECT_EQ(power(-2.0, 0.5).fault, Fault::kDomain);
-  EXPECT_EQ(power(10.0, 400.0).fault, Fault::kFloatOverflow);
-  EXPECT_EQ(evaluate(&std::sqrt, -1.0).fault, Fault::kDomain);
-  EXPECT_EQ(evaluate(&std::log2, 0.0).fault, Fault::kDomain);
-  EXPECT_EQ(evaluate(&std::cosh, 1000.0).fault, Fault::kFloatOverflow);
+  EXPECT_EQ(true_divide(1.0, 0.0).fault, NumberFault::kDivisionByZero);
+  EXPECT_EQ(floor_divide(1.0, 0.0).fault, NumberFault::kDivisionByZero);
+  EXPECT_EQ(modulo(1.0, 0.0).fault, NumberFault::kDivisionByZero);
+  EXPECT_EQ(power(0.0, -1.0).fault, NumberFault::kDivisionByZero);
+  EXPECT_EQ(power(-2.0, 0.5).fault, NumberFault::kDomain);
+  EXPECT_EQ(power(10.0, 400.0).fault, NumberFault::kFloatOverflow);
+  EXPECT_EQ(evaluate(&std::sqrt, -1.0).fault, NumberFault::kDomain);
+  EXPECT_EQ(evaluate(&std::log2, 0.0).fault, NumberFault::kDomain);
+  EXPECT_EQ(evaluate(&std::cosh, 1000.0).fault, NumberFault::kFloatOverflow);
   EXPECT_EQ(evaluate(&std::sqrt, 4.0).value, 2.0);
 }
 
 TEST(LocalNumberMath, FloatsBecomeIntsIfTheyFit) {
   EXPECT_EQ(to_int(-9223372036854775808.0).value, kMin);
-  EXPECT_EQ(to_int(9223372036854775808.0).fault, Fault::kIntOverflow);
-  EXPECT_EQ(to_int(std::numeric_limits<double>::infinity()).fault, Fault::kIntOverflow);
-  EXPECT_EQ(to_int(std::numeric_limits<double>::quiet_NaN()).fault, Fault::kDomain);
+  EXPECT_EQ(to_int(9223372036854775808.0).fault, NumberFault::kIntOverflow);
+  EXPECT_EQ(to_int(std::numeric_limits<double>::infinity()).fault, NumberFault::kIntOverflow);
+  EXPECT_EQ(to_int(std::numeric_limits<double>::quiet_NaN()).fault, NumberFault::kDomain);
 }
 
 TEST(LocalNumberMath, RoundsTheExactDecimalValue) {
@@ -139,8 +139,8 @@ TEST(LocalNumberMath, RoundsTheExactDecimalValue) {
 }
 
 TEST(LocalNumberMath, EachFaultHasWords) {
-  for (int fault = 0; fault <= static_cast<int>(Fault::kDomain); ++fault) {
-    EXPECT_FALSE(std::string(to_text(static_cast<Fault>(fault))).empty());
+  for (int fault = 0; fault <= static_cast<int>(NumberFault::kDomain); ++fault) {
+    EXPECT_FALSE(std::string(to_text(static_cast<NumberFault>(fault))).empty());
   }
 }
 

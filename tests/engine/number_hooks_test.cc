@@ -7,12 +7,12 @@ namespace {
 TEST(NumberHooks, WithoutAnInterpreterTorchAsks) {
   EXPECT_EQ(number_hooks().caller.load(), nullptr);
   EXPECT_EQ(number_hooks().behind_python.load(), nullptr);
-  EXPECT_EQ(caller(), Caller::kTorch);
+  EXPECT_EQ(caller(), NumberCaller::kTorch);
 }
 
 TEST(NumberHooks, ThoseThatAreSetAreAsked) {
-  number_hooks().caller = [] { return Caller::kUser; };
-  EXPECT_EQ(caller(), Caller::kUser);
+  number_hooks().caller = [] { return NumberCaller::kUser; };
+  EXPECT_EQ(caller(), NumberCaller::kUser);
   number_hooks().caller = nullptr;
 }
 

@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 import check_file_sizes
 import check_layers
+import check_one_definition
 import check_test_twins
 import print_requirements
 import run_clang_tidy
@@ -74,6 +75,21 @@ def test_includes_point_down_only(
         [] if why is None else [f"cpp/polyrank/{layer}/file.cc: includes {include[1:-1]}: {why}"]
     )
     assert check_layers.problems(tmp_path) == expected
+
+
+def test_a_name_with_two_definitions_is_told(tmp_path: Path) -> None:
+    own = "namespace polyrank {\n\nnamespace {\n\nstruct Kept {\n};\n\n}  // namespace\n"
+    meeting = "\nstruct Meeting {\n  int x;\n};\n\ninline int of(\n    int x) {\n  return x;\n}\n"
+    end = "\n}  // namespace polyrank\n"
+    write(tmp_path, "cpp/polyrank/core/first.h", own + meeting + end)
+    write(tmp_path, "cpp/polyrank/core/second.cc", own + meeting + "struct Layout;\n" + end)
+    write(tmp_path, "cpp/polyrank/core/third.h", "namespace other {\n" + meeting + end)
+    remedy = "rename one, or put it into a namespace without a name"
+    first, second = "cpp/polyrank/core/first.h", "cpp/polyrank/core/second.cc"
+    assert check_one_definition.problems(tmp_path) == [
+        f"polyrank::Meeting is defined at {first}:10 and at {second}:10: {remedy}",
+        f"polyrank::of( int x) is defined at {first}:14 and at {second}:14: {remedy}",
+    ]
 
 
 def test_a_long_file_is_named(tmp_path: Path) -> None:

@@ -85,25 +85,25 @@ void set_acting_files(std::vector<std::string> acting, std::vector<std::string> 
   acting_files() = {std::move(acting), std::move(omit), std::move(keep)};
 }
 
-Caller python_caller() {
+NumberCaller python_caller() {
   if (Py_IsInitialized() == 0 || PyGILState_GetThisThreadState() == nullptr) {
-    return Caller::kTorch;
+    return NumberCaller::kTorch;
   }
   const py::gil_scoped_acquire gil;
   const py::error_scope pending;  // reading frames must neither see nor lose an error
   py::object frame = as_object(PyThreadState_GetFrame(PyThreadState_Get()));
   const TorchFiles& torch = torch_files();
   if (!frame || file_of(frame) != torch.sym_node) {
-    return Caller::kTorch;
+    return NumberCaller::kTorch;
   }
   while (frame) {
     const std::string file = file_of(frame);
     if (file != torch.sym_node && file != torch.package) {
-      return belongs_to_torch(frame) ? Caller::kTorch : Caller::kUser;
+      return belongs_to_torch(frame) ? NumberCaller::kTorch : NumberCaller::kUser;
     }
     frame = caller_of(frame);
   }
-  return Caller::kTorch;
+  return NumberCaller::kTorch;
 }
 
 }  // namespace polyrank

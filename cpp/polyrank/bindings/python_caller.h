@@ -13,14 +13,14 @@ namespace polyrank {
 // its __init__.py, and these call the node. So:
 // - the innermost Python frame is not in sym_node.py: C++ asks (an operator that compares sizes),
 // or
-//   somebody calls a node's method. That is Caller::kTorch.
-// - else the first frame outside those two files is who wrote `a == b`: Caller::kTorch if its code
-//   belongs to torch, else Caller::kUser. Parts of torch that act by their own rank as a program
+//   somebody calls a node's method. That is NumberCaller::kTorch.
+// - else the first frame outside those two files is who wrote `a == b`: NumberCaller::kTorch if its code
+//   belongs to torch, else NumberCaller::kUser. Parts of torch that act by their own rank as a program
 //   does (set_acting_files()) are users, too. Code that was generated at run time (a dataclass's
 //   `__eq__`) belongs to the module whose globals it runs in.
 //
 // Thread rule: any thread, with or without the GIL. A thread that never ran Python has no frame.
-Caller python_caller();
+NumberCaller python_caller();
 
 // Names folders and files of torch that act by the rank that they ask for, which of what is in them
 // do not, and which of these do after all. Thread rule: with the GIL, before ranks' numbers are

@@ -134,7 +134,7 @@ c10::SymNode LocalNode::compare(CompareOp op, const c10::SymNode& other) const {
   return with_python_errors([&] {
     const AnyNumber right = operand(other);
     LocalBool result = polyrank::compare(op, number_, right);
-    if (result.is_uniform() || caller() == Caller::kUser) {
+    if (result.is_uniform() || caller() == NumberCaller::kUser) {
       return make_node(std::move(result));
     }
     if (op == CompareOp::kEq || op == CompareOp::kNe) {

@@ -33,7 +33,7 @@ namespace polyrank {
 // that must do for every rank: asked by it, `==` means "on all ranks" (so differing is not equal,
 // and `!=` is its negation), and `<`, `<=`, `>`, `>=` are a DivergenceError. A program's own
 // comparison is a rank-dependent bool, which becomes a DivergenceError only if it is branched on.
-// See Caller in number_hooks.h; it is asked only when ranks disagree.
+// See NumberCaller in number_hooks.h; it is asked only when ranks disagree.
 //
 // Uniform nodes: a constant operand that PyTorch wraps (`wrap_int(2)`) is a node of ours with one
 // cohort, because it must be able to stand on the left of an operator. For ints and bools it

@@ -35,21 +35,21 @@ double nearest_quotient(std::uint64_t a, std::uint64_t b) {
 
 }  // namespace
 
-const char* to_text(Fault fault) {
+const char* to_text(NumberFault fault) {
   switch (fault) {
-    case Fault::kDivisionByZero:
+    case NumberFault::kDivisionByZero:
       return "division by zero";
-    case Fault::kIntOverflow:
+    case NumberFault::kIntOverflow:
       return "the result does not fit into 64 bits";
-    case Fault::kFloatOverflow:
+    case NumberFault::kFloatOverflow:
       return "the result is too large for a float";
-    case Fault::kNegativeShift:
+    case NumberFault::kNegativeShift:
       return "negative shift count";
-    case Fault::kNegativePower:
+    case NumberFault::kNegativePower:
       return "a negative power of an int is a float: use torch.sym_float";
-    case Fault::kDomain:
+    case NumberFault::kDomain:
       return "math domain error";
-    case Fault::kNone:
+    case NumberFault::kNone:
       break;
   }
   return "no fault";
@@ -59,18 +59,19 @@ namespace python_math {
 
 CheckedInt add(std::int64_t a, std::int64_t b) {
   std::int64_t sum = 0;
-  return __builtin_add_overflow(a, b, &sum) ? CheckedInt{0, Fault::kIntOverflow} : CheckedInt{sum};
+  return __builtin_add_overflow(a, b, &sum) ? CheckedInt{0, NumberFault::kIntOverflow}
+                                            : CheckedInt{sum};
 }
 
 CheckedInt subtract(std::int64_t a, std::int64_t b) {
   std::int64_t difference = 0;
-  return __builtin_sub_overflow(a, b, &difference) ? CheckedInt{0, Fault::kIntOverflow}
+  return __builtin_sub_overflow(a, b, &difference) ? CheckedInt{0, NumberFault::kIntOverflow}
                                                    : CheckedInt{difference};
 }
 
 CheckedInt multiply(std::int64_t a, std::int64_t b) {
   std::int64_t product = 0;
-  return __builtin_mul_overflow(a, b, &product) ? CheckedInt{0, Fault::kIntOverflow}
+  return __builtin_mul_overflow(a, b, &product) ? CheckedInt{0, NumberFault::kIntOverflow}
                                                 : CheckedInt{product};
 }
 
@@ -80,7 +81,7 @@ CheckedInt absolute(std::int64_t a) { return a < 0 ? negate(a) : CheckedInt{a}; 
 
 CheckedInt floor_divide(std::int64_t a, std::int64_t b) {
   if (b == 0) {
-    return {0, Fault::kDivisionByZero};
+    return {0, NumberFault::kDivisionByZero};
   }
   if (b == -1) {
     return negate(a);
@@ -91,7 +92,7 @@ CheckedInt floor_divide(std::int64_t a, std::int64_t b) {
 
 CheckedInt modulo(std::int64_t a, std::int64_t b) {
   if (b == 0) {
-    return {0, Fault::kDivisionByZero};
+    return {0, NumberFault::kDivisionByZero};
   }
   if (b == -1) {
     return {0};  // kMin % -1 overflows in C++
@@ -102,21 +103,21 @@ CheckedInt modulo(std::int64_t a, std::int64_t b) {
 
 CheckedInt power(std::int64_t base, std::int64_t exponent) {
   if (exponent < 0) {
-    return {0, Fault::kNegativePower};
+    return {0, NumberFault::kNegativePower};
   }
   CheckedInt result{1};
   CheckedInt square{base};
   for (; exponent > 0; exponent >>= 1) {
     if (exponent % 2 == 1) {
-      if (square.fault != Fault::kNone) {
+      if (square.fault != NumberFault::kNone) {
         return square;
       }
       result = multiply(result.value, square.value);
-      if (result.fault != Fault::kNone) {
+      if (result.fault != NumberFault::kNone) {
         return result;
       }
     }
-    if (square.fault == Fault::kNone) {
+    if (square.fault == NumberFault::kNone) {
       square = multiply(square.value, square.value);
     }
   }
@@ -125,27 +126,27 @@ CheckedInt power(std::int64_t base, std::int64_t exponent) {
 
 CheckedInt shift_left(std::int64_t a, std::int64_t bits) {
   if (bits < 0) {
-    return {0, Fault::kNegativeShift};
+    return {0, NumberFault::kNegativeShift};
   }
   if (a == 0) {
     return {0};
   }
   if (bits >= 63) {
-    return a == -1 && bits == 63 ? CheckedInt{kMin} : CheckedInt{0, Fault::kIntOverflow};
+    return a == -1 && bits == 63 ? CheckedInt{kMin} : CheckedInt{0, NumberFault::kIntOverflow};
   }
   return multiply(a, std::int64_t{1} << bits);
 }
 
 CheckedInt shift_right(std::int64_t a, std::int64_t bits) {
   if (bits < 0) {
-    return {0, Fault::kNegativeShift};
+    return {0, NumberFault::kNegativeShift};
   }
   return {a >> (bits < 63 ? bits : 63)};
 }
 
 CheckedFloat true_divide(std::int64_t a, std::int64_t b) {
   if (b == 0) {
-    return {0, Fault::kDivisionByZero};
+    return {0, NumberFault::kDivisionByZero};
   }
   if (a == 0) {
     return {b < 0 ? -0.0 : 0.0};
@@ -155,7 +156,7 @@ CheckedFloat true_divide(std::int64_t a, std::int64_t b) {
 }
 
 CheckedFloat true_divide(double a, double b) {
-  return b == 0 ? CheckedFloat{0, Fault::kDivisionByZero} : CheckedFloat{a / b};
+  return b == 0 ? CheckedFloat{0, NumberFault::kDivisionByZero} : CheckedFloat{a / b};
 }
 
 CheckedFloat floor_divide(double a, double b) {
@@ -166,7 +167,7 @@ CheckedFloat floor_divide(double a, double b) {
 
 CheckedFloat modulo(double a, double b) {
   if (b == 0) {
-    return {0, Fault::kDivisionByZero};
+    return {0, NumberFault::kDivisionByZero};
   }
   const double remainder = std::fmod(a, b);
   if (remainder == 0) {
@@ -177,14 +178,14 @@ CheckedFloat modulo(double a, double b) {
 
 CheckedFloat power(double base, double exponent) {
   if (base == 0 && exponent < 0) {
-    return {0, Fault::kDivisionByZero};
+    return {0, NumberFault::kDivisionByZero};
   }
   const double result = std::pow(base, exponent);
   if (std::isnan(result) && !std::isnan(base) && !std::isnan(exponent)) {
-    return {0, Fault::kDomain};  // a complex number
+    return {0, NumberFault::kDomain};  // a complex number
   }
   if (std::isinf(result) && std::isfinite(base) && std::isfinite(exponent)) {
-    return {0, Fault::kFloatOverflow};
+    return {0, NumberFault::kFloatOverflow};
   }
   return {result};
 }
@@ -192,21 +193,22 @@ CheckedFloat power(double base, double exponent) {
 CheckedFloat evaluate(double (*function)(double), double a) {
   const double result = function(a);
   if (std::isnan(result) && !std::isnan(a)) {
-    return {0, Fault::kDomain};
+    return {0, NumberFault::kDomain};
   }
   if (std::isinf(result) && std::isfinite(a)) {
-    return {0, a == 0 ? Fault::kDomain : Fault::kFloatOverflow};  // a == 0: a pole, log2(0)
+    return {
+        0, a == 0 ? NumberFault::kDomain : NumberFault::kFloatOverflow};  // a == 0: a pole, log2(0)
   }
   return {result};
 }
 
 CheckedInt to_int(double a) {
   if (std::isnan(a)) {
-    return {0, Fault::kDomain};
+    return {0, NumberFault::kDomain};
   }
   constexpr double kTwoTo63 = 9223372036854775808.0;
   if (a < -kTwoTo63 || a >= kTwoTo63) {
-    return {0, Fault::kIntOverflow};
+    return {0, NumberFault::kIntOverflow};
   }
   return {static_cast<std::int64_t>(a)};
 }

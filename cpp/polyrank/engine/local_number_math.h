@@ -6,7 +6,7 @@
 namespace polyrank {
 
 // Why an operation has no result.
-enum class Fault : std::uint8_t {
+enum class NumberFault : std::uint8_t {
   kNone,
   kDivisionByZero,
   kIntOverflow,    // no int of 64 bits
@@ -17,12 +17,12 @@ enum class Fault : std::uint8_t {
 };
 
 // "division by zero", …
-const char* to_text(Fault fault);
+const char* to_text(NumberFault fault);
 
 template <typename T>
 struct Checked {
   T value{};
-  Fault fault = Fault::kNone;
+  NumberFault fault = NumberFault::kNone;
 };
 using CheckedInt = Checked<std::int64_t>;
 using CheckedFloat = Checked<double>;

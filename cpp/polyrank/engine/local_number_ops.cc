@@ -18,7 +18,7 @@ namespace {
 template <typename OnCohort>
 [[noreturn]] void throw_fault(const RankPartition& partition, std::int32_t first,
                               OnCohort on_cohort, const std::string& operation) {
-  const Fault fault = on_cohort(first).fault;
+  const NumberFault fault = on_cohort(first).fault;
   RankSet ranks = partition.cohort(first);
   for (std::int32_t cohort = first + 1; cohort < partition.num_cohorts(); ++cohort) {
     if (on_cohort(cohort).fault == fault) {
@@ -29,7 +29,7 @@ template <typename OnCohort>
   const std::string message = str_cat(
       to_text(fault), " on ", ranks_text(ranks), ": ", operation,
       are_several ? str_cat(" on rank ", partition.lowest_rank(first)) : std::string(), ".");
-  const bool is_ours = fault == Fault::kIntOverflow || fault == Fault::kNegativePower;
+  const bool is_ours = fault == NumberFault::kIntOverflow || fault == NumberFault::kNegativePower;
   if (ranks != partition.ranks() && !is_ours) {
     throw DivergenceError(str_cat(
         message,
@@ -37,7 +37,7 @@ template <typename OnCohort>
         "can't both go on and handle an error. Choose with rank_map() or torch.where, or run the "
         "program with `polyrank run --world threads` (the threads world)."));
   }
-  if (fault == Fault::kDivisionByZero) {
+  if (fault == NumberFault::kDivisionByZero) {
     throw DivisionByZeroError(message);
   }
   throw UsageError(message);
@@ -49,7 +49,7 @@ LocalNumber<R> compute(const RankPartition& partition, OnCohort on_cohort, Opera
   c10::SmallVector<R, 4> results;
   for (std::int32_t cohort = 0; cohort < partition.num_cohorts(); ++cohort) {
     const Checked<R> result = on_cohort(cohort);
-    if (result.fault != Fault::kNone) {
+    if (result.fault != NumberFault::kNone) {
       throw_fault(partition, cohort, on_cohort, operation(cohort));
     }
     results.push_back(result.value);

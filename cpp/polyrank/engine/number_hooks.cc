@@ -7,9 +7,9 @@ NumberHooks& number_hooks() noexcept {
   return hooks;
 }
 
-Caller caller() {
-  Caller (*const ask)() = number_hooks().caller.load(std::memory_order_acquire);
-  return ask == nullptr ? Caller::kTorch : ask();
+NumberCaller caller() {
+  NumberCaller (*const ask)() = number_hooks().caller.load(std::memory_order_acquire);
+  return ask == nullptr ? NumberCaller::kTorch : ask();
 }
 
 }  // namespace polyrank

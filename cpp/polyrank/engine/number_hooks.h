@@ -10,7 +10,7 @@
 namespace polyrank {
 
 // Who asks a question about rank-dependent numbers.
-enum class Caller : std::uint8_t {
+enum class NumberCaller : std::uint8_t {
   kTorch,  // C++, a Python frame inside torch, or a direct call of a node's method
   kUser,   // an operator in any other Python frame
 };
@@ -20,7 +20,7 @@ enum class Caller : std::uint8_t {
 //
 // Thread rule: may be set and called by any thread, whether or not it holds the GIL.
 struct NumberHooks {
-  std::atomic<Caller (*)()> caller{nullptr};
+  std::atomic<NumberCaller (*)()> caller{nullptr};
 
   // The node that PyTorch wrapped in a Python object on its way to C++, as it does with each node
   // of a SymFloat or SymBool; null if `node` is no such wrapper.
@@ -29,6 +29,6 @@ struct NumberHooks {
 POLYRANK_API NumberHooks& number_hooks() noexcept;
 
 // Cost: looks at Python frames, so ask only where the answer matters.
-Caller caller();
+NumberCaller caller();
 
 }  // namespace polyrank

@@ -31,7 +31,7 @@ class RankReplay {
         num_launched_(recording.series.size()) {}
 
   // Goes on as far as it can; adds the meetings that are complete by it to `complete`.
-  void run(std::vector<Meeting*>* complete) {
+  void run(std::vector<ReplayedMeeting*>* complete) {
     for (bool goes_on = true; goes_on;) {
       goes_on = run_host();
       for (auto& [stream, queue] : queues_) {
@@ -41,12 +41,12 @@ class RankReplay {
   }
 
   // All have come to a meeting that stands at the head of a stream.
-  void meet(const Meeting& meeting) {
+  void meet(const ReplayedMeeting& meeting) {
     for (auto& [stream, queue] : queues_) {
       if (!queue.empty() && queue.front().meeting == &meeting) {
         const Item item = queue.front();
         queue.pop_front();
-        const Arrival& last = meeting.last();
+        const ReplayedArrival& last = meeting.last();
         const std::int64_t start = timeline_.moment_on(stream, item.launch.end).time;
         const std::int64_t waited = last.start - start;
         const WorkNumber work = place(stream, item, waited + meeting.cost());
@@ -64,8 +64,8 @@ class RankReplay {
   }
 
   // Meetings at which it stands.
-  std::vector<const Meeting*> stands_at() const {
-    std::vector<const Meeting*> found;
+  std::vector<const ReplayedMeeting*> stands_at() const {
+    std::vector<const ReplayedMeeting*> found;
     for (const auto& [stream, queue] : queues_) {
       if (!queue.empty() && queue.front().has_arrived) {
         found.push_back(queue.front().meeting);
@@ -94,7 +94,7 @@ class RankReplay {
     TimelineAction action;  // kLaunch, kRecord or kWait
     std::size_t number;     // of the work, or of the event
     HostLaunch launch;      // of a record: where the CPU is
-    Meeting* meeting = nullptr;
+    ReplayedMeeting* meeting = nullptr;
     bool has_arrived = false;
   };
   using Queue = std::deque<Item>;
@@ -237,7 +237,7 @@ class RankReplay {
     return next_ != before;
   }
 
-  bool run_stream(TimelineStream stream, Queue* queue, std::vector<Meeting*>* complete) {
+  bool run_stream(TimelineStream stream, Queue* queue, std::vector<ReplayedMeeting*>* complete) {
     bool goes_on = false;
     while (!queue->empty() && is_over(stream, &queue->front(), complete)) {
       queue->pop_front();
@@ -247,7 +247,7 @@ class RankReplay {
   }
 
   // Whether the head of a stream's queue is done with.
-  bool is_over(TimelineStream stream, Item* item, std::vector<Meeting*>* complete) {
+  bool is_over(TimelineStream stream, Item* item, std::vector<ReplayedMeeting*>* complete) {
     switch (item->action) {
       case TimelineAction::kRecord:
         events_[item->number].moment = timeline_.moment_on(stream, item->launch.end);
@@ -299,7 +299,7 @@ std::string who_waits(const std::vector<std::unique_ptr<RankReplay>>& ranks) {
   std::string text;
   std::size_t told = 0;
   for (const auto& rank : ranks) {
-    for (const Meeting* meeting : rank->stands_at()) {
+    for (const ReplayedMeeting* meeting : rank->stands_at()) {
       if (++told > kMostTold) {
         return text + "\n  …";
       }
@@ -346,7 +346,7 @@ std::vector<Timeline> replay_together(const std::vector<RankRecording>& recordin
   }
   Meetings meetings(std::move(numbers));
   std::vector<std::unique_ptr<RankReplay>> ranks;
-  std::vector<Meeting*> complete;
+  std::vector<ReplayedMeeting*> complete;
   for (const RankRecording& recording : recordings) {
     const auto factor = slow.find(recording.rank);
     ranks.push_back(std::make_unique<RankReplay>(
@@ -356,13 +356,13 @@ std::vector<Timeline> replay_together(const std::vector<RankRecording>& recordin
     rank->run(&complete);
   }
   while (!complete.empty()) {
-    const Meeting* meeting = complete.back();
+    const ReplayedMeeting* meeting = complete.back();
     complete.pop_back();
     // Members must all be told before one goes on: starts are of before the meeting.
-    for (const Arrival& arrival : meeting->arrivals) {
+    for (const ReplayedArrival& arrival : meeting->arrivals) {
       ranks[arrival.index]->meet(*meeting);
     }
-    for (const Arrival& arrival : meeting->arrivals) {
+    for (const ReplayedArrival& arrival : meeting->arrivals) {
       ranks[arrival.index]->run(&complete);
     }
   }

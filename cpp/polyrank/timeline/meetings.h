@@ -17,7 +17,7 @@
 namespace polyrank {
 
 // A rank stands at a meeting.
-struct Arrival {
+struct ReplayedArrival {
   std::int64_t rank;
   std::size_t index;  // of the rank among those that are replayed
   std::int64_t start;
@@ -25,19 +25,22 @@ struct Arrival {
 };
 
 // One launch of a series, on all ranks that are replayed.
-struct Meeting {
+struct ReplayedMeeting {
   std::int64_t number;                // in its series, from 1 on
   std::string label;                  // of the series
   std::vector<std::int64_t> members;  // that are replayed
-  std::vector<Arrival> arrivals = {};
+  std::vector<ReplayedArrival> arrivals = {};
 
   bool is_complete() const noexcept { return arrivals.size() == members.size(); }
   bool has(std::int64_t rank) const {
-    return std::ranges::any_of(arrivals, [&](const Arrival& one) { return one.rank == rank; });
+    return std::ranges::any_of(arrivals,
+                               [&](const ReplayedArrival& one) { return one.rank == rank; });
   }
   // The one that came last; of several the first that came here. Requires: somebody has come
-  const Arrival& last() const { return *std::ranges::max_element(arrivals, {}, &Arrival::start); }
-  std::int64_t cost() const { return std::ranges::max(arrivals, {}, &Arrival::cost).cost; }
+  const ReplayedArrival& last() const {
+    return *std::ranges::max_element(arrivals, {}, &ReplayedArrival::start);
+  }
+  std::int64_t cost() const { return std::ranges::max(arrivals, {}, &ReplayedArrival::cost).cost; }
 };
 
 // All meetings, by series.
@@ -48,7 +51,7 @@ class Meetings {
 
   // The `number`-th of a series, from 0 on, which stays where it is; null if only one of the
   // series' ranks is replayed.
-  Meeting* find(const MeetingSeries& series, std::size_t number) {
+  ReplayedMeeting* find(const MeetingSeries& series, std::size_t number) {
     Series& of = series_[{series.name, series.ranks}];
     if (of.members.empty()) {
       std::ranges::copy_if(series.ranks, std::back_inserter(of.members),
@@ -58,7 +61,7 @@ class Meetings {
       return nullptr;
     }
     while (of.meetings.size() <= number) {
-      of.meetings.push_back(std::make_unique<Meeting>(Meeting{
+      of.meetings.push_back(std::make_unique<ReplayedMeeting>(ReplayedMeeting{
           .number = std::ssize(of.meetings) + 1, .label = series.label, .members = of.members}));
     }
     return of.meetings[number].get();
@@ -67,7 +70,7 @@ class Meetings {
  private:
   struct Series {
     std::vector<std::int64_t> members;
-    std::vector<std::unique_ptr<Meeting>> meetings;
+    std::vector<std::unique_ptr<ReplayedMeeting>> meetings;
   };
 
   std::set<std::int64_t> ranks_;
