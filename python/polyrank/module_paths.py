@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import nn
+from torch.compiler import is_compiling
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
@@ -31,7 +32,10 @@ class _Paths:
         self._handles: WeakKeyDictionary[nn.Module, RemovableHandle] = WeakKeyDictionary()
         self._thread = threading.local()
 
+    # What torch.compile takes in has no modules any more, and it can't trace these look-ups.
     def enter(self, module: nn.Module, args: Any) -> None:
+        if is_compiling():
+            return
         path = self._path_of.get(module)
         if path is None:
             path = self._name(module)
@@ -43,7 +47,7 @@ class _Paths:
         _C.enter_module(path)
 
     def leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        if self._running:
+        if self._running and not is_compiling():
             self._running.pop()
             _C.leave_module()
 

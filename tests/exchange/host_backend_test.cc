@@ -26,7 +26,9 @@ class AloneBackend final : public TableBackend {
   Work launch(CollectiveCall call, c10d::OpType /*op_type*/) override {
     last = std::move(call);
     for (const CollectiveUnit& unit : last.units) {
-      at::Tensor(unit.outputs.front()).copy_(unit.inputs.front());
+      if (unit.outputs.front().numel() == unit.inputs.front().numel()) {
+        at::Tensor(unit.outputs.front()).copy_(unit.inputs.front());
+      }
     }
     return CompletedWork::make({});
   }
@@ -103,6 +105,23 @@ TEST_F(HostBackendTest, TheRootGathersIntoTheRowsOfOneTensor) {
   EXPECT_TRUE(output.narrow(0, 0, 2).eq(8).all().item<bool>());  // what AloneBackend writes
   at::Tensor placeholder = at::zeros({0});
   EXPECT_THROW(backend_->gather_single(placeholder, x_, options), CollectiveError);
+}
+
+TEST_F(HostBackendTest, TheOneTensorOfAllRanksMayHaveAnyShape) {
+  at::Tensor input = at::arange(4.0).view({2, 2});
+  at::Tensor output = at::zeros({2, 2 * kSize});
+  backend_->_allgather_base(output, input, {});
+  EXPECT_EQ(inner_->last.units.front().inputs.front().dim(), 1);  // (3)
+  Tensors outputs{at::zeros({kSize, 2, 2})};
+  Tensors inputs{input};
+  backend_->allgather_into_tensor_coalesced(outputs, inputs, {});
+  EXPECT_EQ(inner_->last.units.front().inputs.front().dim(), 1);
+  at::Tensor piece = at::zeros({2, 2});
+  backend_->_reduce_scatter_base(piece, output, {});
+  EXPECT_EQ(inner_->last.units.front().inputs.front().dim(), 1);
+  Tensors pieces{piece};
+  backend_->reduce_scatter_tensor_coalesced(pieces, outputs, {});
+  EXPECT_EQ(inner_->last.units.front().outputs.front().dim(), 1);
 }
 
 TEST_F(HostBackendTest, FactorsMultiplyWhatAMemberPutsIn) {

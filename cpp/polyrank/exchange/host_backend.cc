@@ -35,6 +35,22 @@ std::vector<Tensors> on_host(const std::vector<Tensors>& lists) {
   return host;
 }
 
+// Without a shape, in which gloo would compare the pieces of the one tensor with each rank's. What
+// is not contiguous is left for it to refuse.
+at::Tensor flat_on_host(const at::Tensor& tensor) {
+  at::Tensor host = in_host_memory(tensor);
+  return host.is_contiguous() ? host.view({-1}) : host;
+}
+
+Tensors flat_on_host(const Tensors& tensors) {
+  Tensors host;
+  host.reserve(tensors.size());
+  for (const at::Tensor& tensor : tensors) {
+    host.push_back(flat_on_host(tensor));
+  }
+  return host;
+}
+
 at::Tensor multiplied(const at::Tensor& input, const c10d::ReduceOp& op) {
   const auto& factor = dynamic_cast<const c10d::PreMulSumSupplement&>(*op.supplement_);
   return factor.tensor_factor.defined()
@@ -205,8 +221,8 @@ Work HostBackend::allgather(std::vector<Tensors>& outputs, Tensors& inputs,
 
 Work HostBackend::_allgather_base(at::Tensor& output, at::Tensor& input,
                                   const c10d::AllgatherOptions& options) {
-  at::Tensor host_output = in_host_memory(output);
-  at::Tensor host_input = in_host_memory(input);
+  at::Tensor host_output = flat_on_host(output);
+  at::Tensor host_input = flat_on_host(input);
   return made(getRank(), inner_->_allgather_base(host_output, host_input, options),
               {.given = {output}});
 }
@@ -221,8 +237,8 @@ Work HostBackend::allgather_coalesced(std::vector<Tensors>& outputs, Tensors& in
 
 Work HostBackend::allgather_into_tensor_coalesced(Tensors& outputs, Tensors& inputs,
                                                   const c10d::AllgatherOptions& options) {
-  Tensors host_outputs = on_host(outputs);
-  Tensors host_inputs = on_host(inputs);
+  Tensors host_outputs = flat_on_host(outputs);
+  Tensors host_inputs = flat_on_host(inputs);
   return made(getRank(),
               inner_->allgather_into_tensor_coalesced(host_outputs, host_inputs, options),
               {.given = outputs});
@@ -277,9 +293,9 @@ Work HostBackend::reduce_scatter(Tensors& outputs, std::vector<Tensors>& inputs,
 
 Work HostBackend::_reduce_scatter_base(at::Tensor& output, at::Tensor& input,
                                        const c10d::ReduceScatterOptions& options) {
-  at::Tensor host_output = in_host_memory(output);
+  at::Tensor host_output = flat_on_host(output);
   Written written{.given = {output}, .size = getSize()};
-  Work work = launch_reduction(options, {in_host_memory(input)}, {host_output}, &written,
+  Work work = launch_reduction(options, {flat_on_host(input)}, {host_output}, &written,
                                [&](Tensors given, const auto& of_sum) {
                                  return inner_->_reduce_scatter_base(host_output, given[0], of_sum);
                                });
@@ -288,12 +304,13 @@ Work HostBackend::_reduce_scatter_base(at::Tensor& output, at::Tensor& input,
 
 Work HostBackend::reduce_scatter_tensor_coalesced(Tensors& outputs, Tensors& inputs,
                                                   const c10d::ReduceScatterOptions& options) {
-  Tensors host_outputs = on_host(outputs);
+  Tensors host_outputs = flat_on_host(outputs);
   Written written{.given = outputs, .size = getSize()};
-  Work work = launch_reduction(
-      options, on_host(inputs), host_outputs, &written, [&](Tensors given, const auto& of_sum) {
-        return inner_->reduce_scatter_tensor_coalesced(host_outputs, given, of_sum);
-      });
+  Work work = launch_reduction(options, flat_on_host(inputs), host_outputs, &written,
+                               [&](Tensors given, const auto& of_sum) {
+                                 return inner_->reduce_scatter_tensor_coalesced(host_outputs, given,
+                                                                                of_sum);
+                               });
   return made(getRank(), std::move(work), std::move(written));
 }
 

@@ -15,6 +15,8 @@ namespace polyrank {
 // It knows the reduce operations that NCCL has beside gloo's: avg and premul_sum.
 // Invariants: (1) all functions give what `inner` gives for the tensors' values
 //             (2) avg is the sum divided by the group's size, as ranks in one process have it
+//             (3) all_gather_into_tensor and reduce_scatter_tensor count elements, as NCCL does:
+//                 the one tensor of all ranks may have any shape
 class POLYRANK_API HostBackend final : public c10d::Backend {
  public:
   using Tensors = std::vector<at::Tensor>;

@@ -62,6 +62,7 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.cuda.Stream": "(class)",
     "torch.cuda._CudaDeviceProperties": "(class)",
     "torch.cuda._cached_device_count": "(NoneType)",
+    "torch.cuda._compile_kernel": "kernel_source, kernel_name, compute_capability, cuda_include_dirs, nvcc_options",
     "torch.cuda._cudart": "(NoneType)",
     "torch.cuda._exchange_device": "device",
     "torch.cuda._initialized": "(bool)",
@@ -268,5 +269,6 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.testing._internal.distributed.fake_pg.FakeStore": "(class)",
     "torch.testing._internal.distributed.fake_pg._create_fake_pg": "common_opts, backend_opts",
     "torch.unbind": "(built-in)",
+    "torch.utils.cpp_extension._jit_compile": "name, sources, extra_cflags, extra_cuda_cflags, extra_sycl_cflags, extra_ldflags, extra_include_paths, build_directory, verbose, with_cuda, with_sycl, is_python_module, is_standalone, keep_intermediates",
     "torch.version.cuda": "(NoneType)",
 }

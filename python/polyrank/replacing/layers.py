@@ -47,6 +47,7 @@ VIRTUAL_GPU = _layer(
     "virtual GPUs",
     "virtual_gpu.dtensor_random",
     "virtual_gpu.fake_tensors",
+    "virtual_gpu.foreign_kernels",
     "virtual_gpu.placing",
     "virtual_gpu.mesh_device",
     "virtual_gpu.uncompiled",

@@ -384,3 +384,24 @@ def test_a_launch_of_an_unknown_operator_is_refused() -> None:
         pytest.raises(polyrank.UsageError, match='no collective "c10d::nonsense"'),
     ):
         _C.record_launch("c10d::nonsense", "0", 2, 8)
+
+
+def test_compiled_code_runs_while_modules_are_named() -> None:
+    class Meets(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            dist.barrier()
+            return x + 1
+
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Tanh())
+    inner = torch.compile(model, backend="eager")
+
+    @torch.compile(backend="eager")
+    def program(x: torch.Tensor) -> torch.Tensor:
+        torch._dynamo.graph_break()  # the call below is no part of a graph
+        return inner(x)
+
+    x = torch.ones(1, 2)
+    with polyrank.fake_world(2), polyrank.trace() as t:
+        assert torch.equal(program(x), model(x))
+        Meets()(x)
+    assert [launch["module"] for launch in t.launches] == ["Meets"]

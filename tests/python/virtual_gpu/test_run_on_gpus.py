@@ -182,6 +182,23 @@ def test_checkpoints_of_tensors_on_gpus_come_back(world: str, script: Path) -> N
     assert run(script, world).count("read") == (1 if world == "lockstep" else RANKS)
 
 
+@pytest.mark.parametrize("world", ["processes", "threads", "real"])
+def test_the_one_tensor_of_all_ranks_may_be_flat(world: str, script: Path) -> None:
+    script.write_text(
+        HEAD + "dist.init_process_group('nccl')\n"
+        "rank = dist.get_rank()\n"
+        "torch.cuda.set_device(rank)\n"
+        "flat = torch.empty(8, device='cuda')\n"
+        "dist.all_gather_into_tensor(flat, torch.full((1, 2), float(rank), device='cuda'))\n"
+        "assert flat.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]\n"
+        "piece = torch.empty(1, 2, device='cuda')\n"
+        "dist.reduce_scatter_tensor(piece, flat)\n"
+        "assert piece.tolist() == [[4.0 * rank] * 2]\n"
+        "print('right', flush=True)\n"
+    )
+    assert run(script, world).count("right") == RANKS
+
+
 @pytest.mark.parametrize("world", ["processes", "lockstep"])
 def test_what_is_compiled_runs_uncompiled(world: str, script: Path) -> None:
     script.write_text(
