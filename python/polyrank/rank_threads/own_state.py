@@ -106,6 +106,8 @@ OWN_STATE = (
     Own("torch.autograd.profiler", ("_is_profiler_enabled",)),
     Own("torch.autograd.profiler:KinetoStepTracker", ("_step_dict", "_current_step")),
     Own("torch.utils._device", ("CURRENT_DEVICE",)),
+    # While a rank compiles it may wait for others, which do not.
+    Own("torch.compiler", ("_is_compiling_flag",)),
     Own(
         "torch.utils._python_dispatch",
         (
