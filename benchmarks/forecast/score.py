@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(HERE.parents[1] / "clients"))
-from run import make_environment, read_clients
+from client_list import make_environment, read_clients
 
 GIB = 2**30
 STEPS = 3  # the first one allocates the optimizer's states, the others are alike

@@ -1,5 +1,6 @@
-"""transformers: a small Llama, trained by Trainer on all ranks."""
+"""transformers: a small Llama, trained by Trainer on all ranks; with --fsdp2 cut into shards."""
 
+import sys
 import tempfile
 
 import torch
@@ -16,6 +17,16 @@ config = LlamaConfig(
     num_key_value_heads=2,
     max_position_embeddings=32,
 )
+sharding = {}
+if "--fsdp2" in sys.argv:
+    sharding = {
+        "fsdp": "full_shard auto_wrap",
+        "fsdp_config": {
+            "version": 2,
+            "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"],
+            "reshard_after_forward": True,
+        },
+    }
 model = LlamaForCausalLM(config)
 tokens = torch.randint(64, (24, 12), generator=torch.Generator().manual_seed(0))
 with tempfile.TemporaryDirectory() as folder:
@@ -30,11 +41,12 @@ with tempfile.TemporaryDirectory() as folder:
         disable_tqdm=True,
         use_cpu=not torch.cuda.is_available(),
         seed=7,
+        **sharding,
     )
     data = [{"input_ids": row, "labels": row} for row in tokens]
     trainer = Trainer(model=model, args=arguments, train_dataset=data)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    report(losses=losses, parameters=digest(model))
+    report(losses=losses, parameters=digest(trainer.model))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
