@@ -64,8 +64,11 @@ _ACTING_IN_DTENSOR = _folders(
 )
 
 
-# Comparisons there are a program's as well.
-_C.set_acting_files(_ACTING_FOR_THE_PROGRAM, _TOLD_OF_ALL_RANKS, _ACTING_IN_DTENSOR)
+# Python code of torch that compares numbers which differ is a program: it branches, and may raise an error that
+# is not each rank's (`backward()` of what is a scalar on one rank, `load_state_dict`). Except where it is known to
+# choose a way that does for all.
+_CHOOSING_FOR_ALL = (*_TOLD_OF_ALL_RANKS, *_folders("_utils.py"))
+_C.set_acting_files((_TORCH_FOLDER,), _CHOOSING_FOR_ALL, _ACTING_IN_DTENSOR)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
@@ -181,6 +182,28 @@ class LocalTensor(torch.Tensor):
                 raise AttributeError(f"this LocalTensor does not live on rank {rank}")
             return _C.take_rank(self, rank)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    # PyTorch's own compare the sizes once for all ranks, outside of any operator, and raise for all.
+    def _check_one_element(self) -> None:
+        if type(self.numel()) is not int:
+            with contextlib.suppress(RuntimeError):  # of all ranks: PyTorch's own error follows
+                self.item()
+
+    def __float__(self) -> float:
+        self._check_one_element()
+        return super().__float__()
+
+    def __int__(self) -> int:
+        self._check_one_element()
+        return super().__int__()
+
+    def __complex__(self) -> complex:
+        self._check_one_element()
+        return super().__complex__()
+
+    def __index__(self) -> int:
+        self._check_one_element()
+        return super().__index__()
 
     def __tensor_flatten__(self) -> tuple[list[str], tuple[Any, ...]]:
         return [f"{_RANK_ATTRIBUTE}{rank}" for rank in _C.ranks_of(self)], ()

@@ -71,7 +71,9 @@ TEST(RankNumbers, WhatIsNotInTheGroupIsRefused) {
   const RankSet ranks = RankSet::first(4);
   const GroupFamily family = family_of({{0, 1}, {2, 3}});
   EXPECT_THAT([&] { group_ranks_of(family, ranks, 2); },
-              ThrowsMessage<UsageError>(HasSubstr("rank 2 is not in the group of the ranks 0-1")));
+              ThrowsMessage<DivergenceError>(
+                  HasSubstr("on ranks 0-1 there is no such rank, and there is on ranks 2-3: rank 2 "
+                            "is not in the group of the ranks 0-1")));
   EXPECT_THAT([&] { group_ranks_of(family, ranks, 9); },
               ThrowsMessage<UsageError>(HasSubstr("rank 9 is not in the group of the ranks 0-1")));
   EXPECT_THAT([&] { global_ranks_of(family, ranks, 2); },

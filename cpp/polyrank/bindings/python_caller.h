@@ -14,10 +14,10 @@ namespace polyrank {
 // - the innermost Python frame is not in sym_node.py: C++ asks (an operator that compares sizes),
 // or
 //   somebody calls a node's method. That is NumberCaller::kTorch.
-// - else the first frame outside those two files is who wrote `a == b`: NumberCaller::kTorch if its code
-//   belongs to torch, else NumberCaller::kUser. Parts of torch that act by their own rank as a program
-//   does (set_acting_files()) are users, too. Code that was generated at run time (a dataclass's
-//   `__eq__`) belongs to the module whose globals it runs in.
+// - else the first frame outside those two files is who wrote `a == b`: NumberCaller::kUser. Parts
+//   of torch that choose a way for all ranks are NumberCaller::kTorch; set_acting_files() says
+//   which do not. Code that was generated at run time (a dataclass's `__eq__`) belongs to the
+//   module whose globals it runs in.
 //
 // Thread rule: any thread, with or without the GIL. A thread that never ran Python has no frame.
 NumberCaller python_caller();

@@ -1,6 +1,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/engine/composite_errors.h>
+#include <polyrank/engine/first_key.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/engine/kernel.h>
 #include <polyrank/engine/operands.h>
@@ -137,18 +139,26 @@ class Coverage final {
     c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
     for (const auto& name : to_cover) {
       const auto op = dispatcher.findSchema(name);
-      if (!op || op->hasKernelForDispatchKey(c10::DispatchKey::Python)) {
+      if (!op) {
         continue;
       }
-      registrations_.emplace(
-          name, dispatcher.registerImpl(
-                    name, c10::DispatchKey::Python,
-                    c10::KernelFunction::makeFromBoxedFunctor(std::make_unique<LocalKernel>()),
-                    std::nullopt, nullptr, "polyrank"));
+      if (!op->hasKernelForDispatchKey(c10::DispatchKey::Python)) {
+        add(name, c10::DispatchKey::Python,
+            c10::KernelFunction::makeFromBoxedFunctor(std::make_unique<LocalKernel>()));
+      }
+      if (is_composite(*op)) {
+        add(name, kFirstKey, composite_kernel());
+      }
     }
   }
 
  private:
+  void add(const c10::OperatorName& name, c10::DispatchKey key, c10::KernelFunction kernel) {
+    registrations_.emplace(
+        name, c10::Dispatcher::singleton().registerImpl(name, key, std::move(kernel), std::nullopt,
+                                                        nullptr, "polyrank"));
+  }
+
   class Listener final : public c10::OpRegistrationListener {
    public:
     explicit Listener(Coverage* coverage) : coverage_(coverage) {}
@@ -176,7 +186,7 @@ class Coverage final {
   std::vector<c10::OperatorName> to_drop_;
   std::atomic<bool> has_work_{false};
   std::mutex registration_mutex_;
-  std::unordered_map<c10::OperatorName, c10::RegistrationHandleRAII> registrations_;
+  std::unordered_multimap<c10::OperatorName, c10::RegistrationHandleRAII> registrations_;
   std::optional<c10::RegistrationHandleRAII> listener_;
 };
 

@@ -4,6 +4,7 @@
 #include <polyrank/core/cohort_projection.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/engine/answers_for_all.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/local_node.h>
@@ -138,6 +139,7 @@ c10::SymNode LocalNode::compare(CompareOp op, const c10::SymNode& other) const {
       return make_node(std::move(result));
     }
     if (op == CompareOp::kEq || op == CompareOp::kNe) {
+      count_answer_for_all();
       return make_node(LocalBool::uniform(result.ranks(), op == CompareOp::kNe));
     }
     throw DivergenceError(

@@ -10,7 +10,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <polyrank/engine/kernel.h>
+#include <polyrank/engine/first_key.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -118,8 +118,7 @@ class ProductKernel final : public c10::OperatorKernel {
     const std::size_t num_arguments = op.schema().arguments().size();
     const at::Tensor self = torch::jit::peek(*stack, 0, num_arguments).toTensor();
     if (!takes_gradients_backward(self)) {
-      static const auto pytorch = pytorch_fallback(c10::DispatchKey::PythonTLSSnapshot);
-      pytorch.callBoxed(op, keys, stack);
+      call_composed(op, keys, stack);
       return;
     }
     const Product product = read_(torch::jit::last(*stack, num_arguments));
@@ -132,8 +131,7 @@ class ProductKernel final : public c10::OperatorKernel {
 };
 
 torch::CppFunction kernel(ProductKernel::Read read) {
-  return torch::CppFunction::makeFromBoxedKernel(
-      c10::BoxedKernel::makeFromFunctor(std::make_unique<ProductKernel>(read)));
+  return first_key_kernel<ProductKernel>(read);
 }
 
 }  // namespace

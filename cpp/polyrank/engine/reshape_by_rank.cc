@@ -12,7 +12,7 @@
 #include <ATen/TensorUtils.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/reshape.h>
-#include <polyrank/engine/kernel.h>
+#include <polyrank/engine/first_key.h>
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/local_tensor_impl.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -30,14 +30,14 @@ using torch::autograd::variable_list;
 
 at::Tensor call_contiguous_by_rank(const at::Tensor& self, at::MemoryFormat format) {
   static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("polyrank::contiguous_by_rank", "")
+                             .findSchemaOrThrow("polyrank::contiguous", "")
                              .typed<at::Tensor(const at::Tensor&, at::MemoryFormat)>();
   return op.call(self, format);
 }
 
 at::Tensor call_reshape_by_rank(const at::Tensor& self, c10::SymIntArrayRef shape) {
   static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("polyrank::reshape_by_rank", "")
+                             .findSchemaOrThrow("polyrank::reshape", "")
                              .typed<at::Tensor(const at::Tensor&, c10::SymIntArrayRef)>();
   return op.call(self, shape);
 }
@@ -66,10 +66,18 @@ struct ReshapeByRank : torch::autograd::Function<ReshapeByRank> {
   }
 };
 
-// Whether `shape` views the tensor, rather than copies it, on one cohort.
-bool is_view(const at::Tensor& tensor, const std::vector<std::int64_t>& shape) {
-  const auto sizes = at::infer_size_dv(shape, tensor.numel());
-  return at::detail::computeStride(tensor.sizes(), tensor.strides(), sizes).has_value();
+// What a reshape comes to on one cohort.
+enum class Reshape : std::uint8_t { kView, kCopy, kError };
+
+Reshape reshape_to(const at::Tensor& tensor, const std::vector<std::int64_t>& shape) {
+  try {
+    const auto sizes = at::infer_size_dv(shape, tensor.numel());
+    const bool is_view =
+        at::detail::computeStride(tensor.sizes(), tensor.strides(), sizes).has_value();
+    return is_view ? Reshape::kView : Reshape::kCopy;
+  } catch (const c10::Error&) {
+    return Reshape::kError;
+  }
 }
 
 // `shape` as the ranks of a cohort with this lowest rank have it.
@@ -84,16 +92,16 @@ std::vector<std::int64_t> shape_on_rank(const std::vector<c10::SymInt>& shape, s
   return sizes;
 }
 
-// Whether `holds` gives different answers for cohorts of the tensor.
-template <class Predicate>
-bool is_mixed(const at::Tensor& self, Predicate holds) {
+// Whether `answer` differs between cohorts of the tensor.
+template <class Question>
+bool is_mixed(const at::Tensor& self, Question answer) {
   const LocalTensorImpl* impl = self.defined() ? LocalTensorImpl::from(self) : nullptr;
   if (impl == nullptr || impl->has_uniform_geometry() || impl->has_python_cohorts()) {
     return false;
   }
   const CohortTensors& cohorts = impl->cohort_tensors();
   const auto on_cohort = [&](std::size_t i) {
-    return holds(cohorts.tensors[i], cohorts.partition.lowest_rank(static_cast<std::int32_t>(i)));
+    return answer(cohorts.tensors[i], cohorts.partition.lowest_rank(static_cast<std::int32_t>(i)));
   };
   for (std::size_t i = 1; i < cohorts.tensors.size(); ++i) {
     if (on_cohort(i) != on_cohort(0)) {
@@ -104,16 +112,15 @@ bool is_mixed(const at::Tensor& self, Predicate holds) {
 }
 
 // Runs one of the two operators by rank if its answer is mixed; else what PyTorch has at the key.
-class SnapshotKernel : public c10::OperatorKernel {
+class ByRankKernel : public c10::OperatorKernel {
  public:
   using Mixed = bool (*)(torch::jit::Stack* stack);
-  explicit SnapshotKernel(Mixed run_if_mixed) : run_if_mixed_(run_if_mixed) {}
+  explicit ByRankKernel(Mixed run_if_mixed) : run_if_mixed_(run_if_mixed) {}
 
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
                   torch::jit::Stack* stack) {
     if (!run_if_mixed_(stack)) {
-      static const auto pytorch = pytorch_fallback(c10::DispatchKey::PythonTLSSnapshot);
-      pytorch.callBoxed(op, keys, stack);
+      call_composed(op, keys, stack);
     }
   }
 
@@ -141,7 +148,7 @@ bool reshape_if_mixed(torch::jit::Stack* stack) {
   }
   const std::vector<c10::SymInt> shape = torch::jit::peek(*stack, 1, 2).toSymIntVector();
   if (!is_mixed(self, [&](const at::Tensor& tensor, std::int64_t rank) {
-        return is_view(tensor, shape_on_rank(shape, rank));
+        return reshape_to(tensor, shape_on_rank(shape, rank));
       })) {
     return false;
   }
@@ -150,30 +157,25 @@ bool reshape_if_mixed(torch::jit::Stack* stack) {
   return true;
 }
 
-torch::CppFunction snapshot_kernel(SnapshotKernel::Mixed run_if_mixed) {
-  return torch::CppFunction::makeFromBoxedKernel(
-      c10::BoxedKernel::makeFromFunctor(std::make_unique<SnapshotKernel>(run_if_mixed)));
-}
-
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(polyrank, library) {
-  library.def("contiguous_by_rank(Tensor self, MemoryFormat memory_format) -> Tensor");
-  library.def("reshape_by_rank(Tensor self, SymInt[] shape) -> Tensor");
+  library.def("contiguous(Tensor self, MemoryFormat memory_format) -> Tensor");
+  library.def("reshape(Tensor self, SymInt[] shape) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(polyrank, CompositeExplicitAutograd, library) {
-  library.impl("contiguous_by_rank", [](const at::Tensor& self, at::MemoryFormat format) {
+  library.impl("contiguous", [](const at::Tensor& self, at::MemoryFormat format) {
     return self.contiguous(format);
   });
-  library.impl("reshape_by_rank", [](const at::Tensor& self, c10::SymIntArrayRef shape) {
+  library.impl("reshape", [](const at::Tensor& self, c10::SymIntArrayRef shape) {
     return at::reshape_symint(self, shape);
   });
 }
 
 TORCH_LIBRARY_IMPL(aten, PythonTLSSnapshot, library) {
-  library.impl("contiguous", snapshot_kernel(&contiguous_if_mixed));
-  library.impl("reshape", snapshot_kernel(&reshape_if_mixed));
+  library.impl("contiguous", first_key_kernel<ByRankKernel>(&contiguous_if_mixed));
+  library.impl("reshape", first_key_kernel<ByRankKernel>(&reshape_if_mixed));
 }
 
 }  // namespace polyrank

@@ -8,12 +8,9 @@
 // key that every LocalTensor, and every tensor in a mode, meets first.
 // Source: at::native::linalg_svdvals and linalg_eigvalsh, BatchLinearAlgebra.cpp.
 
-#include <ATen/core/LegacyTypeDispatch.h>
-#include <polyrank/engine/kernel.h>
-#include <torch/library.h>
+#include <polyrank/engine/first_key.h>
 
 #include <algorithm>
-#include <memory>
 
 namespace polyrank {
 
@@ -28,28 +25,15 @@ bool may_be_differentiated(const c10::IValue& argument) {
   return (at::GradMode::is_enabled() && tensor.requires_grad()) || tensor._fw_grad(0).defined();
 }
 
-const c10::DispatchKeySet kAfterSnapshot(c10::DispatchKeySet::FULL_AFTER,
-                                         c10::DispatchKey::PythonTLSSnapshot);
-
 class ValuesAlone final : public c10::OperatorKernel {
  public:
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
                   torch::jit::Stack* stack) {
     const auto arguments = torch::jit::last(*stack, op.schema().arguments().size());
-    if (std::ranges::any_of(arguments, may_be_differentiated)) {
-      static const auto pytorch = pytorch_fallback(c10::DispatchKey::PythonTLSSnapshot);
-      pytorch.callBoxed(op, keys, stack);
-      return;
-    }
-    const at::AutoDispatchBelowAutograd whole;
-    op.redispatchBoxed((keys & kAfterSnapshot) - c10::autograd_dispatch_keyset, stack);
+    const bool needs_gradients = std::ranges::any_of(arguments, may_be_differentiated);
+    (needs_gradients ? call_composed : call_whole)(op, keys, stack);
   }
 };
-
-torch::CppFunction values_alone() {
-  return torch::CppFunction::makeFromBoxedKernel(
-      c10::BoxedKernel::makeFromFunctor(std::make_unique<ValuesAlone>()));
-}
 
 }  // namespace
 
@@ -60,7 +44,7 @@ TORCH_LIBRARY_IMPL(aten, PythonTLSSnapshot, library) {
         "linalg_matrix_rank.out_tol_tensor", "linalg_matrix_rank.atol_rtol_tensor",
         "linalg_matrix_rank.atol_rtol_tensor_out", "linalg_matrix_rank.atol_rtol_float",
         "linalg_matrix_rank.atol_rtol_float_out"}) {
-    library.impl(name, values_alone());
+    library.impl(name, first_key_kernel<ValuesAlone>());
   }
 }
 

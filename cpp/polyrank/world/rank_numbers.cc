@@ -2,11 +2,13 @@
 #include <polyrank/core/memo_table.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/local_int_node.h>
+#include <polyrank/engine/local_number_text.h>
 #include <polyrank/exchange/rank_operand.h>
 #include <polyrank/world/rank_numbers.h>
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -47,16 +49,44 @@ const c10::SymInt& remembered(Question question, ValueOn value_on) {
   return answers.get(question, cost, [&] { return by_rank(question.ranks, value_on); });
 }
 
+// Throws: a UsageError where all `asking` ranks `fail`, with `text`; else ranks part.
+void check_failures(const RankSet& asking, const std::vector<std::int64_t>& fail,
+                    const std::string& text) {
+  if (fail.empty()) {
+    return;
+  }
+  const RankSet failing = RankSet::of(fail);
+  if (failing == asking) {
+    throw UsageError(text);
+  }
+  throw DivergenceError(
+      str_cat("on ", ranks_text(failing), " there is no such rank, and there is on ",
+              ranks_text(asking.subtract(failing)), ": ", text,
+              ". Give all ranks one that is in their group, or run the program with `polyrank run "
+              "--world threads` (the threads world), where each rank runs its own program."));
+}
+
 // `look_up(group, value)` on each rank that has a value of `number`.
+// Throws: UsageError, DivergenceError: see check_failures(), for what look_up() throws.
 template <class LookUp>
 c10::SymInt look_up_by_rank(const GroupFamily& family, const RankSet& ranks,
                             const c10::SymInt& number, LookUp look_up) {
   const LocalIntNode* const node = as_local_int(number);
-  return by_rank(node == nullptr ? ranks : ranks.intersect(node->partition().ranks()),
-                 [&](std::int64_t rank) {
-                   const std::int64_t group = family.group_of(rank);
-                   return group < 0 ? -1 : look_up(group, number_on_rank(number, rank));
-                 });
+  const RankSet asking = node == nullptr ? ranks : ranks.intersect(node->partition().ranks());
+  std::vector<std::int64_t> fail;
+  std::string text;
+  c10::SymInt found = by_rank(asking, [&](std::int64_t rank) -> std::int64_t {
+    const std::int64_t group = family.group_of(rank);
+    try {
+      return group < 0 ? -1 : look_up(group, number_on_rank(number, rank));
+    } catch (const UsageError& error) {
+      text = fail.empty() ? error.what() : text;
+      fail.push_back(rank);
+      return -1;
+    }
+  });
+  check_failures(asking, fail, text);
+  return found;
 }
 
 std::string members_text(const GroupFamily& family, std::int64_t group) {

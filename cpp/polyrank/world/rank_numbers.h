@@ -28,12 +28,12 @@ POLYRANK_API c10::SymInt own_group_sizes(const GroupFamily& family, const RankSe
 
 // The place of `global_rank`, which may differ between ranks, in each rank's group; -1 where a rank
 // is in no group of the family. Ranks on which the number has no value are left out.
-// Throws: UsageError if it is not in a rank's group.
+// Throws: UsageError if it is in no rank's group, DivergenceError if not in that of some.
 POLYRANK_API c10::SymInt group_ranks_of(const GroupFamily& family, const RankSet& ranks,
                                         const c10::SymInt& global_rank);
 
 // The rank at the place `group_rank` of each rank's group, likewise.
-// Throws: UsageError if a rank's group has no such place.
+// Throws: UsageError if no rank's group has such a place, DivergenceError if that of some has none.
 POLYRANK_API c10::SymInt global_ranks_of(const GroupFamily& family, const RankSet& ranks,
                                          const c10::SymInt& group_rank);
 

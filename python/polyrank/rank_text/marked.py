@@ -45,7 +45,7 @@ class _Values:
                 else "text that shows what all ranks hold is no rank's own"
             )
             raise DivergenceError(
-                f"{why}: {text}. Exchange the values themselves by collectives, or run the program in the "
+                f"{why}: {text.splitlines()[0]}. Exchange the values themselves by collectives, or run the program in the "
                 "threads world (`polyrank run --world threads`)."
             )
         ranges: list[tuple[int, int, str]] = []
