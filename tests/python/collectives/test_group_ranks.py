@@ -52,7 +52,10 @@ def test_ranks_of_a_group() -> None:
 def test_group_rank() -> None:
     group = tp()
     assert by_rank(dist.get_group_rank(group, dist.get_rank())) == [0, 1, 0, 1]
-    with pytest.raises(polyrank.UsageError, match="rank 0 is not in the group of the ranks 2-3"):
+    with pytest.raises(
+        polyrank.DivergenceError,
+        match="on ranks 2-3 there is no such rank, and there is on ranks 0-1",
+    ):
         dist.get_group_rank(group, 0)
 
 
