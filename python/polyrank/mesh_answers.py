@@ -21,7 +21,7 @@ from polyrank.process_groups import own_group_ranks
 from polyrank.rank_dependent_numbers import rank_dependent_int
 from polyrank.replacing.row import Row
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "meshes_of_family"]
 
 # By the mesh's identity: a mesh's own equality compares contents, and it is asked for its
 # coordinate for each placement of each DTensor.
@@ -45,7 +45,7 @@ def _make_mesh(original: Callable[[DeviceMesh], torch.Tensor]) -> Callable[..., 
             or mesh._layout.numel() == mesh._rank_map.numel()
         ):
             return original(mesh)
-        return _stacked(mesh)[_place_in_family(mode, mesh)[0]]
+        return meshes_of_family(mesh)[_place_in_family(mode, mesh)[0]]
 
     return ranks_of_mesh
 
@@ -64,8 +64,8 @@ def _place_in_family(mode: Any, mesh: DeviceMesh) -> tuple[int | torch.SymInt, .
     return of_ranks[mode.ranks]
 
 
-def _stacked(mesh: DeviceMesh) -> torch.Tensor:
-    """All meshes of the family: a sub-mesh object is one rank's slice of its root."""
+def meshes_of_family(mesh: DeviceMesh) -> torch.Tensor:
+    """All meshes like this one, (meshes, *its shape): a sub-mesh is one rank's slice of its root."""
     return mesh._layout.remap_to_tensor(mesh._rank_map.clone())
 
 
@@ -73,7 +73,7 @@ def _make_mesh_coordinate(
     mesh: DeviceMesh, ranks: frozenset[int]
 ) -> tuple[int | torch.SymInt, ...]:
     with unset_fake_temporarily():
-        stacked = _stacked(mesh)
+        stacked = meshes_of_family(mesh)
         members = stacked.flatten().tolist()
     indices = itertools.product(*map(range, stacked.shape))
     of_rank = dict(zip(members, indices, strict=True))

@@ -40,6 +40,11 @@ class Agreement:
         return self._meeting.findings
 
     @property
+    def drifts(self) -> list[Finding]:
+        """Where random streams part that were the same, which by itself is no fault; known at the end."""
+        return self._meeting.drifts
+
+    @property
     def unwatched(self) -> dict[str, str]:
         """What is not watched, and why, by name."""
         return self._meeting.unwatched
@@ -123,20 +128,33 @@ def _tell_launch(operator: str, tensors: list[torch.Tensor]) -> None:
 
 
 def expect_equal(
-    tensor: torch.Tensor, group: dist.ProcessGroup | None = None, *, name: str = "tensor"
+    value: torch.Tensor | torch.Generator,
+    group: dist.ProcessGroup | None = None,
+    *,
+    name: str = "",
 ) -> None:
-    """Declare that the ranks of the group hold the tensor alike here; checked within `agreement()`.
+    """Declare that the ranks of the group hold the value alike here; checked within `agreement()`.
 
     Elsewhere it costs nothing and checks nothing, so that it may stay in a program.
 
     Args:
-        tensor: what each of these ranks holds.
+        value: a tensor that each of these ranks holds, or a generator, whose state is to be the same:
+            `torch.default_generator`. Its state as `torch.get_rng_state()` gives it will do, too.
         group: whose ranks; None: all.
         name: what to call it.
+
+    Raises:
+        UsageError: it is neither a tensor nor a generator.
     """
+    if not isinstance(value, torch.Tensor | torch.Generator):
+        raise UsageError(
+            f"expect_equal() compares tensors and torch.Generators, not {type(value).__name__}: "
+            "give a number as torch.tensor(number)"
+        )
     watch = _watches.get(_key())
     if watch is not None:
-        watch.expect_equal(tensor, _groups(watch, group), name)
+        default = "generator" if isinstance(value, torch.Generator) else "tensor"
+        watch.expect_equal(value, _groups(watch, group), name or default)
 
 
 def _groups(watch: Watch, group: dist.ProcessGroup | None) -> list[list[int]]:

@@ -14,6 +14,7 @@ from polyrank.divergence.agreement import launches_told, watched_ranks
 from polyrank.divergence.finding import Finding
 from polyrank.divergence.meeting import Meeting
 from polyrank.divergence.report import EXIT_FOUND, Report, identity_of
+from polyrank.divergence.streams import RANDOM_STREAM
 from polyrank.world import find_world
 from polyrank.worlds.outcome import Outcome
 from polyrank.worlds.run_options import RunOptions
@@ -33,19 +34,30 @@ class Checked(Report):
     meeting: Meeting  # of the run that told most
     findings: list[Finding]
     num_suspicions: int  # what the first run saw differ
+    failure_watched: str = (
+        ""  # of the second run, with operators watched, where the first did not fail
+    )
 
     title = "Ranks that part"
 
     @property
     def exit_code(self) -> int:
-        return EXIT_FOUND if self.findings else self.outcome.exit_code
+        if self.findings:
+            return EXIT_FOUND
+        return self.outcome.exit_code or int(bool(self.failure_watched))
 
     def text(self) -> str:
         lines = []
         for finding in self.findings:
             lines += [finding.text(), ""]
         lines.append(self._verdict())
-        if self.num_suspicions and not self.findings:
+        lines += [f"no fault by itself: {_drift(drift)}" for drift in self.meeting.drifts]
+        if self.failure_watched:
+            lines.append(
+                f"{self.num_suspicions:,} tensors differ, and it is not known why: with operators watched "
+                f"the script failed:\n{self.failure_watched}"
+            )
+        elif self.num_suspicions > len(self.meeting.drifts) and not self.findings:
             lines.append(
                 f"{self.num_suspicions:,} tensors differ for a reason that is no fault: each rank's own "
                 "part, or a pipeline's stages"
@@ -73,6 +85,8 @@ class Checked(Report):
             **identity_of(self.options),
             "exit_code": self.outcome.exit_code,
             "findings": [finding.to_dict() for finding in self.findings],
+            "drifts": [drift.to_dict() for drift in self.meeting.drifts],
+            "failure_watched": self.failure_watched,
             "watched": self.meeting.watched,
             "unwatched": self.meeting.unwatched,
             "num_steps": self.meeting.num_steps,
@@ -80,6 +94,10 @@ class Checked(Report):
 
     def pictures(self) -> list[Any]:
         return [finding.picture() for finding in self.findings]
+
+
+def _drift(drift: Finding) -> str:
+    return f"{drift.subject} parts at {drift.operation} of {drift.site}: {drift.cause}"
 
 
 def check_agreement(options: RunOptions, ignored: tuple[str, ...] = ()) -> Checked:
@@ -90,13 +108,14 @@ def check_agreement(options: RunOptions, ignored: tuple[str, ...] = ()) -> Check
     meeting = Meeting(options.world_size, ignored)
     outcome = _run(options, meeting, operators=False)
     # Without modules and optimizers parameters are found by the operators that take them.
-    is_blind = not meeting.watched and not outcome.exit_code
+    is_blind = not set(meeting.watched.values()) - {RANDOM_STREAM} and not outcome.exit_code
     if not meeting.suspicions and not is_blind:
         return Checked(options, outcome, meeting, [], 0)
     again = Meeting(options.world_size, ignored)
     with output_dropped():
-        _run(options, again, operators=True)
-    return Checked(options, outcome, again, again.findings, len(meeting.suspicions))
+        watched = _run(options, again, operators=True)
+    failure = "" if outcome.exit_code or not watched.exit_code else watched.failure
+    return Checked(options, outcome, again, again.findings, len(meeting.suspicions), failure)
 
 
 def _run(options: RunOptions, meeting: Meeting, *, operators: bool) -> Outcome:

@@ -13,7 +13,16 @@ from torch.utils._python_dispatch import _disable_current_modes
 from polyrank import _C
 from polyrank.local_tensor import LocalTensor
 
-__all__ = ["Content", "Copies", "Share", "content_of", "groups_of", "local_part", "shape_of"]
+__all__ = [
+    "Content",
+    "Copies",
+    "Share",
+    "content_of",
+    "digest_of",
+    "groups_of",
+    "local_part",
+    "shape_of",
+]
 
 _SHOWN = 3
 
@@ -65,8 +74,7 @@ def content_of(
             return (Share(tuple(cohorts[0].ranks), b"", ""),)
         shares = []
         for cohort in cohorts:
-            # A copy, for it is read-only.
-            share = _share(cohort.tensor.clone(), tuple(cohort.ranks), copies)
+            share = _share(cohort.tensor, tuple(cohort.ranks), copies)
             if share is None:
                 return None
             shares.append(share)
@@ -82,17 +90,23 @@ def _share(tensor: torch.Tensor, ranks: Sequence[int], copies: Copies | None) ->
         return None
     if tensor.numel() and not tensor.untyped_storage().nbytes():  # freed, as FSDP does
         return None
-    plain = tensor.resolve_conj().resolve_neg().contiguous().cpu()
+    # A copy: a cohort's tensor is read-only, and numpy makes storages that it sees not resizable.
+    plain = tensor.resolve_conj().resolve_neg().cpu().clone(memory_format=torch.contiguous_format)
+    digest = digest_of(plain)
+    if copies is None:
+        return Share(ranks, digest, _shown(plain))
+    if digest not in copies:
+        copies[digest] = plain
+    return Share(ranks, digest, "", copies[digest])
+
+
+def digest_of(plain: torch.Tensor) -> bytes:
+    """Of the bits, dtype and shape of a contiguous tensor in memory."""
     hashed = hashlib.blake2b(digest_size=8)
     hashed.update(f"{plain.dtype}{tuple(plain.shape)}".encode())
     if plain.numel():
         hashed.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-    digest = hashed.digest()
-    if copies is None:
-        return Share(ranks, digest, _shown(plain))
-    if digest not in copies:
-        copies[digest] = plain.clone()
-    return Share(ranks, digest, "", copies[digest])
+    return hashed.digest()
 
 
 def _shown(tensor: torch.Tensor) -> str:

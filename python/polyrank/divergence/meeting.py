@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from polyrank.divergence.content import groups_of
 from polyrank.divergence.finding import Finding, held_by_ranks, site_of
 from polyrank.divergence.reduced import reduced_before, reducing_collective, written_by
+from polyrank.divergence.stream_findings import (
+    declared_stream_finding,
+    drawn_in_parts,
+    stream_finding,
+)
+from polyrank.divergence.streams import RANDOM_STREAM
+from polyrank.divergence.telling import Telling
 from polyrank.divergence.verdict import Case, verdict
-from polyrank.divergence.watch import Facts, Told, Watch
+from polyrank.divergence.watch import Facts, Shards, Told, Watch
 
 __all__ = ["Meeting", "Suspicion"]
 
@@ -29,21 +36,6 @@ class Suspicion:
     subject: str
     when: str
     ranks: list[int]
-
-
-@dataclass(slots=True)
-class _Telling:
-    """What the watches of some ranks told of one moment."""
-
-    told: dict[int, dict[str, Told]] = field(default_factory=dict)  # by the lowest rank of a watch
-    gradients: dict[int, dict[str, Told]] = field(default_factory=dict)
-    watches: dict[int, Watch] = field(default_factory=dict)
-
-    def num_ranks(self) -> int:
-        return sum(len(watch.ranks) for watch in self.watches.values())
-
-    def names(self) -> list[str]:
-        return list(dict.fromkeys(name for told in self.told.values() for name in told))
 
 
 class Meeting:
@@ -64,11 +56,13 @@ class Meeting:
         self._num_left = 0  # ranks that tell no more
         self._expected: dict[str, list[list[int]]] = {}
         self._strength: dict[str, bool] = {}  # whether to be equal once says that it should be
-        self._open: dict[tuple[str, Any], _Telling] = {}
+        self._open: dict[tuple[str, Any], Telling] = {}
         self._meets: list[frozenset[int]] = []  # groups that gradients were seen equal over
         self._met: set[str] = set()  # whose gradients were seen
         self._joined: dict[str, set[tuple[int, ...]]] = {}  # pairs that a collective made equal
         self._buffers: list[tuple[Case, Watch]] = []  # which differ, and may have been read
+        self.drifts: list[Finding] = []  # random streams that part, which need be no fault
+        self._drifted: list[tuple[Finding, Case]] = []
 
     # --- Telling ------------------------------------------------------------------------------
 
@@ -82,7 +76,7 @@ class Meeting:
         gradients: dict[str, Told],
     ) -> None:
         """Take what a watch found at a moment; `count` says which of its kind."""
-        telling = self._open.setdefault((moment, count), _Telling())
+        telling = self._open.setdefault((moment, count), Telling())
         telling.told[ranks[0]] = told
         telling.gradients[ranks[0]] = gradients
         telling.watches[ranks[0]] = watch
@@ -101,10 +95,11 @@ class Meeting:
             self._judge(moment, count, telling)
         self._open.clear()
         self._check_buffers()
+        self._check_drifts()
         for case, _ in self._buffers:
             self.unwatched[case.subject] = "it differs between ranks, and the model did not read it"
 
-    def _judge(self, moment: str, count: Any, telling: _Telling) -> None:
+    def _judge(self, moment: str, count: Any, telling: Telling) -> None:
         self._check_buffers()
         if moment == _FIRST_SEEN:
             self._meet(telling)
@@ -122,10 +117,10 @@ class Meeting:
 
     # --- What should agree --------------------------------------------------------------------
 
-    def _meet(self, telling: _Telling) -> None:
+    def _meet(self, telling: Telling) -> None:
         names = [name for name in telling.names() if not self._is_ignored(name)]
-        alike = {name: _groups(telling, name) for name in names}
-        facts = {name: _facts(telling, name) for name in names}
+        alike = {name: telling.groups(name) for name in names}
+        facts = {name: telling.facts(name) for name in names}
         for name in names:
             fact = facts[name]
             reason = fact.unwatched or ("" if alike[name] else "it holds no values")
@@ -133,22 +128,25 @@ class Meeting:
                 self.unwatched[name] = reason
                 continue
             self.watched[name] = fact.kind
-            if fact.replicas is None:
+            if fact.shards is None:
                 self._expected[name] = [group for group in alike[name] if len(group) > 1]
                 self._strength[name] = _says_something(name, facts, alike)
                 continue
-            self._expected[name] = [list(group) for group in fact.replicas if len(group) > 1]
+            meshes = telling.meshes(name)
+            replicas = [list(group) for shards in meshes for group in shards if len(group) > 1]
+            beside = [] if fact.is_constant else _beside(meshes, alike[name])
+            self._expected[name] = [*replicas, *beside]
             self._strength[name] = True
-            for group in self._expected[name]:
+            for group in replicas:
                 self._check(name, group, telling, "its first use", is_update=False)
         own = {name for name in telling.names() if not self._expected.get(name)}
         for watch in telling.watches.values():
             watch.leave_out(own)
 
-    def _check_reduced(self, telling: _Telling) -> None:
+    def _check_reduced(self, telling: Telling) -> None:
         """Find parameters that were never equal and whose gradients are joined."""
         for name in telling.names():
-            if _facts(telling, name).replicas is not None or name not in self.watched:
+            if telling.facts(name).shards is not None or name not in self.watched:
                 continue
             gradients = [told[name] for told in telling.gradients.values() if name in told]
             contents = [told.content for told in gradients if told.content is not None]
@@ -159,22 +157,22 @@ class Meeting:
                     self._meets.append(frozenset(group))
                     self._check_joined(name, group, telling)
 
-    def _note_joined(self, name: str, telling: _Telling) -> None:
+    def _note_joined(self, name: str, telling: Telling) -> None:
         """Note which pairs hold it alike because a collective, a broadcast say, made them."""
         for group in self._expected.get(name, ()):
-            writers = _told(telling.told, telling, group[0])[name].writers
+            writers = telling.of(group[0])[name].writers
             for other in group[1:]:
                 pair = (group[0], other)
                 if reducing_collective(writers, pair) is not None:
                     self._joined.setdefault(name, set()).add(pair)
 
-    def _check_joined(self, name: str, group: list[int], telling: _Telling) -> None:
-        parts = _groups(telling, name, group)
+    def _check_joined(self, name: str, group: list[int], telling: Telling) -> None:
+        parts = telling.groups(name, group)
         if len(parts) <= 1:
             return
         when = "the first optimizer step"
         pair = (parts[0][0], parts[1][0])
-        writers = _told(telling.gradients, telling, pair[0])[name].writers
+        writers = telling.gradients_of(pair[0])[name].writers
         self.suspicions.append(Suspicion(self._subject(name), when, group))
         reduction = reducing_collective(writers, pair)
         if reduction is None:
@@ -183,7 +181,7 @@ class Meeting:
         case.reduced_by = reduction
         self._keep_if_fault(case)
 
-    def _check_taken(self, telling: _Telling) -> None:
+    def _check_taken(self, telling: Telling) -> None:
         """Find parameters and buffers that differ when a collective takes them, and that the model has read.
 
         What differs and is made alike before anybody reads it is no fault: a checkpoint that rank 0 loads
@@ -192,20 +190,20 @@ class Meeting:
         """
         for name in telling.names():
             for group in self._expected.get(name, ()):
-                parts = _groups(telling, name, group)
+                parts = telling.groups(name, group)
                 if len(parts) <= 1 or not self._strength[name]:
                     continue
                 case = self._taken_case(name, list(group), telling, (parts[0][0], parts[1][0]))
                 if all(any(one.is_read for one in own) for own in case.writers):
                     self._keep_if_fault(case)
 
-    def _check_gradient_taken(self, telling: _Telling) -> None:
+    def _check_gradient_taken(self, telling: Telling) -> None:
         """Find gradients that were reduced, and differ when a collective takes them again.
 
         Backward accumulates in them what is each rank's own, which may be reduced again.
         """
         for name in telling.names():
-            parts = [] if self._is_ignored(name) else _groups(telling, name)
+            parts = [] if self._is_ignored(name) else telling.groups(name)
             for part in parts[1:]:
                 pair = (parts[0][0], part[0])
                 case = self._taken_case(name, [], telling, pair)
@@ -219,9 +217,9 @@ class Meeting:
                 break
 
     def _taken_case(
-        self, name: str, group: list[int], telling: _Telling, pair: tuple[int, int]
+        self, name: str, group: list[int], telling: Telling, pair: tuple[int, int]
     ) -> Case:
-        site = site_of(_watch(telling, pair[0]).place)
+        site = site_of(telling.watch(pair[0]).place)
         when = f"the collective of {site}, which hides it"
         self.suspicions.append(Suspicion(self._subject(name), when, group))
         case = self._case(name, group, telling, when, pair)
@@ -238,25 +236,29 @@ class Meeting:
 
     # --- Whether it does ----------------------------------------------------------------------
 
-    def _compare(self, when: str, telling: _Telling) -> None:
+    def _compare(self, when: str, telling: Telling) -> None:
         for name in telling.names():
-            owner = _facts(telling, name).parameter or name
+            owner = telling.facts(name).parameter or name
             for group in self._expected.get(owner, ()):
                 self._check(name, group, telling, when, is_update=True)
 
     def _check(
-        self, name: str, group: list[int], telling: _Telling, when: str, *, is_update: bool
+        self, name: str, group: list[int], telling: Telling, when: str, *, is_update: bool
     ) -> None:
-        parts = _groups(telling, name, group)
-        owner = _facts(telling, name).parameter or name
+        parts = telling.groups(name, group)
+        owner = telling.facts(name).parameter or name
         if len(parts) <= 1 or not self._strength[owner]:
             return
         self._expected[owner] = [other for other in self._expected[owner] if other is not group]
         pair = (parts[0][0], parts[1][0])
         case = self._case(name, group, telling, when, pair, is_update=is_update)
         self.suspicions.append(Suspicion(case.subject, when, group))
-        watch = _watch(telling, pair[0])
-        if self.watched.get(name) == "buffer":
+        watch = telling.watch(pair[0])
+        if self.watched.get(name) == RANDOM_STREAM:
+            drift = stream_finding(case, telling.streams(name, pair))
+            if drift is not None:
+                self._drifted.append((drift, case))
+        elif self.watched.get(name) == "buffer":
             self._buffers.append((case, watch))
         else:
             self._decide(case, watch)
@@ -276,11 +278,23 @@ class Meeting:
                 waiting.append((case, watch))
         self._buffers = waiting
 
+    def _check_drifts(self) -> None:
+        """Find random streams that part and that ranks take for one."""
+        for drift, case in self._drifted:
+            fault = drawn_in_parts(drift, case.pair, case.logs)
+            if fault is not None:
+                self._keep(fault)
+            elif not any(
+                (one.site, one.operation) == (drift.site, drift.operation) for one in self.findings
+            ):
+                self.drifts.append(drift)
+        self._drifted.clear()
+
     def _case(
         self,
         name: str,
         group: list[int],
-        telling: _Telling,
+        telling: Telling,
         when: str,
         pair: tuple[int, int],
         *,
@@ -297,11 +311,11 @@ class Meeting:
             when=when,
             pair=pair,
             writers=(
-                _told(telling.told, telling, pair[0])[name].writers,
-                _told(telling.told, telling, pair[1])[name].writers,
+                telling.of(pair[0])[name].writers,
+                telling.of(pair[1])[name].writers,
             ),
             shape=told[0].shape,
-            logs=_logs(telling, pair),
+            logs=telling.logs(pair),
             gradients_meet=2 * sum(set(pair) <= meets for meets in self._meets) > len(self._met),
             was_joined=tuple(pair) in self._joined.get(name, ()),
             is_update=is_update,
@@ -321,21 +335,28 @@ class Meeting:
         if len(self.findings) < _MOST_FINDINGS:
             self.findings.append(finding)
 
-    def _check_declared(self, telling: _Telling) -> None:
+    def _check_declared(self, telling: Telling) -> None:
         for name in telling.names():
-            self.watched.setdefault(name, "tensor")
+            kind = telling.facts(name).kind
+            self.watched.setdefault(name, kind)
             groups = {
                 tuple(group)
                 for watch in telling.watches.values()
                 for group in watch.declared.get(name, ())
             }
             for group in sorted(groups):
-                parts = _groups(telling, name, group)
+                parts = telling.groups(name, group)
                 if len(parts) > 1:
                     pair = (parts[0][0], parts[1][0])
                     case = self._case(name, list(group), telling, "its declaration", pair)
                     self.suspicions.append(Suspicion(case.subject, case.when, case.ranks))
-                    self._decide(case, _watch(telling, pair[0]))
+                    watch = telling.watch(pair[0])
+                    place = telling.facts(name).declared_at
+                    if place is not None and kind == RANDOM_STREAM and watch.log is not None:
+                        streams = telling.streams(name, pair)
+                        self._keep(declared_stream_finding(case, streams, site_of(place)))
+                    else:
+                        self._decide(case, watch)
 
 
 def _unnamed(case: Case, watch: Watch) -> Finding:
@@ -384,37 +405,13 @@ def _says_something(name: str, facts: dict[str, Facts], alike: dict[str, list[li
     )
 
 
-def _groups(telling: _Telling, name: str, within: Sequence[int] | None = None) -> list[list[int]]:
-    """Ranks by what they hold."""
-    contents = [
-        content
-        for told in telling.told.values()
-        if name in told and (content := told[name].content) is not None
-    ]
-    groups = [ranks for ranks, _ in groups_of(contents)]
-    if within is None:
-        return groups
-    inside = set(within)
-    kept = [[rank for rank in group if rank in inside] for group in groups]
-    return [group for group in kept if group]
-
-
-def _facts(telling: _Telling, name: str) -> Facts:
-    return next(watch.facts[name] for watch in telling.watches.values() if name in watch.facts)
-
-
-def _lowest(telling: _Telling, rank: int) -> int:
-    return next(low for low, watch in telling.watches.items() if rank in watch.ranks)
-
-
-def _watch(telling: _Telling, rank: int) -> Watch:
-    return telling.watches[_lowest(telling, rank)]
-
-
-def _told(by_rank: dict[int, dict[str, Told]], telling: _Telling, rank: int) -> dict[str, Told]:
-    return by_rank[_lowest(telling, rank)]
-
-
-def _logs(telling: _Telling, pair: tuple[int, int]) -> tuple[Any, Any]:
-    logs = [_watch(telling, rank).log for rank in pair]
-    return tuple({} if log is None else log.operations for log in logs)  # type: ignore[return-value]
+def _beside(meshes: Sequence[Shards], alike: list[list[int]]) -> list[list[int]]:
+    """Ranks of several meshes that hold the same shard, alike: replicas of which no placement speaks."""
+    found = []
+    for shards in zip(*meshes, strict=False) if len(meshes) > 1 else ():
+        holders = [set(ranks) for ranks in shards]
+        for group in alike:
+            inside = [rank for rank in group if any(rank in held for held in holders)]
+            if sum(bool(held & set(inside)) for held in holders) > 1:
+                found.append(inside)
+    return found

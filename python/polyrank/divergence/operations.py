@@ -54,6 +54,7 @@ class Operation:
     operands: list[Operand]
     forward: Operation | None = None  # the one that `made_by` places
     is_random: bool = False
+    stream: Operand | None = None  # of what draws, the random stream as it was before
     is_view: bool = False
     is_read: bool = False  # by the model: by a forward operation that autograd records
     kind: str = ""  # of a collective

@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from polyrank import _C
 from polyrank.divergence.content import Content, Copies, Share, content_of, shape_of
 from polyrank.divergence.histories import UNINITIALIZED, geometry_key, history_of
 from polyrank.divergence.operations import Key, Operand, Operation, Place
+from polyrank.divergence.streams import Streams, draws
 from polyrank.local_tensor import is_foreign_subclass
 
 __all__ = ["OperationLog"]
@@ -47,6 +49,7 @@ class OperationLog(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.unseen: set[str] = set()  # operators on tensors that hold no values
         self._occurrences: dict[tuple[Any, ...], int] = {}
         self._made: dict[int, Operation] = {}  # by the number of the autograd node
+        self.streams = Streams(ranks)
         # Told of each read of a tensor that is differentiated, where, and of what it holds.
         self.on_leaf: Callable[[torch.Tensor, Place, Content | None], None] | None = None
         # Told of the tensors of each collective before it runs.
@@ -121,7 +124,7 @@ class _Call:
                 None if forward is None else forward.place,
                 [],
                 forward,
-                is_random=torch.Tag.nondeterministic_seeded in func.tags,
+                is_random=draws(func),
             )
             for position in range(length)
         ]
@@ -133,6 +136,10 @@ class _Call:
             self._read(index, argument, value)
         if self.row is not None:
             self._read_group(args, kwargs)
+        self.generator: torch.Generator | None = None
+        if self.operations[0].is_random:
+            values = tree_leaves((args, kwargs))
+            self.generator = log.streams.read(values, self.operations[0])
 
     def _num_positions(self, arguments: list[tuple[int, Any, Any]]) -> int:
         is_parallel = self.name.startswith(("aten::_foreach_", "aten::_fused_")) or (
@@ -204,7 +211,7 @@ class _Call:
         return bool(
             self.name in _OVERWRITING
             or argument == "out"
-            or (torch.Tag.nondeterministic_seeded in self.func.tags and self.name.endswith("_"))
+            or (draws(self.func) and self.name.endswith("_"))
         )
 
     def _read_group(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -223,6 +230,8 @@ class _Call:
 
     def note_results(self, result: Any) -> None:
         """Tell the storages what the operator wrote, made and showed."""
+        if self.generator is not None:
+            self.log.streams.note_drawn(self.generator, self.operations[0])
         for position, tensor in self.written:
             history = history_of(tensor)
             if history is not None:

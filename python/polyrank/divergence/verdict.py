@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from polyrank.divergence.content import Content
 from polyrank.divergence.finding import Finding, Site, Step, held_by_ranks, site_of
 from polyrank.divergence.operations import Key, Operation
 from polyrank.divergence.reduced import reducing_collective
+from polyrank.divergence.streams import parting_of
 from polyrank.rank_names import rank_names
 
 __all__ = ["Case", "verdict"]
@@ -30,7 +31,7 @@ class Case:
     pair: tuple[int, int]  # two that differ
     writers: tuple[Sequence[Operation], Sequence[Operation]]  # of what they hold
     shape: tuple[Any, ...]
-    logs: tuple[dict[Key, Operation], dict[Key, Operation]]
+    logs: tuple[Mapping[Key, Operation], Mapping[Key, Operation]]
     # Whether most other gradients are reduced over the pair, and whether a collective made it equal.
     gradients_meet: bool = False
     was_joined: bool = False
@@ -56,6 +57,7 @@ def verdict(case: Case) -> Finding | None:
     fault = _fault_of_update(case, found) if case.is_update else _fault_of_start(case, found)
     if fault is None:
         return None
+    fault = _drawn_apart(fault.visit, found) or fault
     visit = fault.visit
     return Finding(
         subject=case.subject,
@@ -68,6 +70,19 @@ def verdict(case: Case) -> Finding | None:
         operands=list(_operands(visit, found)),
         path=list(_path(visit)),
     )
+
+
+def _drawn_apart(visit: Visit, found: Trail) -> _Fault | None:
+    """Where the streams part that the two draw from there; None: they draw nothing, or seeded them apart."""
+    if visit.root is not Root.RANDOM or visit.other is None:
+        return None
+    streams = visit.operation.stream, visit.other.stream
+    if streams[0] is None or streams[1] is None:
+        return None
+    parting = parting_of((streams[0], streams[1]), found.logs, found.ranks)
+    if parting is None:
+        return None
+    return _Fault(Visit(parting.operation, None, leads_to=visit), parting.cause(found.ranks))
 
 
 _UNSEEN = "no operator that was recorded wrote it: it was written before recording began, or outside of PyTorch's operators"
@@ -98,6 +113,7 @@ def _fault_of_update(case: Case, found: Trail) -> _Fault | None:
     gradient = next(iter(made or backward), None)
     fault = (
         _fault_of_some(update, gradient, found)
+        or _fault_of_one_taker(gradient, found)
         or _fault_of_agreed(case, gradient, found)
         or _fault_of_group(case, gradient, found)
     )
@@ -106,7 +122,8 @@ def _fault_of_update(case: Case, found: Trail) -> _Fault | None:
     if gradient is not None and (_is_pipeline(case, found) or _is_expert(gradient, found)):
         return None
     return _fault_within(case, found) or _Fault(
-        _earliest_of_step(update, found), _missing(case, gradient or update)
+        _earliest_of_step(update, found),
+        _out_of_step(update, found) or _missing(case, gradient or update),
     )
 
 
@@ -118,6 +135,21 @@ def _fault_of_some(update: Visit, gradient: Visit | None, found: Trail) -> _Faul
     if gradient is None and roots and all(root.root is Root.ONLY_ONE for root in roots):
         return _Fault(roots[0], _cause(roots[0], found))
     return None
+
+
+def _fault_of_one_taker(gradient: Visit | None, found: Trail) -> _Fault | None:
+    """A reduction after the gradient whose result one rank alone gets."""
+    after = -1 if gradient is None else gradient.operation.number
+    taken = [
+        visit
+        for visit in found.visits
+        if visit.operation.kind == "reduce"
+        and visit.operation.joins(*found.ranks)
+        and visit.operation.number > after
+    ]
+    if not taken:
+        return None
+    return _Fault(taken[0], f"gives its result to one rank, and {rank_names(found.ranks)} take it")
 
 
 def _fault_of_agreed(case: Case, gradient: Visit | None, found: Trail) -> _Fault | None:
@@ -209,6 +241,20 @@ def _fault_within(case: Case, found: Trail) -> _Fault | None:
         f"takes each rank's own part of a parameter, and no collective over "
         f"{rank_names(case.ranks)} follows before its result is taken for everyone's",
     )
+
+
+def _out_of_step(update: Visit, found: Trail) -> str:
+    """What to say where a rank has left a step out, and takes a later gradient than the other; empty: none has."""
+    pairs = list(update.pairs())
+    for mine, theirs in (pairs[index] for index in update.differing):
+        for one, other in zip(mine.writers, theirs.writers, strict=False):
+            if one.key[:-1] == other.key[:-1] and one.key.occurrence != other.key.occurrence:
+                late = found.ranks[one.key.occurrence < other.key.occurrence]
+                return (
+                    f"rank {late} has left out a step that another rank has taken, and takes here what "
+                    "comes later there"
+                )
+    return ""
 
 
 def _missing(case: Case, gradient: Visit) -> str:

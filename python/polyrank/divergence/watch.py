@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -25,11 +26,15 @@ from polyrank.divergence.content import Content, content_of, local_part, shape_o
 from polyrank.divergence.histories import mark_parameter, storage_key, writers_of
 from polyrank.divergence.operations import Operation, Place
 from polyrank.divergence.recording import OperationLog
+from polyrank.divergence.streams import CPU_STREAM, RANDOM_STREAM, state_of
+from polyrank.mesh_answers import meshes_of_family
 from polyrank.module_paths import named_modules_run, paths_of
 
-__all__ = ["Facts", "Told", "Watch"]
+__all__ = ["Facts", "Shards", "Told", "Watch"]
 
 _MOST_NAMES = 10_000
+
+Shards = tuple[tuple[int, ...], ...]  # the ranks of one mesh that hold each shard
 
 
 @contextlib.contextmanager
@@ -56,10 +61,11 @@ class Facts:
     shape: tuple[Any, ...]
     is_constant: bool = False  # all elements are one number, so that to be equal says nothing
     is_norm: bool = False  # of a module that normalizes
-    # Groups of ranks that hold it alike as its placements say; None: it has none.
-    replicas: tuple[tuple[int, ...], ...] | None = None
+    # Of a DTensor, the ranks of its meshes by the shard that its placements give them; None: it is none.
+    shards: tuple[Shards, ...] | None = None
     unwatched: str = ""  # why it is not watched
     parameter: str = ""  # of an optimizer state, whose
+    declared_at: Place | None = None  # of what the program declares
 
 
 class Watch:
@@ -150,17 +156,25 @@ class Watch:
         self._step += 1
         self._taken_by_collectives.clear()
 
-    def expect_equal(self, tensor: torch.Tensor, groups: list[list[int]], what: str) -> None:
-        """Tell a tensor that the ranks of each of the groups should hold alike."""
+    def expect_equal(
+        self, value: torch.Tensor | torch.Generator, groups: list[list[int]], what: str
+    ) -> None:
+        """Tell a tensor, or a generator's state, that the ranks of each of the groups should hold alike."""
         here = self._here()
         name = f"{what} at {Path(here.file).name}:{here.line}"
         self._place = here
         self.declared[name] = groups
-        self.facts.setdefault(name, Facts("tensor", here.module, shape_of(tensor)))
         count = self._counts[name] = self._counts.get(name, 0) + 1
         with _watching_nothing():
-            told = {name: self._tell(tensor)}
-        self.meeting.tell("declared", (name, count), self.ranks, told, self, {})
+            generator = self._generator_of(value)
+            told = (
+                self._tell_stream(generator)
+                if generator is not None
+                else self._tell(cast(torch.Tensor, value))
+            )
+        kind = "tensor" if generator is None else RANDOM_STREAM
+        self.facts.setdefault(name, Facts(kind, here.module, told.shape, declared_at=here))
+        self.meeting.tell("declared", (name, count), self.ranks, {name: told}, self, {})
 
     def before_collective(self, tensors: list[torch.Tensor]) -> None:
         """Tell what a collective takes that should agree: it may hide that it does not.
@@ -205,6 +219,9 @@ class Watch:
                 if name not in self.facts:
                     self.facts[name] = self._facts_of(name, tensor)
                     told[name] = self._tell(tensor)
+            if CPU_STREAM not in self.facts:
+                self.facts[CPU_STREAM] = Facts(RANDOM_STREAM, "", ())
+                told[CPU_STREAM] = self._tell_stream(torch.default_generator)
             self._watched = {
                 key: (name, weakref.ref(tensor))
                 for name, tensor in self._named()
@@ -244,7 +261,14 @@ class Watch:
             tensors = [tensors[i] for i in _C.positions_of_split(locals_)]
         with _watching_nothing():
             told = {name: self._tell(tensor) for name, tensor in tensors}
+            is_watched = CPU_STREAM in self.facts and CPU_STREAM not in self._own
+            if is_watched and self._may_differ(torch.default_generator):
+                told[CPU_STREAM] = self._tell_stream(torch.default_generator)
         self.meeting.tell(moment, count, self.ranks, told, self, {})
+
+    def _may_differ(self, generator: torch.Generator) -> bool:
+        """Whether ranks may draw differently: in lockstep, whether they do."""
+        return len(self.ranks) == 1 or bool(_C.positions_of_split([state_of(generator)]))
 
     def _here(self) -> Place:
         file, line, module, _ = _C.call_site()
@@ -262,6 +286,22 @@ class Watch:
     def _tell(self, tensor: torch.Tensor) -> Told:
         writers = writers_of(tensor) if self.log is not None else ()
         return Told(content_of(tensor, self.ranks), shape_of(tensor), writers)
+
+    def _tell_stream(self, generator: torch.Generator) -> Told:
+        if self.log is None:
+            return self._tell(state_of(generator))
+        stream = self.log.streams.now(generator)
+        return Told(stream.content, stream.shape, stream.writers)
+
+    def _generator_of(self, value: torch.Tensor | torch.Generator) -> torch.Generator | None:
+        """The generator that it is, or the CPU's if it is the state of that now."""
+        if isinstance(value, torch.Generator):
+            return value
+        now = state_of(None)
+        if value.dtype != now.dtype or shape_of(value) != shape_of(now):
+            return None
+        is_now = content_of(value, self.ranks) == content_of(now, self.ranks)
+        return torch.default_generator if is_now else None
 
     # --- Names --------------------------------------------------------------------------------
 
@@ -325,7 +365,7 @@ class Watch:
             is_norm=module is not None and _normalizes(module),
         )
         if isinstance(tensor, DTensor):
-            facts.replicas = tuple(_replicas(tensor))
+            facts.shards = tuple(_shards(tensor))
         if isinstance(module, _NormBase) and not is_parameter:
             facts.unwatched = "running statistics of a batch are each rank's own between broadcasts"
         elif type(tensor).__name__ == "FlatParameter":
@@ -347,14 +387,11 @@ def _is_constant(tensor: torch.Tensor) -> bool:
     return bool((tensor == tensor.reshape(-1)[0]).all())
 
 
-def _replicas(tensor: DTensor) -> Iterator[tuple[int, ...]]:
-    """Groups of ranks to which the placements give the same."""
-    mesh = tensor.device_mesh
-    ranks = mesh.mesh
+def _shards(tensor: DTensor) -> Iterator[Shards]:
+    """Of each mesh that ranks have it on, the ranks that hold each shard."""
     kept = [i for i, placement in enumerate(tensor.placements) if placement.is_replicate()]
-    others = [i for i in range(ranks.ndim) if i not in kept]
-    size = 1
-    for i in kept:
-        size *= ranks.shape[i]
-    for row in ranks.permute(*others, *kept).reshape(-1, size).tolist():
-        yield tuple(sorted(row))
+    for ranks in meshes_of_family(tensor.device_mesh):
+        others = [i for i in range(ranks.ndim) if i not in kept]
+        size = math.prod(ranks.shape[i] for i in kept)
+        rows = ranks.permute(*others, *kept).reshape(-1, size).tolist()
+        yield tuple(tuple(sorted(row)) for row in rows)

@@ -18,7 +18,7 @@ rank, size = dist.get_rank(), dist.get_world_size()
 mine = slice(rank * 2, rank * 2 + 2) if rank < size - 1 else slice(rank * 2, 9)
 for _ in range(2):
     squares = (model(inputs[mine]) - targets[mine]).square()
-    loss = squares.sum() * size / 9 if RIGHT else squares.mean()  # fault: aten::div
+    loss = squares.sum() * size / 9 if RIGHT else squares.mean()  # fault: aten::mean
     optimizer.zero_grad()
     loss.backward()
     for parameter in model.parameters():

@@ -73,7 +73,7 @@ def test_zero_and_one_prove_no_sum() -> None:
 def test_what_operators_take_is_kept_unless_nobody_wrote_it() -> None:
     copies: dict[bytes, torch.Tensor] = {}
     x = torch.ones(3)
-    with ValueLog((0,), copies):
+    with ValueLog((0,), copies, {}):
         y = torch.empty(5).fill_(2.0)
         z = (x * 3).add_(1)
         z.mul_(torch.empty_like(y).view(5)[:3].fill_(5.0))

@@ -92,14 +92,14 @@ def test_a_program_that_fails_is_told(program: Program) -> None:
 
 
 def test_losses_are_recorded_while_asked_for_only() -> None:
-    from polyrank.divergence.order.losses import Losses
+    from polyrank.divergence.order.losses import Losses, told_of_backward
 
     losses = Losses()
 
     def train() -> None:
         nn.Linear(2, 1)(torch.ones(2) * dist.get_rank()).sum().backward()
 
-    with losses.recording(), polyrank.lockstep(2):
+    with told_of_backward(losses), polyrank.lockstep(2):
         train()
         x = torch.ones(3, requires_grad=True)
         (x * 2).backward(torch.ones(3))  # no loss

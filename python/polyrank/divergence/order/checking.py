@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from polyrank.divergence.checking import output_dropped
-from polyrank.divergence.order.losses import Losses
+from polyrank.divergence.order.losses import Losses, told_of_backward
 from polyrank.divergence.report import Report, identity_of
 from polyrank.lockstep import ReductionOrder, reduction_order
 from polyrank.world import find_world
@@ -155,7 +155,7 @@ def check_orders(
         losses = Losses()
         with (
             reduction_order(order, channels=channels, ranks_per_node=ranks_per_node),
-            losses.recording(),
+            told_of_backward(losses),
         ):
             outcome = find_world(options.world).run(options)
         done(order)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -14,9 +14,26 @@ from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.replacing.layers import LOSSES
 from polyrank.replacing.row import Row, with_original
 
-__all__ = ["ROWS", "Losses"]
+__all__ = ["ROWS", "Losses", "told_of_backward"]
 
-_told: list[Losses] = []  # who is told, the innermost last
+
+class _Listener(Protocol):
+    def note(self, tensors: Any) -> None:
+        """Take what one call of backward starts from."""
+
+
+_told: list[_Listener] = []  # who is told, the innermost last
+
+
+@contextlib.contextmanager
+def told_of_backward(listener: _Listener) -> Iterator[None]:
+    """A block around a run, on the thread that starts it, in which the listener is told."""
+    _told.append(listener)
+    try:
+        with LOSSES.on():
+            yield
+    finally:
+        _told.remove(listener)
 
 
 class Losses:
@@ -24,16 +41,6 @@ class Losses:
 
     def __init__(self) -> None:
         self.of_ranks: dict[int, list[float]] = {}
-
-    @contextlib.contextmanager
-    def recording(self) -> Iterator[None]:
-        """A block around the run, on the thread that starts it."""
-        _told.append(self)
-        try:
-            with LOSSES.on():
-                yield
-        finally:
-            _told.remove(self)
 
     def note(self, tensors: Any) -> None:
         """Take what one call starts from, if it is one number, as losses are."""

@@ -9,11 +9,17 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from polyrank.divergence.checking import output_dropped
-from polyrank.divergence.reference.compare import Comparison, Difference, compare
+from polyrank.divergence.order.losses import told_of_backward
+from polyrank.divergence.reference.compare import (
+    Comparison,
+    Difference,
+    compare,
+    loss_that_is_off,
+)
 from polyrank.divergence.reference.report import CheckedReference
 from polyrank.divergence.reference.rounding import in_double, in_pieces
 from polyrank.divergence.reference.search import Culprit, find_operation
-from polyrank.divergence.reference.tape import Tape, Until
+from polyrank.divergence.reference.tape import Tape, Until, What
 from polyrank.errors import UsageError
 from polyrank.world import find_world
 from polyrank.worlds.outcome import Outcome
@@ -43,16 +49,20 @@ def check_reference(program: RunOptions, reference: RunOptions) -> CheckedRefere
             f"a reference of {reference.world_size} ranks can't be paired with {program.world_size}: "
             "let it have 1 rank, whose tensors are whole, or as many, to be paired rank by rank"
         )
-    tape, known = Tape(), Tape()
-    outcome = _run(program, tape)
+    known = Tape()
     reference_outcome = _run(reference, known)
+    tape = Tape(known=known.names_by_content())
+    outcome = _run(program, tape)
     if outcome.exit_code or reference_outcome.exit_code:
         return CheckedReference(outcome, reference_outcome, Comparison(), None)
     ways: list[_Mode] = [in_double, lambda: in_pieces(max(program.world_size, 2))]
     rounded = _RoundedRuns(reference, ways)
     comparison = compare(tape, known, rounded)
     bug = comparison.bug
-    culprit = None if bug is None else _culprit_of(bug, program, tape, rounded.values)
+    culprit = None
+    if bug is not None:
+        loss = loss_that_is_off(bug, tape, known)
+        culprit = _culprit_of(bug, loss, program, tape, rounded.values)
     return CheckedReference(outcome, reference_outcome, comparison, culprit)
 
 
@@ -83,12 +93,15 @@ class _RoundedRuns:
             yield tape
 
 
-def _culprit_of(bug: Difference, program: RunOptions, tape: Tape, known: Tape) -> Culprit | None:
+def _culprit_of(
+    bug: Difference, loss: What | None, program: RunOptions, tape: Tape, known: Tape
+) -> Culprit | None:
     ranks = set(tape.events[bug.what].pieces)
-    recorded = Tape("operations", Until(bug.what.step, bug.what, ranks))
+    recorded = Tape("operations", Until(bug.what.step, bug.what, ranks), known=tape.known)
     with output_dropped():
         _run(program, recorded)
-    return find_operation(bug.what, recorded, known)
+    found = None if loss is None else find_operation(loss, recorded, known)
+    return found or find_operation(bug.what, recorded, known)
 
 
 def _run(options: RunOptions, tape: Tape, mode: _Mode = nullcontext) -> Outcome:
@@ -97,4 +110,5 @@ def _run(options: RunOptions, tape: Tape, mode: _Mode = nullcontext) -> Outcome:
         with mode(), tape.recording():  # what the tape keeps is what the program's operators take
             yield
 
-    return find_world(options.world).run(replace(options, around=around))
+    with told_of_backward(tape):
+        return find_world(options.world).run(replace(options, around=around))

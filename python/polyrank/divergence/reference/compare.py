@@ -8,15 +8,22 @@ from typing import Protocol
 
 import torch
 
-from polyrank.divergence.reference.pieces import Family, Match, families_of, largest_of, match
-from polyrank.divergence.reference.tape import Event, Tape, What
+from polyrank.divergence.reference.layouts import Layouts, layouts_of
+from polyrank.divergence.reference.pieces import (
+    Family,
+    Match,
+    Split,
+    allowed_anyway,
+    families_of,
+    match,
+)
+from polyrank.divergence.reference.tape import LOSS, Event, Tape, What
 
-__all__ = ["Comparison", "Difference", "RoundedRuns", "compare"]
+__all__ = ["Comparison", "Difference", "RoundedRuns", "compare", "loss_that_is_off"]
 
-# How far a value may be off: so many times what rounding did to the reference, or so many units in the
-# last place of its largest element, whichever is more.
+# How far a value may be off: so many times what rounding did to the reference, or `allowed_anyway()`,
+# whichever is more.
 _TIMES_ROUNDING = 16.0
-_UNITS = 8.0
 
 
 class RoundedRuns(Protocol):
@@ -76,17 +83,18 @@ def compare(program: Tape, reference: Tape, rounded: RoundedRuns) -> Comparison:
         rounded: asked for only where a value is off by more than some units in its last place.
     """
     families = families_of(program.num_ranks)
+    layouts = layouts_of(program, reference)
     found = Comparison()
     steps = sorted({what.step for what in (*reference.events, *program.events)})
     for step in steps:
         compared = []
         for what, event in reference.events.items():
-            if what.step != step:
+            if what.step != step or what.kind == LOSS:
                 continue
             paired = program.events.get(what)
             if paired is None:
                 found.unpaired.append(f"{what}: only the reference has it")
-            elif (value := _compared(what, paired, event, families)) is not None:
+            elif (value := _compared(what, paired, event, families, layouts)) is not None:
                 compared.append(value)
             else:
                 shapes = sorted({str(tuple(piece.shape)) for piece in paired.pieces.values()})
@@ -95,7 +103,7 @@ def compare(program: Tape, reference: Tape, rounded: RoundedRuns) -> Comparison:
         found.unpaired += [
             f"{what}: only the program has it"
             for what in program.events
-            if what.step == step and what not in reference.events
+            if what.step == step and what.kind != LOSS and what not in reference.events
         ]
         found.differences += _judged(compared, step, rounded)
         if found.bug is not None:
@@ -121,7 +129,7 @@ class _Compared:
             tape.events[self.what].pieces.get(rank) for tape in rounded if self.what in tape.events
         ]
         rounding = max((_distance(other, whole) for other in others), default=0.0)
-        allowed = max(_TIMES_ROUNDING * rounding, _allowed_anyway(whole))
+        allowed = max(_TIMES_ROUNDING * rounding, allowed_anyway(whole))
         told = rounding if rounded else None
         return Difference(self.what, matched.error, told, allowed, matched.relation)
 
@@ -140,11 +148,12 @@ def _judged(compared: Sequence[_Compared], step: int, rounded: RoundedRuns) -> l
 
 
 def _compared(
-    what: What, program: Event, reference: Event, families: Sequence[Family]
+    what: What, program: Event, reference: Event, families: Sequence[Family], layouts: Layouts
 ) -> _Compared | None:
+    splits = layouts.splits_of(what)
     pairs = []
     for pieces, rank, whole in _pairs(program, reference):
-        matched = _best_match(what, pieces, whole, families)
+        matched = _best_match(what, pieces, whole, families, splits)
         if matched is None:
             return None
         pairs.append((matched, rank, whole))
@@ -168,6 +177,7 @@ def _best_match(
     pieces: dict[int, torch.Tensor],
     whole: torch.Tensor,
     families: Sequence[Family],
+    splits: Sequence[Split],
 ) -> Match | None:
     """A gradient that an optimizer takes and a parameter must be the reference's, or a part of it.
 
@@ -176,12 +186,12 @@ def _best_match(
     """
     if all(piece is whole for piece in pieces.values()):
         return Match("the same", 0.0)
-    enough = _allowed_anyway(whole)
+    enough = allowed_anyway(whole)
     if what.kind in ("gradient", "parameter"):
-        return match(pieces, whole, (), enough=enough)
+        return match(pieces, whole, (), splits=splits, enough=enough)
     sizes = (1.0, *sorted({float(len(family[0])) for family in families}))
     factors = sizes if what.kind == "gradient of the output" else (1.0,)
-    return match(pieces, whole, families, factors=factors, sums=sizes, enough=enough)
+    return match(pieces, whole, families, factors=factors, sums=sizes, splits=splits, enough=enough)
 
 
 def _distance(other: torch.Tensor | None, whole: torch.Tensor) -> float:
@@ -191,8 +201,26 @@ def _distance(other: torch.Tensor | None, whole: torch.Tensor) -> float:
     return float(difference.nan_to_num(nan=0.0, posinf=0.0).max())
 
 
-def _allowed_anyway(whole: torch.Tensor) -> float:
-    """So many units in the last place of the largest element."""
-    if not whole.is_floating_point():
-        return 0.0
-    return _UNITS * largest_of(whole) * torch.finfo(whole.dtype).eps
+def loss_that_is_off(bug: Difference, program: Tape, reference: Tape) -> What | None:
+    """The loss whose gradient the bug's value is, where that is already off; None: it is not, or not comparable.
+
+    Losses say nothing by themselves: ranks may average over parts of different sizes.
+    """
+    step = bug.what.step
+    if bug.what.kind != "gradient of the output":
+        return None
+    losses = [
+        [what for what in tape.events if what.kind == LOSS and what.step == step]
+        for tape in (program, reference)
+    ]
+    if sorted(losses[0]) != sorted(losses[1]):
+        return None
+    families = families_of(program.num_ranks)
+    for what in losses[1]:
+        compared = _compared(
+            what, program.events[what], reference.events[what], families, Layouts()
+        )
+        for matched, _, whole in [] if compared is None else compared.pairs:
+            if matched.error > _TIMES_ROUNDING * allowed_anyway(whole):
+                return what
+    return None

@@ -13,6 +13,7 @@ from polyrank.divergence.reference.pieces import (
     Family,
     Match,
     Pieces,
+    Split,
     arrangements,
     distances,
     is_met_by_chance,
@@ -60,6 +61,7 @@ class KnownValues:
         *,
         factors: Sequence[float],
         sums: Sequence[float],
+        splits: Sequence[Split] = (),
     ) -> Match | None:
         """How the pieces lie in one of the values; None: in none.
 
@@ -69,10 +71,11 @@ class KnownValues:
             families: of groups of ranks whose pieces may add up.
             factors: which the pieces may be of a value.
             sums: which their sums may be of it.
+            splits: ways to split the pieces, whose parts may lie apart in it.
         """
         if len(digests) == 1 and digests <= self._digests:
             return Match("the same", 0.0)
-        for arrangement in arrangements(pieces, families):
+        for arrangement in arrangements(pieces, families, splits):
             for factor in sums if arrangement.is_sum else factors:
                 if (found := self._find(arrangement, factor)) is not None:
                     return found

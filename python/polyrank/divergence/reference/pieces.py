@@ -14,10 +14,13 @@ from dataclasses import dataclass
 import torch
 
 __all__ = [
+    "SPLITS",
     "Arrangement",
     "Family",
     "Match",
     "Pieces",
+    "Split",
+    "allowed_anyway",
     "arrangements",
     "distances",
     "families_of",
@@ -29,7 +32,13 @@ __all__ = [
 Pieces = Mapping[int, torch.Tensor]  # by rank
 Family = Sequence[Sequence[int]]  # groups that ranks fall into: those of one dimension of a mesh
 
+# Along a dimension into so many parts that lie apart in the whole: of queries, keys and values side by side
+# each rank has its part of the first, the second and the third.
+Split = tuple[int, int]
+SPLITS: Sequence[Split] = [(dim, count) for dim in (0, -1) for count in (2, 3, 4, 5, 6, 8, 12)]
+
 _SAME, _PART, _SUM = "the same", "a part", "a part of a sum"
+_UNITS = 8.0
 _MOST_BLOCKS = 4096  # tried for one piece
 _LEAST_MASK = 1e4  # a number that masks, as -1e9 does in scores, is as large
 _MASK_BEYOND = 1e3  # times all others
@@ -50,6 +59,7 @@ class Arrangement:
 
     relation: str  # _PART or _SUM
     blocks: list[torch.Tensor]  # float64
+    split_of: torch.Size | None = None  # the shape of the pieces, where blocks are parts of these
 
     @property
     def is_sum(self) -> bool:
@@ -69,6 +79,7 @@ def match(
     *,
     factors: Sequence[float] = (1.0,),
     sums: Sequence[float] = (1.0,),
+    splits: Sequence[Split] = (),
     enough: float = 0.0,
 ) -> Match | None:
     """The way of lying in `whole` in which the pieces are nearest to it; None: their shapes do not fit.
@@ -79,11 +90,12 @@ def match(
         families: of groups of ranks whose pieces may add up.
         factors: which the pieces may be of the reference.
         sums: which their sums may be of it: the group's size where they are parts of an average.
+        splits: ways to split the pieces, whose parts may lie apart.
         enough: a way that is so near is taken, and no other is tried.
     """
     best: Match | None = None
     wide = whole.detach().double().unsqueeze(0)
-    for arrangement in arrangements(pieces, families):
+    for arrangement in arrangements(pieces, families, splits):
         if arrangement.is_sum and is_met_by_chance(whole):
             continue
         for factor in sums if arrangement.is_sum else factors:
@@ -127,8 +139,24 @@ def largest_of(tensor: torch.Tensor) -> float:
     return beside if 0 < beside * _MASK_BEYOND < largest else largest
 
 
-def arrangements(pieces: Pieces, families: Sequence[Family]) -> Iterator[Arrangement]:
+def allowed_anyway(whole: torch.Tensor) -> float:
+    """How far off a value may be whatever rounding does to it: some units in the last place of the largest."""
+    if not whole.is_floating_point():
+        return 0.0
+    return _UNITS * largest_of(whole) * torch.finfo(whole.dtype).eps
+
+
+def arrangements(
+    pieces: Pieces, families: Sequence[Family], splits: Sequence[Split] = ()
+) -> Iterator[Arrangement]:
     """The ways in which pieces may lie in a tensor, the plainest first."""
+    yield from _plain_arrangements(pieces, families)
+    for dim, count in splits:
+        if (split := _split(pieces, dim, count)) is not None:
+            yield split
+
+
+def _plain_arrangements(pieces: Pieces, families: Sequence[Family]) -> Iterator[Arrangement]:
     yield Arrangement(_PART, [piece.double() for piece in _distinct(pieces)])
     shapes = {tuple(piece.shape) for piece in pieces.values()}
     # What is one number throughout proves nothing where it is a sum: others add up to it too.
@@ -140,6 +168,16 @@ def arrangements(pieces: Pieces, families: Sequence[Family]) -> Iterator[Arrange
         if groups:
             added = [torch.stack([wide[rank] for rank in group]).sum(0) for group in groups]
             yield Arrangement(_SUM, added)
+
+
+def _split(pieces: Pieces, dim: int, count: int) -> Arrangement | None:
+    """Each piece as `count` blocks along a dimension; None: they can't be split so."""
+    shapes = {piece.shape for piece in pieces.values()}
+    shape = next(iter(shapes))
+    if len(shapes) > 1 or len(shape) <= max(dim, -dim - 1) or shape[dim] % count:
+        return None
+    parts = [part for piece in _distinct(pieces) for part in piece.double().chunk(count, dim)]
+    return Arrangement(_PART, parts, shape)
 
 
 def is_met_by_chance(whole: torch.Tensor) -> bool:
@@ -161,6 +199,8 @@ def distances(
         (K): from each tensor, the distance of the block that is furthest from its nearest place in it.
         None: a block does not fit into the shape.
     """
+    if arrangement.split_of == wholes.shape[1:]:
+        return None  # it would be the whole in another order
     worst: torch.Tensor | None = None
     places: dict[torch.Size, torch.Tensor | None] = {}
     for block in arrangement.blocks:
@@ -202,7 +242,10 @@ def _largest_differences(places: torch.Tensor, block: torch.Tensor) -> torch.Ten
 
 
 def _places(wholes: torch.Tensor, shape: torch.Size) -> torch.Tensor | None:
-    """(K, places, elements): blocks of that shape, at multiples of it, and at the end of each dimension."""
+    """(K, places, elements): blocks of that shape, at multiples of it, and at the end of each dimension.
+
+    The last may reach beyond the end, where it holds zeros: parts are padded to one size.
+    """
     totals = wholes.shape[1:]
     if len(shape) != len(totals) or any(a > b for a, b in zip(shape, totals, strict=True)):
         return None
@@ -217,9 +260,11 @@ def _places(wholes: torch.Tensor, shape: torch.Size) -> torch.Tensor | None:
         parts = wholes.reshape(num_wholes, *split).permute(0, *order)
         return parts.reshape(num_wholes, math.prod(counts), num_elements)
     starts = [
-        sorted({*range(0, total - size + 1, max(size, 1)), total - size})
+        sorted({*range(0, max(total, 1), max(size, 1)), total - size})
         for size, total in zip(shape, totals, strict=True)
     ]
+    beyond = [max(max(s) + size - n, 0) for s, size, n in zip(starts, shape, totals, strict=True)]
+    wholes = torch.nn.functional.pad(wholes, [n for extra in reversed(beyond) for n in (0, extra)])
     blocks = []
     for corner in itertools.islice(itertools.product(*starts), _MOST_BLOCKS):
         block = wholes

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import torch
 
 from polyrank.divergence.operations import Operand, Operation
 from polyrank.divergence.reference.known_values import KnownValues
+from polyrank.divergence.reference.layouts import layouts_of
 from polyrank.divergence.reference.pieces import Match, families_of
 from polyrank.divergence.reference.tape import Tape, What
 
@@ -28,33 +30,63 @@ def find_operation(what: What, program: Tape, reference: Tape) -> Culprit | None
     event = program.events.get(what)
     if event is None or not event.pieces:
         return None
-    return _Search(program, reference).run(event.writers[min(event.pieces)])
+    return _Search(program, reference, set(event.pieces)).run(event.writers[min(event.pieces)])
 
 
 class _Search:
-    def __init__(self, program: Tape, reference: Tape) -> None:
+    def __init__(self, program: Tape, reference: Tape, ranks: AbstractSet[int]) -> None:
         self.program = program
+        self.reference = reference
+        self.ranks = ranks  # that have the value: on others the same line may run another layer
+        self.splits = layouts_of(program, reference).every()
         self.families = families_of(program.num_ranks)
         self.sizes = sorted({float(len(family[0])) for family in self.families})
         self.known = KnownValues(reference.copies)
 
     def run(self, writers: Sequence[Operation]) -> Culprit | None:
         """The earliest operation on the way that has only operands of the reference."""
-        waiting, seen = list(writers), set()
+        waiting, seen = [writers], set()
         found: list[Culprit] = []
         while waiting:
-            operation = waiting.pop()
-            if id(operation) in seen:
-                continue
-            seen.add(id(operation))
-            told, unknown = self._look_at(operation)
-            before = [writer for operand in unknown for writer in operand.writers]
-            if not before:
-                found.append(Culprit(operation, told))
-            waiting += before
-        # A view shows what others wrote: they are on the way too.
+            made: list[Culprit] = []
+            for operation in waiting.pop():
+                if id(operation) in seen:
+                    continue
+                seen.add(id(operation))
+                told, unknown = self._look_at(operation)
+                before = [operand.writers for operand in unknown if operand.writers]
+                if not before:
+                    made.append(Culprit(operation, told))
+                waiting += before
+            # A view shows what others wrote: they are on the way too. Of several that wrote parts of it,
+            # the last made it what it is.
+            made = [one for one in made if not one.operation.is_view] or made
+            found += sorted(made, key=lambda one: one.operation.number)[-1:]
         makers = [one for one in found if not one.operation.is_view] or found
-        return min(makers, key=lambda one: one.operation.number, default=None)
+        earliest = min(makers, key=lambda one: one.operation.number, default=None)
+        return earliest and self._before(earliest)
+
+    def _before(self, culprit: Culprit) -> Culprit:
+        """What made an operand of it that is the reference's by chance: not what that line makes there.
+
+        As scores that nothing was masked in are those before the mask.
+        """
+        for index, operand in enumerate(culprit.operation.operands):
+            if len(operand.writers) != 1 or operand.is_written:
+                continue
+            [maker] = operand.writers
+            place = maker.place
+            results = self.reference.results.get((maker.name, place.file, place.line))
+            if maker.is_view or place.phase != "forward" or not results:
+                continue
+            there = KnownValues(results)
+            pieces = self._pieces(culprit.operation, index)
+            if not pieces or self._matched(pieces, there) is not None:
+                continue
+            told, unknown = self._look_at(maker)
+            if not unknown:
+                return self._before(Culprit(maker, told))
+        return culprit
 
     def _look_at(self, operation: Operation) -> tuple[list[str], list[Operand]]:
         """How operands lie in the reference, and those that do not."""
@@ -64,7 +96,7 @@ class _Search:
             if not pieces:
                 continue
             is_backward = operation.place.phase == "backward"
-            matched = self._matched(pieces, is_backward=is_backward)
+            matched = self._matched(pieces, self.known, is_backward=is_backward)
             if matched is None:
                 unknown.append(operand)
                 told.append(f"{operand.name}: not the reference's")
@@ -77,6 +109,8 @@ class _Search:
         """What the operand is on each rank that ran the operation, with its digest; empty: no numbers."""
         pieces = {}
         for rank, log in self.program.logs.items():
+            if rank not in self.ranks:
+                continue
             counterpart = log.operations.get(operation.key)
             if counterpart is None or index >= len(counterpart.operands):
                 continue
@@ -90,12 +124,17 @@ class _Search:
         return pieces
 
     def _matched(
-        self, pieces: dict[int, tuple[bytes, torch.Tensor]], *, is_backward: bool
+        self,
+        pieces: dict[int, tuple[bytes, torch.Tensor]],
+        known: KnownValues,
+        *,
+        is_backward: bool = False,
     ) -> Match | None:
-        return self.known.find(
+        return known.find(
             {rank: tensor for rank, (_, tensor) in pieces.items()},
             {digest for digest, _ in pieces.values()},
             self.families,
             factors=(1.0, *self.sizes) if is_backward else (1.0,),
             sums=(1.0, *self.sizes),
+            splits=self.splits,
         )

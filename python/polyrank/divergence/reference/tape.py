@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,25 +18,25 @@ from torch.optim.optimizer import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from polyrank import _C
-from polyrank.divergence.content import content_of
+from polyrank.divergence.content import Copies, content_of, digest_of
 from polyrank.divergence.histories import writers_of
 from polyrank.divergence.operations import Operation
 from polyrank.divergence.recording import OperationLog
-from polyrank.divergence.reference.values import ValueLog
+from polyrank.divergence.reference.names import ModuleNames, joined
+from polyrank.divergence.reference.values import Made, ValueLog
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
-from polyrank.module_paths import named_modules_run, paths_of
+from polyrank.module_paths import named_modules_run
 
-__all__ = ["Event", "Tape", "Until", "What"]
+__all__ = ["LOSS", "Event", "Tape", "Until", "What"]
 
-# Parts of paths that wrappers add.
-_WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+LOSS = "loss"  # the kind of what backward starts from
 
 
 class What(NamedTuple):
     """What says that values of two runs, or of two ranks, are the same thing."""
 
     step: int  # optimizer steps before it
-    kind: str  # "output", "gradient of the output", "gradient", "parameter"
+    kind: str  # "output", "gradient of the output", "gradient", "parameter", or LOSS
     module: str  # its path, or of a parameter its name
     call: int  # how often the module ran in this step before it
     position: int  # of several outputs
@@ -89,6 +89,12 @@ class Tape:
     copies: dict[bytes, torch.Tensor] = field(default_factory=dict)  # all values, by digest
     logs: dict[int, OperationLog] = field(default_factory=dict)  # by rank, of "operations"
     num_ranks: int = 0
+    # What parameters held when they were first seen, by name, and names by digests of these in a reference.
+    initial: dict[str, Event] = field(default_factory=dict)
+    known: Mapping[bytes, str] = field(default_factory=dict)
+    # Of "values", what operators gave in forward, by operator, file and line.
+    results: dict[Made, Copies] = field(default_factory=dict)
+    recorders: dict[int, _Recorder] = field(default_factory=dict)  # by rank
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -108,9 +114,28 @@ class Tape:
             if self.until is not None:
                 log.before_each = self.until.end_if_reached
         elif self.keeps == "values":
-            log = ValueLog(ranks, self.copies)
-        with _Recorder(self, ranks, log).recording():
+            log = ValueLog(ranks, self.copies, self.results)
+        recorder = _Recorder(self, ranks, log)
+        self.recorders.update(dict.fromkeys(ranks, recorder))
+        with recorder.recording():
             yield
+
+    def note(self, roots: Any) -> None:
+        """Take what backward starts from on the calling thread: a loss, if it is one number."""
+        thread = _C.RankThread.current()
+        recorder = self.recorders.get(0 if thread is None else thread.rank)
+        for root in [roots] if isinstance(roots, torch.Tensor) else list(roots):
+            if recorder is not None and isinstance(root, torch.Tensor) and root.numel() == 1:
+                recorder.note_loss(root)
+
+    def names_by_content(self) -> dict[bytes, str]:
+        """Its parameters by the digests of what they began with, of those that are told apart by them."""
+        names: dict[bytes, str] = {}
+        for name, event in self.initial.items():
+            for tensor in event.pieces.values():
+                digest = digest_of(tensor)
+                names[digest] = name if names.get(digest, name) == name else ""
+        return {digest: name for digest, name in names.items() if name}
 
 
 class _Recorder:
@@ -126,6 +151,8 @@ class _Recorder:
         self.calls: dict[str, int] = {}
         self.paths: dict[int, tuple[nn.Module, str]] = {}
         self.parameters: dict[int, tuple[torch.Tensor, str]] = {}
+        self.names = ModuleNames(ranks, tape.known)
+        self.num_losses = 0  # in this step
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -146,12 +173,13 @@ class _Recorder:
     def enter(self, module: nn.Module, args: Any) -> None:
         if id(module) in self.paths:
             return
-        for path, part in paths_of(module):
-            own = "" if part is module else _plain(path)
-            self.paths[id(part)] = (part, own)
+        for path, part in self.names.of_root(module):
+            self.paths.setdefault(id(part), (part, path))
             for name, tensor in part.named_parameters(recurse=False):
-                full = f"{own}.{name}" if own else name
-                self.parameters.setdefault(id(tensor), (tensor, full))
+                full = joined(path, name)
+                if id(tensor) not in self.parameters:
+                    self.parameters[id(tensor)] = (tensor, full)
+                    self._keep(self.tape.initial, full, tensor)
 
     def leave(self, module: nn.Module, args: Any, output: Any) -> None:
         path = self.paths[id(module)][1] or "the model"
@@ -186,6 +214,7 @@ class _Recorder:
         if self.tape.until is not None and self.step == self.tape.until.step:
             raise SystemExit
         self.step += 1
+        self.num_losses = 0
         self.calls.clear()
 
     def named(self, optimizer: torch.optim.Optimizer) -> Iterator[tuple[torch.Tensor, str]]:
@@ -196,20 +225,23 @@ class _Recorder:
                 yield tensor, name
                 count += 1
 
+    def note_loss(self, loss: torch.Tensor) -> None:
+        self.note(What(self.step, LOSS, "", self.num_losses, 0), loss)
+        self.num_losses += 1
+
     def note(self, what: What, tensor: torch.Tensor) -> None:
+        self._keep(self.tape.events, what, tensor)
+        if self.tape.until is not None:
+            self.tape.until.note(what, self.ranks)
+
+    def _keep(self, events: dict[Any, Event], key: Any, tensor: torch.Tensor) -> None:
         content = content_of(tensor, self.ranks, self.tape.copies)
         if content is None:
             return
         writers = writers_of(tensor) if self.log is not None else ()
-        event = self.tape.events.setdefault(what, Event())
+        event = events.setdefault(key, Event())
         for share in content:
             for rank in share.ranks:
                 assert share.tensor is not None  # noqa: S101
                 event.pieces[rank] = share.tensor
                 event.writers[rank] = writers
-        if self.tape.until is not None:
-            self.tape.until.note(what, self.ranks)
-
-
-def _plain(path: str) -> str:
-    return ".".join(part for part in path.split(".") if part not in _WRAPPERS)

@@ -9,20 +9,24 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from polyrank import _C
 from polyrank.divergence.content import Copies, content_of
 from polyrank.divergence.histories import UNINITIALIZED, history_of
 from polyrank.local_tensor import is_foreign_subclass
 
-__all__ = ["ValueLog"]
+__all__ = ["Made", "ValueLog"]
+
+Made = tuple[str, str, int]  # an operator's name, file and line
 
 
 class ValueLog(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps a copy of each tensor of numbers that an operator of the calling thread takes."""
 
-    def __init__(self, ranks: Sequence[int], copies: Copies) -> None:
+    def __init__(self, ranks: Sequence[int], copies: Copies, results: dict[Made, Copies]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ranks = ranks
         self.copies = copies
+        self.results = results  # what operators gave in forward
 
     def __torch_dispatch__(
         self,
@@ -50,4 +54,14 @@ class ValueLog(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif not func.is_view:
             for history in histories:
                 history.is_uninitialized = False  # it was taken to be written
+            self._note_results(func._schema.name, result)
         return result
+
+    def _note_results(self, name: str, result: Any) -> None:
+        file, line, _, is_backward = _C.call_site()
+        if is_backward or torch._C._current_autograd_node() is not None:
+            return
+        given = self.results.setdefault((name, file, line), {})
+        for value in tree_leaves(result):
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                content_of(value, self.ranks, given)
