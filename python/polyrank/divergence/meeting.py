@@ -314,6 +314,7 @@ class Meeting:
                 telling.of(pair[0])[name].writers,
                 telling.of(pair[1])[name].writers,
             ),
+            versions=(telling.of(pair[0])[name].version, telling.of(pair[1])[name].version),
             shape=told[0].shape,
             logs=telling.logs(pair),
             gradients_meet=2 * sum(set(pair) <= meets for meets in self._meets) > len(self._met),

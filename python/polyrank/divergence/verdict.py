@@ -30,6 +30,7 @@ class Case:
     when: str
     pair: tuple[int, int]  # two that differ
     writers: tuple[Sequence[Operation], Sequence[Operation]]  # of what they hold
+    versions: tuple[int, int]  # how often they have written it
     shape: tuple[Any, ...]
     logs: tuple[Mapping[Key, Operation], Mapping[Key, Operation]]
     # Whether most other gradients are reduced over the pair, and whether a collective made it equal.
@@ -107,6 +108,8 @@ def _fault_of_start(case: Case, found: Trail) -> _Fault:
 
 def _fault_of_update(case: Case, found: Trail) -> _Fault | None:
     """Of what agreed before."""
+    if (left_out := _update_left_out(case, found)) is not None:
+        return left_out
     update = _first_update(found)
     backward = [visit for visit in found.visits if visit.operation.place.phase == "backward"]
     made = [visit for visit in backward if visit.operation.made_by and not visit.operation.is_view]
@@ -124,6 +127,23 @@ def _fault_of_update(case: Case, found: Trail) -> _Fault | None:
     return _fault_within(case, found) or _Fault(
         _earliest_of_step(update, found),
         _out_of_step(update, found) or _missing(case, gradient or update),
+    )
+
+
+def _update_left_out(case: Case, found: Trail) -> _Fault | None:
+    """An optimizer's step that updates it on one of the two: on the other it has no gradient, say.
+
+    Operators are then paired with those of other parameters, so that no way back means anything.
+    """
+    if case.versions[0] == case.versions[1]:
+        return None
+    more = int(case.versions[0] < case.versions[1])
+    last = next((one for one in case.writers[more] if not one.is_view), None)
+    if last is None or last.place.phase != "optimizer":
+        return None
+    visit = Visit(last, None, root=Root.ONLY_ONE, only_on=found.ranks[more])
+    return _Fault(
+        visit, f"updates it on rank {found.ranks[more]}, and not on rank {found.ranks[1 - more]}"
     )
 
 

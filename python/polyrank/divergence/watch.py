@@ -50,6 +50,7 @@ class Told:
     content: Content | None
     shape: tuple[Any, ...]
     writers: tuple[Operation, ...] = ()
+    version: int = 0  # how often it was written
 
 
 @dataclass(slots=True)
@@ -285,7 +286,8 @@ class Watch:
 
     def _tell(self, tensor: torch.Tensor) -> Told:
         writers = writers_of(tensor) if self.log is not None else ()
-        return Told(content_of(tensor, self.ranks), shape_of(tensor), writers)
+        version = local_part(tensor)._version
+        return Told(content_of(tensor, self.ranks), shape_of(tensor), writers, version)
 
     def _tell_stream(self, generator: torch.Generator) -> Told:
         if self.log is None:

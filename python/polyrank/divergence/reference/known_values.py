@@ -86,7 +86,9 @@ class KnownValues:
         own = max(map(largest_of, arrangement.blocks)) / factor
         for shape in self._shapes(arrangement):
             for stack in self._stacks_of(shape):
-                found = distances(arrangement, stack.values, factor)
+                # Flat shards, as ZeRO has them, may be of tensors that are not.
+                values = stack.values.flatten(1) if arrangement.is_flat and shape else stack.values
+                found = distances(arrangement, values, factor)
                 if found is None:
                     break
                 is_near = found <= stack.units * stack.largest.clamp(max=own)
@@ -102,7 +104,11 @@ class KnownValues:
         first = arrangement.blocks[0].shape
         if first in self._by_shape:
             yield first
-        yield from (s for s in self._by_shape if len(s) == len(first) and s != first)
+        yield from (
+            s
+            for s in self._by_shape
+            if s != first and (len(s) == len(first) or (arrangement.is_flat and len(s) > 1))
+        )
 
     def _stacks_of(self, shape: torch.Size) -> list[_Stack]:
         if shape not in self._stacks:

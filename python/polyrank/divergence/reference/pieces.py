@@ -62,6 +62,11 @@ class Arrangement:
     split_of: torch.Size | None = None  # the shape of the pieces, where blocks are parts of these
 
     @property
+    def is_flat(self) -> bool:
+        """Whether they have one dimension."""
+        return all(block.dim() == 1 for block in self.blocks)
+
+    @property
     def is_sum(self) -> bool:
         """Whether they are sums of pieces."""
         return self.relation == _SUM
