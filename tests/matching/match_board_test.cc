@@ -109,6 +109,34 @@ TEST(MatchBoardTest, IsStuckWhenNobodyRunsAndSomebodyWaits) {
   EXPECT_EQ(board.activity(0).waits_for, nullptr);
 }
 
+TEST(MatchBoardTest, GroupsWhoseLaunchesHaveMetCanBeCountedElsewhere) {
+  MatchBoard board(2);
+  const MeetingGroup like{"world", {0, 1}};
+  const auto group = board.join_group("world", {0, 1});
+  EXPECT_EQ(board.known(like), group);
+  EXPECT_EQ(board.level(like), 0);
+  board.arrive(0, group, barrier(), nullptr);
+  EXPECT_EQ(board.level(like), std::nullopt);
+  board.arrive(1, group, barrier(), nullptr);
+  EXPECT_EQ(board.level(like), 1);
+  board.set_level(like, 7);
+  const auto next = board.arrive(1, group, barrier(), nullptr);
+  EXPECT_EQ(next->sequence, 7);
+  EXPECT_EQ(board.arrive(0, group, barrier(), nullptr), next);
+  EXPECT_EQ(board.level(like), 8);
+}
+
+TEST(MatchBoardTest, WaitsThatOthersCountMakeItStuckToo) {
+  MatchBoard board(2);
+  const auto group = board.join_group("world", {0, 1});
+  board.count_waiting(1);
+  EXPECT_FALSE(board.is_stuck());
+  board.set_waiting(1, board.arrive(1, group, barrier(), nullptr));
+  EXPECT_TRUE(board.is_stuck());
+  board.count_waiting(-1);
+  EXPECT_FALSE(board.is_stuck());
+}
+
 TEST(MatchBoardTest, OpenMeetingsAreInAnOrderOfTheirOwn) {
   const auto names = [](bool swapped) {
     MatchBoard board(2);

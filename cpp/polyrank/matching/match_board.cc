@@ -176,6 +176,17 @@ std::int64_t MatchBoard::member_index(const GroupState& state, std::int64_t rank
   return member->second;
 }
 
+std::optional<std::int64_t> MatchBoard::level(const MeetingGroup& group) {
+  const GroupState& state = state_of(group);
+  return state.open.empty() ? std::optional(state.first_open) : std::nullopt;
+}
+
+void MatchBoard::set_level(const MeetingGroup& group, std::int64_t num_met) {
+  GroupState& state = state_of(group);
+  std::ranges::fill(state.num_launched, num_met);
+  state.first_open = num_met;
+}
+
 std::shared_ptr<Meeting> MatchBoard::arrive(std::int64_t rank,
                                             const std::shared_ptr<const MeetingGroup>& group,
                                             Launch launch, std::shared_ptr<void> payload) {

@@ -149,6 +149,15 @@ class POLYRANK_API MatchBoard {
   std::shared_ptr<const MeetingGroup> join_group(const std::string& name,
                                                  const std::vector<std::int64_t>& members);
 
+  // The board's own object of the group that `like` names. Requires: it was joined
+  const std::shared_ptr<const MeetingGroup>& known(const MeetingGroup& like) {
+    return state_of(like).group;
+  }
+  // How many collectives the group's members have launched, if all of them have met.
+  std::optional<std::int64_t> level(const MeetingGroup& group);
+  // They have met in so many. Requires: level() is something
+  void set_level(const MeetingGroup& group, std::int64_t num_met);
+
   // `rank` comes to the group's next collective.
   // Ensures: (1) the k-th call of each member comes to the same meeting
   // Throws: UsageError if the rank is no member.
@@ -186,6 +195,12 @@ class POLYRANK_API MatchBoard {
                    OtherEnd other_end = OtherEnd::kNone);
   void set_returned(std::int64_t thread);
   void set_failed(std::int64_t thread, std::string failure);
+  // So many running threads more, or fewer, wait for what only ranks do, as the caller knows of
+  // them.
+  void count_waiting(std::int64_t change) noexcept {
+    num_running_ -= change;
+    num_waiting_ += change;
+  }
   const RankActivity& activity(std::int64_t thread) const {
     return threads_[static_cast<std::size_t>(thread)].activity;
   }

@@ -37,23 +37,25 @@ void abandon(std::shared_ptr<Meeting> meeting) noexcept {
   new (abandoned.data()) std::shared_ptr<Meeting>(std::move(meeting));
 }
 
-// What a rank brings to a meeting, in a block of the arena of its own.
-struct Brought {
-  Launch launch = {};
-  std::shared_ptr<void> payload = {};
-};
-
-Brought bring(Arena* arena, const Launch& launch, const SharedRun::MakePayload& make_payload) {
-  const ArenaBlock::Open block = ArenaBlock::make(arena);
-  const BoardMemoryScope scope(block.get());
-  return {.launch = launch, .payload = make_payload == nullptr ? nullptr : make_payload()};
-}
-
 // Those who wait for a meeting that is done: no others come any more.
 void wake(const Meeting& meeting) {
   if (!meeting.waiting.empty()) {
     futex_wake_all(meeting.is_done.word());
   }
+}
+
+// "all_reduce(sum) float32[4] (launch #3 of group "dp")  train.py:12"; empty if it is none.
+std::string describe_last(const LastLaunch& last, std::int64_t rank) {
+  if (last.quick_part != nullptr && last.quick_part->launch) {
+    const BoardMemoryScope heap(nullptr);  // the rank may have died while it changed the arena
+    Meeting meeting;
+    meeting.group = last.quick_group->group;
+    meeting.sequence = last.quick_part->sequence;
+    meeting.participants = {rank};
+    meeting.launches = {last.quick_part->launch};
+    return meeting.describe(rank) + meeting.where(rank);
+  }
+  return last.meeting == nullptr ? "" : last.meeting->describe(rank) + last.meeting->where(rank);
 }
 
 }  // namespace
@@ -125,10 +127,20 @@ void SharedRun::fail_all(const Fault& fault) {
       word->stop();
       futex_wake_all(word->word());
     }
+    if (QuickGroup* const group = sleeper.group.load()) {
+      ++group->word;
+      futex_wake_all(group->word);
+    }
   }
   if (shared_->turns) {
     shared_->turns->stop();
   }
+}
+
+// Under the lock.
+void SharedRun::fail_as_standstill() {
+  move_all_to_board();
+  fail_all(fault_of(explain_standstill(shared_->board)));
 }
 
 void SharedRun::end() {
@@ -139,7 +151,7 @@ void SharedRun::end() {
   }
   board.set_returned(rank_);
   if (board.is_stuck()) {
-    fail_all(fault_of(explain_standstill(board)));
+    fail_as_standstill();
   }
   if (shared_->turns) {
     shared_->turns->leave(rank_);
@@ -159,10 +171,10 @@ void SharedRun::died(std::int64_t rank, const std::string& how) try {
   if (state == RankState::kReturned || state == RankState::kFailed) {
     return;
   }
-  const auto& last = shared_->last[static_cast<std::size_t>(rank)];
-  const std::string failure = last == nullptr ? str_cat("died by ", how, " before its first launch")
-                                              : str_cat("died by ", how, "; its last launch was ",
-                                                        last->describe(rank), last->where(rank));
+  const std::string last = describe_last(shared_->last[static_cast<std::size_t>(rank)], rank);
+  const std::string failure = last.empty()
+                                  ? str_cat("died by ", how, " before its first launch")
+                                  : str_cat("died by ", how, "; its last launch was ", last);
   fail_all(fault_of(explain_failure(rank, failure)));  // first: it needs nothing of the arena
   board.set_failed(rank, failure);
 } catch (const Error&) {
@@ -176,6 +188,7 @@ void SharedRun::stop(const Fault& error) {
 
 std::string SharedRun::activity() {
   const Lock lock(this);
+  move_all_to_board();
   return describe_threads(shared_->board, "rank");
 }
 
@@ -186,13 +199,26 @@ void SharedRun::note(const std::string& line) {
 
 std::string SharedRun::leftovers() {
   const Lock lock(this);
+  move_all_to_board();
   return describe_leftovers(shared_->board, shared_->notes);
 }
 
-void SharedRun::join_group(const std::string& name, const std::vector<std::int64_t>& members) {
+QuickGroup& SharedRun::join_group(const std::string& name,
+                                  const std::vector<std::int64_t>& members) {
   const Lock lock(this);
   check_not_failed();
-  shared_->board.join_group(name, members);
+  const auto group = shared_->board.join_group(name, members);
+  std::shared_ptr<QuickGroup>& quick = shared_->quick_groups[group.get()];
+  if (quick == nullptr) {
+    quick = make_board_shared<QuickGroup>(group);
+  }
+  return *quick;
+}
+
+SharedRun::Brought SharedRun::bring(const Launch& launch, const MakePayload& make_payload) {
+  const ArenaBlock::Open block = ArenaBlock::make(&arena_);
+  const BoardMemoryScope scope(block.get());
+  return {.launch = launch, .payload = make_payload == nullptr ? nullptr : make_payload()};
 }
 
 HeldMeeting SharedRun::hold(std::shared_ptr<Meeting> meeting) {
@@ -200,7 +226,7 @@ HeldMeeting SharedRun::hold(std::shared_ptr<Meeting> meeting) {
 }
 
 SharedArrival SharedRun::settle(std::shared_ptr<Meeting> meeting) {
-  shared_->last[static_cast<std::size_t>(rank_)] = meeting;
+  shared_->last[static_cast<std::size_t>(rank_)] = {.meeting = meeting};
   if (!meeting->is_complete()) {
     return {hold(std::move(meeting)), false};
   }
@@ -215,16 +241,25 @@ SharedArrival SharedRun::settle(std::shared_ptr<Meeting> meeting) {
 
 SharedArrival SharedRun::arrive(const std::shared_ptr<const MeetingGroup>& group,
                                 const Launch& launch, const MakePayload& make_payload) {
-  Brought own = bring(&arena_, launch, make_payload);
-  const Lock lock(this);
-  check_not_failed();
-  return settle(shared_->board.arrive(rank_, group, std::move(own.launch), std::move(own.payload)));
+  Brought own = bring(launch, make_payload);
+  while (true) {
+    {
+      const Lock lock(this);
+      check_not_failed();
+      QuickGroup* const quick = quick_group(group);
+      // Another thread of the rank may come when a quick meeting is being carried out.
+      if (!quick->is_carried_out) {
+        return settle(arrive_on_board(quick, std::move(own)));
+      }
+    }
+    std::this_thread::yield();
+  }
 }
 
 SharedArrival SharedRun::send(std::int64_t peer, std::int64_t tag,
                               const std::shared_ptr<const MeetingGroup>& group,
                               const Launch& launch, const MakePayload& make_payload) {
-  Brought own = bring(&arena_, launch, make_payload);
+  Brought own = bring(launch, make_payload);
   const Lock lock(this);
   check_not_failed();
   return settle(
@@ -234,7 +269,7 @@ SharedArrival SharedRun::send(std::int64_t peer, std::int64_t tag,
 SharedArrival SharedRun::receive(std::int64_t peer, std::int64_t tag,
                                  const std::shared_ptr<const MeetingGroup>& group,
                                  const Launch& launch, const MakePayload& make_payload) {
-  Brought own = bring(&arena_, launch, make_payload);
+  Brought own = bring(launch, make_payload);
   const Lock lock(this);
   check_not_failed();
   return settle(shared_->board.receive(rank_, peer, tag, group, std::move(own.launch),

@@ -8,7 +8,9 @@
 #include <polyrank/shared_memory/arena.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -41,6 +43,8 @@ struct SharedRunOptions {
 };
 
 class SharedRun;
+struct QuickGroup;
+struct QuickPart;
 
 // A meeting that the calling rank came to. Other processes count its owners, so it is let go under
 // the board's lock.
@@ -140,10 +144,11 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
   void check_not_failed() const;
 
   // As MatchBoard's functions of these names, for the rank. What it brings is made within the
-  // board's memory, without its lock; null: nothing.
+  // board's memory, without its lock; null: nothing. join_group() gives where the group's quick
+  // meetings are.
   // Throws: what MatchBoard throws; CollectiveMismatchError if the launch completes a meeting whose
   //         launches do not belong together; once the run has failed, what the others are told.
-  void join_group(const std::string& name, const std::vector<std::int64_t>& members);
+  QuickGroup& join_group(const std::string& name, const std::vector<std::int64_t>& members);
   using MakePayload = std::function<std::shared_ptr<void>()>;
   SharedArrival arrive(const std::shared_ptr<const MeetingGroup>& group, const Launch& launch,
                        const MakePayload& make_payload);
@@ -153,6 +158,31 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
   SharedArrival receive(std::int64_t peer, std::int64_t tag,
                         const std::shared_ptr<const MeetingGroup>& group, const Launch& launch,
                         const MakePayload& make_payload);
+
+  // NOTE [Quick meetings], of the calling thread: not where the run has an order or a time-out, nor
+  // for threads other than the rank's first.
+  bool can_meet_quickly() const noexcept;
+  // What a rank brings to a meeting, in a block of the arena of its own.
+  struct Brought {
+    Launch launch = {};
+    std::shared_ptr<void> payload = {};
+  };
+  Brought bring(const Launch& launch, const MakePayload& make_payload);
+  // How a quick meeting ended: with the group's result, or on the board, where the rank has come to
+  // it and does not wait yet. `interrupt`: what `on_interrupt` threw; the launch stays.
+  struct QuickEnd {
+    std::optional<SharedArrival> arrival = {};
+    std::exception_ptr interrupt = {};
+  };
+  // Comes to the group's next collective and waits for it. `fresh`: what the member's part does not
+  // hold from the launch before. The last to come calls `carry_out`, which makes the group's result
+  // of its parts, or gives false: then the board does.
+  // Throws: as arrive() and wait().
+  // Requires: can_meet_quickly(); no other thread of the rank may do what it waits for
+  QuickEnd meet_quickly(QuickGroup& group, std::size_t member, std::optional<Brought> fresh,
+                        const std::function<bool()>& carry_out, void (*on_interrupt)());
+  // Frees what the member keeps there.
+  void leave_group(QuickGroup& group, std::size_t member) noexcept;
 
   // Runs `access` under the board's lock, within the board's memory, on what a store keeps, which
   // is null at first. It gives the events that it brought about.
@@ -188,6 +218,19 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
   void finish_locked(Meeting& meeting);
   std::optional<Stillness> stillness_locked() const;
   void fail_all(const Fault& fault);
+  void fail_as_standstill();
+  // Of quick meetings.
+  void count_quick_wait(QuickPart* part, bool waits);
+  void move_to_board(QuickGroup* group);
+  void move_all_to_board();
+  void open_again(QuickGroup* group);
+  QuickGroup* quick_group(const std::shared_ptr<const MeetingGroup>& group);
+  std::shared_ptr<Meeting> arrive_on_board(QuickGroup* group, Brought own);
+  QuickEnd end_quickly(QuickGroup* group, QuickPart* part, const std::function<bool()>& carry_out);
+  QuickEnd sleep_quickly(QuickGroup* group, QuickPart* part, std::int64_t sequence,
+                         void (*on_interrupt)());
+  void withdraw(QuickGroup* group, QuickPart* part, std::int64_t sequence);
+  SharedArrival arrival_of(QuickPart* part);
   std::optional<std::int64_t> set_waiting(const HeldMeeting& meeting, const WaitOptions& options);
   void set_running(std::int64_t thread);
   void sleep(const HeldMeeting& meeting, const WaitOptions& options);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <polyrank/core/str_cat.h>
+#include <polyrank/matching/quick_group.h>
 #include <polyrank/matching/shared_run.h>
 #include <polyrank/matching/standstill.h>
 #include <polyrank/shared_memory/robust_mutex.h>
@@ -29,6 +30,14 @@ struct SharedFailure {
 // A rank whose first thread sleeps says on what, so that it can be woken without the board.
 struct SharedSleeper {
   std::atomic<DoneWord*> word = nullptr;
+  std::atomic<QuickGroup*> group = nullptr;
+};
+
+// What a rank launched last: a meeting, or its part in a quick one.
+struct LastLaunch {
+  std::shared_ptr<const Meeting> meeting = {};
+  const QuickPart* quick_part = nullptr;
+  const QuickGroup* quick_group = nullptr;
 };
 
 struct SharedRun::Shared {
@@ -46,7 +55,9 @@ struct SharedRun::Shared {
   bool is_broken = false;    // one died while it had it
   SharedFailure failure;
   MatchBoard board;
-  BoardList<std::shared_ptr<const Meeting>> last;  // by rank: what it launched last
+  BoardList<LastLaunch> last;  // by rank
+  BoardMap<const MeetingGroup*, std::shared_ptr<QuickGroup>> quick_groups;
+  std::int64_t num_quick_waits = 0;  // ranks that wait in quick meetings
   RankNotes notes;
   BoardList<SharedSleeper> sleepers;  // by rank
   std::shared_ptr<void> store;

@@ -77,18 +77,20 @@ void SharedRun::end_turn(std::uint64_t number) {
 std::optional<SharedRun::Stillness> SharedRun::stillness_locked() const {
   const MatchBoard& board = shared_->board;
   Stillness stillness{.number = shared_->num_waits, .ranks = {}};
+  std::int64_t num_running = -shared_->num_quick_waits;  // the board takes those for running
   for (std::int64_t thread = 0; thread < board.end_of_threads(); ++thread) {
     const RankActivity& activity = board.activity(thread);
     const bool is_waiting = activity.state == RankState::kWaiting;
-    if (activity.state == RankState::kRunning ||
-        (is_waiting && activity.other_end == OtherEnd::kTimeout)) {
+    num_running += activity.state == RankState::kRunning ? 1 : 0;
+    if (is_waiting && activity.other_end == OtherEnd::kTimeout) {
       return std::nullopt;
     }
     if (is_waiting && activity.other_end == OtherEnd::kOutside) {
       stillness.ranks.push_back(board.rank_of(thread));
     }
   }
-  return stillness.ranks.empty() ? std::nullopt : std::optional(std::move(stillness));
+  return num_running > 0 || stillness.ranks.empty() ? std::nullopt
+                                                    : std::optional(std::move(stillness));
 }
 
 std::optional<SharedRun::Stillness> SharedRun::stillness() {
@@ -107,7 +109,7 @@ void SharedRun::end_stillness(std::uint64_t number) {
   const Lock lock(this);
   const std::optional<Stillness> stillness = stillness_locked();
   if (stillness && stillness->number == number) {
-    fail_all(fault_of(explain_standstill(shared_->board)));
+    fail_as_standstill();
   }
 }
 
@@ -129,7 +131,7 @@ std::optional<std::int64_t> SharedRun::set_waiting(const HeldMeeting& meeting,
                                         : OtherEnd::kNone);
   ++shared_->num_waits;
   if (board.is_stuck()) {
-    fail_all(fault_of(explain_standstill(board)));
+    fail_as_standstill();
   }
   if (shared_->turns && board.activity(rank_).state == RankState::kWaiting) {
     shared_->turns->leave(rank_);
@@ -192,6 +194,7 @@ void SharedRun::wait_as(std::int64_t thread, const HeldMeeting& meeting,
       check_not_failed();
       const Lock lock(this);
       if (!meeting->is_done) {
+        move_all_to_board();
         late = explain_timeout(shared_->board, rank_, *meeting,
                                options.timeout ? *options.timeout : *options_.timeout);
       }

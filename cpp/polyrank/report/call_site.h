@@ -31,7 +31,10 @@ struct CallSiteFinders {
 // The finders of this process. Set when the library is loaded, before a trace starts.
 POLYRANK_API CallSiteFinders& call_site_finders() noexcept;
 
-// The calling thread's line, "train.py:88"; empty if nobody can tell.
+// "train.py:88"; empty if it is not known.
+POLYRANK_API std::string text_of(const SourceLine& line);
+
+// The calling thread's line as text; empty if nobody can tell.
 POLYRANK_API std::string source_line_text();
 
 }  // namespace polyrank

@@ -29,9 +29,7 @@ CallSiteFinders& call_site_finders() noexcept {
   return finders;
 }
 
-std::string source_line_text() {
-  const auto find_line = call_site_finders().source_line;
-  const SourceLine line = find_line == nullptr ? SourceLine{} : find_line();
+std::string text_of(const SourceLine& line) {
   if (line.file.empty()) {
     return {};
   }
@@ -39,6 +37,11 @@ std::string source_line_text() {
   text += ':';
   text += std::to_string(line.line);
   return text;
+}
+
+std::string source_line_text() {
+  const auto find_line = call_site_finders().source_line;
+  return find_line == nullptr ? std::string() : text_of(find_line());
 }
 
 std::int64_t TracedLaunch::payload_bytes() const {

@@ -60,6 +60,8 @@ class POLYRANK_API RankBackend : public TableBackend {
   virtual c10::intrusive_ptr<RankWork> joined(const std::vector<Work>& works) const = 0;
 
   std::int64_t global_rank() const noexcept { return global_rank_; }
+  // Whether a batch has been started, whose launches wait for nobody until it ends.
+  bool is_coalescing() const noexcept { return coalesced_.has_value(); }
   // Throws: CollectiveError if the group has no such rank.
   std::int64_t global_rank_of(std::int64_t group_rank) const;
   // The sender of a message, or its receiver; Meeting::kAnyRank if the call's peers are none.

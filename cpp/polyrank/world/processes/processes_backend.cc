@@ -15,11 +15,10 @@ namespace polyrank {
 
 namespace {
 
-std::shared_ptr<const MeetingGroup> join(RankProcess& rank, const std::string& name,
-                                         const std::vector<std::int64_t>& members) {
+QuickGroup* join(RankProcess& rank, const std::string& name,
+                 const std::vector<std::int64_t>& members) {
   rank.take_turn();
-  rank.run().join_group(name, members);
-  return std::make_shared<const MeetingGroup>(MeetingGroup{name, members});
+  return &rank.run().join_group(name, members);
 }
 
 // The launch as this process remembers it, when the meeting's own is gone.
@@ -51,8 +50,9 @@ ProcessesBackend::ProcessesBackend(std::shared_ptr<RankProcess> rank, const std:
                                    const std::vector<std::int64_t>& members, std::string shown_as)
     : RankBackend(rank->rank(), name, members),
       rank_(std::move(rank)),
-      group_(join(*rank_, name, members)),
-      shown_as_(std::move(shown_as)) {}
+      group_(std::make_shared<const MeetingGroup>(MeetingGroup{name, members})),
+      shown_as_(std::move(shown_as)),
+      quick_(rank_, join(*rank_, name, members), getRank()) {}
 
 void ProcessesBackend::check_caller(const CollectiveCall& call) const {
   if (!rank_->run().is_rank()) {
@@ -90,48 +90,93 @@ void ProcessesBackend::carry_out(const HeldMeeting& meeting) {
   }
 }
 
-// The launch of a collective or message. `come` brings it to its meeting.
-template <class Come>
-TableBackend::Work ProcessesBackend::come(CollectiveCall call, c10d::OpType op_type,
-                                          std::size_t participant, bool waits, const Come& come) {
+ProcessesBackend::Begun ProcessesBackend::begin(CollectiveCall call, c10d::OpType op_type) {
   check_caller(call);
   check(call);
   rank_->take_turn();
   rank_->settle_before(call);
   CollectiveLaunch described = describe(call);
   std::function<void()> end_event = begin_profiled(shown_as_, op_type, call);
-  Launch launch = launch_of(call, source_line_text());
-  SharedArrival arrival = come(launch, [&] {
-    const BelowAutogradGuard below_autograd;
-    return share_call(call, getRank());
-  });
+  return {.call = std::move(call),
+          .op_type = op_type,
+          .described = std::move(described),
+          .end_event = std::move(end_event)};
+}
+
+// `launches`: what its Work waits for.
+TableBackend::Work ProcessesBackend::end(Begun begun, std::vector<RankProcess::Pending> launches,
+                                         std::optional<LaunchesInFlight::Id> in_flight) {
+  auto work = c10::make_intrusive<ProcessesWork>(rank_, group_, std::move(launches),
+                                                 begun.call.written(), begun.op_type);
+  if (begun.end_event != nullptr) {
+    work->at_end(std::move(begun.end_event));
+  }
+  note_launched(work, std::move(begun.described), in_flight);
+  return work;
+}
+
+// `launch`: what is remembered of an asynchronous one.
+TableBackend::Work ProcessesBackend::arrived(Begun begun, SharedArrival arrival,
+                                             std::size_t participant, bool waits,
+                                             std::optional<Launch> launch) {
   if (arrival.is_last) {
     carry_out(arrival.meeting);
   }
   std::optional<LaunchesInFlight::Id> in_flight;
-  if (call.is_async) {
+  if (launch) {
     in_flight = rank_->in_flight().add(
-        remembered(*arrival.meeting, rank_->rank(), group_, std::move(launch)), call.tensors());
+        remembered(*arrival.meeting, rank_->rank(), group_, std::move(*launch)),
+        begun.call.tensors());
   }
   std::vector<RankProcess::Pending> launches;
-  std::vector<at::Tensor> results = call.written();
   if (waits) {
-    launches.push_back(std::make_shared<PendingLaunch>(std::move(arrival.meeting), participant,
-                                                       std::move(call.units)));
+    launches.push_back(
+        std::make_shared<PendingLaunch>(std::move(arrival.meeting), participant, begun.call.units));
     rank_->add(launches.back());
   }
-  auto work = c10::make_intrusive<ProcessesWork>(rank_, group_, std::move(launches),
-                                                 std::move(results), op_type);
-  if (end_event != nullptr) {
-    work->at_end(std::move(end_event));
+  return end(std::move(begun), std::move(launches), in_flight);
+}
+
+// The launch of a collective or message. `come` brings it to its meeting.
+template <class Come>
+TableBackend::Work ProcessesBackend::come(CollectiveCall call, c10d::OpType op_type,
+                                          std::size_t participant, bool waits, const Come& come) {
+  Begun begun = begin(std::move(call), op_type);
+  Launch launch = launch_of(begun.call, source_line_text());
+  SharedArrival arrival = come(launch, [&] {
+    const BelowAutogradGuard below_autograd;
+    return share_call(begun.call, getRank());
+  });
+  const bool is_async = begun.call.is_async;
+  return arrived(std::move(begun), std::move(arrival), participant, waits,
+                 is_async ? std::optional(std::move(launch)) : std::nullopt);
+}
+
+TableBackend::Work ProcessesBackend::meet_quickly(CollectiveCall call, c10d::OpType op_type,
+                                                  const QuickGift& gift) {
+  Begun begun = begin(std::move(call), op_type);
+  SharedRun::QuickEnd quick_end = quick_.meet(begun.call);
+  Work work;
+  if (quick_end.arrival) {
+    work = arrived(std::move(begun), std::move(*quick_end.arrival),
+                   static_cast<std::size_t>(getRank()), /*waits=*/true, std::nullopt);
+  } else {
+    quick_.take(gift, begun.call);
+    work = end(std::move(begun), {}, std::nullopt);
   }
-  note_launched(work, std::move(described), in_flight);
+  if (quick_end.interrupt != nullptr) {
+    std::rethrow_exception(quick_end.interrupt);
+  }
   return work;
 }
 
 TableBackend::Work ProcessesBackend::launch(CollectiveCall call, c10d::OpType op_type) {
   return translating_errors([&]() -> Work {
     ++sequence_number_;
+    const std::optional<QuickGift> gift = quick_gift(call, getRank(), getSize());
+    if (gift && !is_coalescing() && quick_.is_there()) {
+      return meet_quickly(std::move(call), op_type, *gift);
+    }
     return come(std::move(call), op_type, static_cast<std::size_t>(getRank()), /*waits=*/true,
                 [&](const Launch& launch, const SharedRun::MakePayload& make_payload) {
                   return rank_->run().arrive(group_, launch, make_payload);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <polyrank/core/export.h>
+#include <polyrank/world/processes/quick_call.h>
 #include <polyrank/world/processes/rank_process.h>
 #include <polyrank/world/rank_backend.h>
 
@@ -40,15 +41,30 @@ class POLYRANK_API ProcessesBackend final : public RankBackend {
   c10::intrusive_ptr<RankWork> joined(const std::vector<Work>& works) const override;
 
  private:
+  // A launch that is about to come to its meeting.
+  struct Begun {
+    CollectiveCall call;
+    c10d::OpType op_type;
+    CollectiveLaunch described;
+    std::function<void()> end_event;  // of profilers; null: none
+  };
+  Begun begin(CollectiveCall call, c10d::OpType op_type);
+  Work end(Begun begun, std::vector<RankProcess::Pending> launches,
+           std::optional<LaunchesInFlight::Id> in_flight);
+  // It has come to it.
+  Work arrived(Begun begun, SharedArrival arrival, std::size_t participant, bool waits,
+               std::optional<Launch> launch);
   template <class Come>
   Work come(CollectiveCall call, c10d::OpType op_type, std::size_t participant, bool waits,
             const Come& come);
+  Work meet_quickly(CollectiveCall call, c10d::OpType op_type, const QuickGift& gift);
   void carry_out(const HeldMeeting& meeting);
   void check_caller(const CollectiveCall& call) const;
 
   std::shared_ptr<RankProcess> rank_;
   std::shared_ptr<const MeetingGroup> group_;  // a copy of this process
   std::string shown_as_;
+  QuickMember quick_;
 };
 
 // Waits for launches, and takes their results.

@@ -73,6 +73,13 @@ bool holds_unread(const std::pair<int, std::uint64_t>& pipe) noexcept {
          num_bytes > 0;
 }
 
+}  // namespace
+
+ProcessHooks& process_hooks() noexcept {
+  static ProcessHooks hooks;
+  return hooks;
+}
+
 void without_interpreter(const std::function<void()>& f) {
   const auto release = interpreter_hooks().without_interpreter;
   if (release != nullptr) {
@@ -80,13 +87,6 @@ void without_interpreter(const std::function<void()>& f) {
   } else {
     f();
   }
-}
-
-}  // namespace
-
-ProcessHooks& process_hooks() noexcept {
-  static ProcessHooks hooks;
-  return hooks;
 }
 
 bool PendingLaunch::is_done_locked() const noexcept {

@@ -29,6 +29,9 @@ struct ProcessHooks {
 };
 POLYRANK_API ProcessHooks& process_hooks() noexcept;
 
+// Calls f without the interpreter's lock, if the calling thread has it.
+void without_interpreter(const std::function<void()>& f);
+
 // NOTE [Results in the arena]
 // A rank can't write to another's tensors, so what a collective gives waits in shared memory until
 // its rank takes it: when it waits for the Work or for one after it, asks whether it is complete
