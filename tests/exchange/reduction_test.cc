@@ -4,6 +4,7 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/exchange/reduction.h>
 
+#include <cmath>
 #include <vector>
 
 namespace polyrank {
@@ -190,6 +191,27 @@ TEST(FoldMembers, OfTensorsWithoutValuesGivesTheShape) {
   const at::Tensor total = folded(ReduceOp::kAvg, std::vector<at::Tensor>(1'000'000, meta));
   EXPECT_TRUE(total.is_meta());
   EXPECT_EQ(total.sizes(), meta.sizes());
+}
+
+TEST(FoldMembers, NanIsKeptOrLostAsBackendsDo) {
+  const auto member = [](double value) { return at::full({1}, value, at::kFloat); };
+  const std::vector<at::Tensor> members = {member(0), member(NAN), member(2)};
+  const auto result = [&](ReduceOp op, ReductionOrder order) {
+    const ReductionOrderGuard guard(order);
+    return fold_members(op, members).item<double>();
+  };
+  EXPECT_EQ(result(ReduceOp::kMax, ReductionOrder::kNcclRing), 2);
+  EXPECT_EQ(result(ReduceOp::kMin, ReductionOrder::kNcclTree), 0);
+  EXPECT_EQ(result(ReduceOp::kMax, ReductionOrder::kRank),
+            result(ReduceOp::kMax, ReductionOrder::kGloo));
+  const MemberTensors equal(std::vector<at::Tensor>(2, member(NAN)));
+  EXPECT_TRUE(std::isnan(fold_members(ReduceOp::kMax, equal).item<double>()));
+  MemberTensors many;
+  many.append(member(1), 1'000'000);
+  EXPECT_EQ(fold_members(ReduceOp::kMax, many).item<double>(), 1);
+  many.append(member(NAN), 1);
+  EXPECT_THAT([&] { fold_members(ReduceOp::kMax, many); },
+              ThrowsMessage<UnsupportedOpError>(HasSubstr("hold NaN, on 1000001 ranks")));
 }
 
 TEST(FoldMembers, RefusesWhatBackendsRefuse) {

@@ -168,14 +168,18 @@ at::Tensor fold_as_tree(ReduceOp op, std::vector<at::Tensor> level) {
   return level.front();  // each sum has the shape of its first member
 }
 
-// Whether the order changes the result. What is least or largest, bits and whole numbers are the
-// same in any.
+// Whether the order changes the result. Bits and whole numbers are the same in any, and so is what
+// is least or largest, except with NaN: see the note below.
 bool depends_on_order(ReduceOp op, c10::ScalarType dtype) {
   return (is_sum(op) || op == ReduceOp::kProduct) &&
          (c10::isFloatingType(dtype) || c10::isComplexType(dtype));
 }
 
-at::Tensor fold_steps(ReduceOp op, c10::ArrayRef<at::Tensor> members, const FoldPart& part) {
+// Puts the fold of two members in the place of the first.
+using FoldPair = void (*)(ReduceOp op, at::Tensor& into, const at::Tensor& from);
+
+at::Tensor fold_steps(ReduceOp op, c10::ArrayRef<at::Tensor> members, const FoldPart& part,
+                      FoldPair fold_pair) {
   const auto piece = [&](std::int64_t member) {
     return members[static_cast<std::size_t>(member)].narrow(0, part.begin, part.end - part.begin);
   };
@@ -186,7 +190,7 @@ at::Tensor fold_steps(ReduceOp op, c10::ArrayRef<at::Tensor> members, const Fold
       into = own_copy(piece(step.into));
     }
     at::Tensor& from = sums[static_cast<std::size_t>(step.from)];
-    accumulate(op, into, from.defined() ? from : piece(step.from));
+    fold_pair(op, into, from.defined() ? from : piece(step.from));
     from.reset();
   }
   const at::Tensor& sum = sums[static_cast<std::size_t>(part.result)];
@@ -194,7 +198,8 @@ at::Tensor fold_steps(ReduceOp op, c10::ArrayRef<at::Tensor> members, const Fold
 }
 
 at::Tensor fold_in_parts(ReduceOp op, c10::ArrayRef<at::Tensor> members,
-                         const ReductionAlgorithm& algorithm, const ReducedElements& place) {
+                         const ReductionAlgorithm& algorithm, const ReducedElements& place,
+                         FoldPair fold_pair = &accumulate) {
   std::vector<at::Tensor> flat;
   flat.reserve(members.size());
   for (const at::Tensor& member : members) {
@@ -204,9 +209,57 @@ at::Tensor fold_in_parts(ReduceOp op, c10::ArrayRef<at::Tensor> members,
   const at::Tensor elements = total.view({-1});
   for (const FoldPart& part :
        fold_parts(algorithm, place, static_cast<std::int64_t>(members.size()))) {
-    elements.narrow(0, part.begin, part.end - part.begin).copy_(fold_steps(op, flat, part));
+    elements.narrow(0, part.begin, part.end - part.begin)
+        .copy_(fold_steps(op, flat, part, fold_pair));
   }
   return total;
+}
+
+bool is_extremum(ReduceOp op) { return op == ReduceOp::kMin || op == ReduceOp::kMax; }
+
+bool is_of_nccl(ReductionOrder order) {
+  return order == ReductionOrder::kNcclRing || order == ReductionOrder::kNcclTree;
+}
+
+// What comes to a member takes the place of its own if it is beyond that, which a NaN never is.
+// Source: gloo::min and gloo::max, gloo/math.h.
+void fold_as_gloo_compares(ReduceOp op, at::Tensor& coming, const at::Tensor& own) {
+  const at::Tensor is_beyond = op == ReduceOp::kMax ? at::lt(own, coming) : at::lt(coming, own);
+  coming.copy_(at::where(is_beyond, coming, own));
+}
+
+// Source: Apply_Reduce<FuncMinMax<float>>, nccl/src/device/reduce_kernel.h.
+at::Tensor fold_without_nans(ReduceOp op, const MemberTensors& members) {
+  at::Tensor total = own_copy(members.front());
+  for (const auto& [tensor, end] : members.runs()) {
+    const at::Tensor member = reshaped_like(tensor, total);
+    op == ReduceOp::kMax ? at::fmax_out(total, total, member) : at::fmin_out(total, total, member);
+  }
+  return total;
+}
+
+// NOTE [Least and largest of NaN]
+// Without NaN the order is all one. With one, NCCL takes the numbers, and gloo keeps or loses the
+// NaN by its order; no order of ours would be either's. So members with a NaN are folded in gloo's
+// order, unless the order is NCCL's.
+at::Tensor fold_extremum(ReduceOp op, const MemberTensors& members, ReductionOrder order,
+                         const ReducedElements& place) {
+  at::Tensor total = fold_in_rank_order(op, members);  // NaN where a member is
+  if (!at::isnan(total).any().item<bool>()) {
+    return total;
+  }
+  if (is_of_nccl(order)) {
+    return fold_without_nans(op, members);
+  }
+  const std::vector<at::Tensor> by_member = members.by_member();
+  if (std::ssize(by_member) > kMostOrderedMembers) {
+    throw UnsupportedOpError(str_cat(
+        "the reduce op ", to_string(op), " of tensors that hold NaN, on ", by_member.size(),
+        " ranks: what gloo gives depends on its order, which is known for ", kMostOrderedMembers,
+        " ranks at most. Take the NaNs out first (torch.nan_to_num), or "
+        "say polyrank.reduction_order(\"nccl_ring\")."));
+  }
+  return fold_in_parts(op, by_member, ReductionOrder::kGloo, place, &fold_as_gloo_compares);
 }
 
 // The members divided by their number, as NCCL averages floats: each is multiplied by the
@@ -228,6 +281,10 @@ MemberTensors divided(const MemberTensors& members) {
 
 at::Tensor fold_in_order(ReduceOp op, const MemberTensors& members,
                          const ReductionAlgorithm& algorithm, const ReducedElements& place) {
+  if (is_extremum(op) && c10::isFloatingType(members.front().scalar_type()) &&
+      holds_values(members.front())) {
+    return fold_extremum(op, members, algorithm.order, place);
+  }
   if (!depends_on_order(op, members.front().scalar_type()) || !holds_values(members.front())) {
     return fold_in_rank_order(op, members);
   }
@@ -248,8 +305,7 @@ at::Tensor fold_in_order(ReduceOp op, const MemberTensors& members,
 }
 
 bool divides_first(ReduceOp op, c10::ScalarType dtype, ReductionOrder order) {
-  return op == ReduceOp::kAvg && c10::isFloatingType(dtype) &&
-         (order == ReductionOrder::kNcclRing || order == ReductionOrder::kNcclTree);
+  return op == ReduceOp::kAvg && c10::isFloatingType(dtype) && is_of_nccl(order);
 }
 
 // Never null. Shared, so that a reduction that runs keeps what it began with.

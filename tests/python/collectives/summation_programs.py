@@ -34,6 +34,21 @@ def all_reduce(
     return run
 
 
+def of_nans(size: int, op: dist.ReduceOp.RedOpType, dtype: torch.dtype) -> Program:
+    """The least, or largest, of members that hold NaN here and there."""
+
+    def with_nans(rank: int) -> torch.Tensor:
+        t = drawn(rank, size, dtype)
+        return torch.where(drawn(rank + 99, size, dtype) > 2, torch.nan, t)
+
+    def run(make: Make, groups: Groups) -> list[torch.Tensor]:
+        t = make(with_nans)
+        dist.all_reduce(t, op)
+        return [t.nan_to_num(12345.0)]  # equal to itself
+
+    return run
+
+
 def coalesced(make: Make, groups: Groups) -> list[torch.Tensor]:
     sizes = (5, 33, 1)
     tensors = [make(lambda rank, n=n: drawn(rank, n, torch.float32)) for n in sizes]
@@ -85,6 +100,10 @@ for dtype in DTYPES:
         PROGRAMS[f"all_reduce {size} {dtype}"] = all_reduce(size, dtype)
 PROGRAMS["all_reduce large"] = all_reduce(LARGE, torch.float32)
 PROGRAMS["all_reduce product"] = all_reduce(101, torch.float32, dist.ReduceOp.PRODUCT)
+for size in (1, 64, 1001):
+    for dtype in (torch.float32, torch.bfloat16):
+        PROGRAMS[f"max of NaN {size} {dtype}"] = of_nans(size, dist.ReduceOp.MAX, dtype)
+        PROGRAMS[f"min of NaN {size} {dtype}"] = of_nans(size, dist.ReduceOp.MIN, dtype)
 PROGRAMS["coalesced"] = coalesced
 for size in (1, 33, 1001):
     PROGRAMS[f"reduce {size}"] = reduce(size)
