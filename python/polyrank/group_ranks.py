@@ -23,6 +23,7 @@ from polyrank.errors import DivergenceError
 from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
 from polyrank.one_rank import OneRank
 from polyrank.process_groups import own_group_ranks
+from polyrank.replacing.layers import INSTALL
 from polyrank.replacing.row import Row
 
 __all__ = ["ROWS"]
@@ -71,11 +72,17 @@ _CHOOSING_FOR_ALL = (*_TOLD_OF_ALL_RANKS, *_folders("_utils.py"))
 _C.set_acting_files((_TORCH_FOLDER,), _CHOOSING_FOR_ALL, _ACTING_IN_DTENSOR)
 
 
+# What install() tells of them: without it they act by rank 0's answer for all, silently.
+_TOLD_BY_INSTALL = _folders("distributed/checkpoint", "distributed/fsdp/_fully_shard")
+
+
 @functools.cache
-def _asks_for_the_program(file: str) -> bool:
+def _asks_for_the_program(file: str, *, is_installed: bool) -> bool:
     """Whether code of that file acts by the rank that it asks for, as a program does."""
     if not file.startswith(_TORCH_FOLDER) or file.startswith(_ACTING_IN_DTENSOR):
         return True
+    if file.startswith(_TOLD_BY_INSTALL):
+        return not is_installed
     return file.startswith(_ACTING_FOR_THE_PROGRAM) and not file.startswith(_TOLD_OF_ALL_RANKS)
 
 
@@ -87,7 +94,11 @@ def _mode_for_caller(*ranks: object) -> LocalTensorMode | None:
     caller = calling_file(3)
     asks_about_all = any(isinstance(rank, torch.SymInt) for rank in ranks)
     has_one_answer = isinstance(mode, OneRank)
-    if asks_about_all or has_one_answer or _asks_for_the_program(caller):
+    if (
+        asks_about_all
+        or has_one_answer
+        or _asks_for_the_program(caller, is_installed=INSTALL.is_on)
+    ):
         return mode
     return None
 

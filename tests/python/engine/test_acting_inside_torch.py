@@ -17,7 +17,7 @@ from torch import nn
 from torch.distributed._shard import sharded_tensor
 from torch.distributed._shard.sharding_spec import ChunkShardingSpec
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
 World = polyrank.LocalTensorMode
@@ -130,3 +130,8 @@ def test_functions_are_scripted_in_a_mode(name: str, lockstep: World) -> None:
 def test_cohorts_say_what_they_hold(lockstep: World) -> None:
     cohorts = (torch.zeros(1) + dist.get_rank() // 2).cohorts()  # type: ignore[attr-defined]
     assert str(cohorts) == "[Cohort(ranks 0-1: tensor([0.])), Cohort(ranks 2-3: tensor([1.]))]"
+
+
+def test_fully_shard_without_install_does_not_give_all_ranks_one_shard() -> None:
+    with polyrank.lockstep(4), pytest.raises(polyrank.DivergenceError, match="0 on rank 0, 1 on"):
+        fully_shard(torch.nn.Linear(4, 8))
