@@ -270,5 +270,6 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.testing._internal.distributed.fake_pg._create_fake_pg": "common_opts, backend_opts",
     "torch.unbind": "(built-in)",
     "torch.utils.cpp_extension._jit_compile": "name, sources, extra_cflags, extra_cuda_cflags, extra_sycl_cflags, extra_ldflags, extra_include_paths, build_directory, verbose, with_cuda, with_sycl, is_python_module, is_standalone, keep_intermediates",
+    "torch.utils.data.distributed.DistributedSampler.__iter__": "self",
     "torch.version.cuda": "(NoneType)",
 }

@@ -71,6 +71,7 @@ LOCKSTEP_MODE = _layer(
     "lockstep_stores",
     "spawned_ranks",
     "group_ranks",
+    "rank_samplers",
     "collective_functions",
     "object_collectives",
     "collectives_inside_torch",

@@ -10,7 +10,6 @@ import torch
 import torch.distributed as dist
 from oracle.rank_by_rank import assert_each_rank, local_int, value_on_rank
 from torch.distributed.device_mesh import init_device_mesh
-from torch.utils.data import DistributedSampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,10 +135,3 @@ def test_rank_dependent_ints_of_users_and_of_get_rank_are_alike() -> None:
 def test_get_rank_without_a_process_group() -> None:
     with polyrank.LocalTensorMode(4), pytest.raises(ValueError, match="initialized"):
         dist.get_rank()
-
-
-def test_a_sampler_that_cuts_a_list_by_the_rank_is_refused() -> None:
-    with polyrank.lockstep(world_size=4):
-        sampler = DistributedSampler(range(8), shuffle=False)
-        with pytest.raises(polyrank.DivergenceError, match="one int is needed for all ranks"):
-            list(sampler)
