@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from polyrank.errors import DivergenceError
+from polyrank.foreign_memory import on_array, on_file
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_dependent_index import get_item, set_item
 from polyrank.rank_dependent_numbers import is_rank_dependent_number
@@ -37,6 +39,11 @@ def _make_tensor(
     return result.requires_grad_() if requires_grad else result  # type: ignore[no-any-return]
 
 
+def _as_tensor(original: Callable[..., Any], data: Any, *args: Any, **kwargs: Any) -> Any:
+    """As `torch.as_tensor`, on the memory of an array where it is one."""
+    return on_array(functools.partial(_make_tensor, original), data, *args, **kwargs)
+
+
 def _may_differ(value: Any) -> bool:
     return isinstance(value, torch.Tensor) or is_rank_dependent_number(value)
 
@@ -57,13 +64,17 @@ def _always(own: Callable[..., Any]) -> Callable[[Any], Callable[..., Any]]:
     return lambda _: own
 
 
+_ON_MEMORY = "is on memory that others see, in which ranks can't part"
 _TO_TENSOR = "needs Python's numbers"
 _INDEX = "takes symbolic ints of an index for plain ones"
 _PIECES = "a rank-dependent int can't choose from a tuple"
 
 ROWS = (
     Row("torch", "tensor", with_original(_make_tensor), _TO_TENSOR),
-    Row("torch", "as_tensor", with_original(_make_tensor), _TO_TENSOR),
+    Row("torch", "as_tensor", with_original(_as_tensor), _TO_TENSOR),
+    Row("torch", "asarray", with_original(_as_tensor), _TO_TENSOR),
+    Row("torch", "from_numpy", with_original(on_array), _ON_MEMORY),
+    Row("torch", "from_file", with_original(on_file), _ON_MEMORY),
     Row("torch:Tensor", "new_tensor", with_original(_make_tensor), _TO_TENSOR),
     Row("torch:Tensor", "__getitem__", with_original(get_item), _INDEX),
     Row("torch:Tensor", "__setitem__", with_original(set_item), _INDEX),

@@ -2,6 +2,7 @@
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/engine/kernel.h>
 #include <polyrank/engine/local_int_node.h>
+#include <polyrank/engine/local_storage.h>
 #include <polyrank/engine/local_tensor.h>
 #include <polyrank/engine/local_tensor_impl.h>
 #include <polyrank/engine/local_tensor_state.h>
@@ -13,6 +14,9 @@
 #include <torch/csrc/utils/python_symnode.h>
 
 #include <cstring>
+#include <exception>
+#include <memory>
+#include <utility>
 
 namespace polyrank {
 
@@ -64,6 +68,33 @@ std::optional<c10::Scalar> wrapped_number(const at::Tensor& tensor) {
     return py::cast<c10::SymBool>(number);
   }
   return std::nullopt;
+}
+
+// `is_seen` is asked with the interpreter's lock. A tensor with memory of its own is left as it is.
+void set_foreign(const at::Tensor& tensor, py::function is_seen) {
+  LocalTensorImpl* const impl = LocalTensorImpl::from(tensor);
+  if (impl == nullptr || impl->is_whole()) {
+    return;
+  }
+  LocalStorage& storage = impl->local_storage();
+  const bool is_foreign = storage.partition().is_uniform() && storage.has_data() &&
+                          storage.storage(0).allocator() == nullptr;
+  if (!is_foreign) {
+    return;
+  }
+  const std::shared_ptr<py::function> ask(new py::function(std::move(is_seen)),
+                                          [](py::function* function) {
+                                            const py::gil_scoped_acquire gil;
+                                            delete function;
+                                          });
+  storage.set_foreign([ask] {
+    const py::gil_scoped_acquire gil;
+    try {
+      return (*ask)().cast<bool>();
+    } catch (const std::exception&) {  // then it had better be
+      return true;
+    }
+  });
 }
 
 void set_local_tensor_class(const py::type& type) {
@@ -155,6 +186,7 @@ void init_local_tensor(py::module_& module) {
   module.def("put_rank", &put_rank, py::arg("tensor"), py::arg("rank"), py::arg("value"));
   module.def("ranks_of", &ranks_of, py::arg("tensor"));
   module.def("lend", &lend, py::arg("tensor"));
+  module.def("set_foreign", &set_foreign, py::arg("tensor"), py::arg("is_seen"));
   module.def("reconcile", &reconcile, py::arg("tensor"));
   module.def("storage_of", &storage_of, py::arg("tensor"));
   module.def("resize_storage", &resize_storage, py::arg("storage"), py::arg("nbytes"));

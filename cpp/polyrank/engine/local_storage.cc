@@ -117,13 +117,13 @@ void LocalStorage::split(const RankPartition& partition) {
                 "). Make it a LocalTensor first: create it inside the mode, or clone it with "
                 "`polyrank.rank_map(lambda rank: tensor.clone())`."));
   }
-  if (num_loans_ > 0) {
+  if (is_lent()) {
     throw DivergenceError(str_cat(
         "a tensor whose memory a numpy array shares would be written with values that differ "
         "between ranks (cohorts ",
         finer.to_string(),
-        "), and the array can hold one rank's only. Let go of the array before, make it of a copy "
-        "(`t.clone().numpy()`), or run the program in the threads world (`polyrank run --world "
+        "), and the array can hold one rank's only. Let go of the array before, copy the tensor "
+        "(`t.clone()`), or run the program in the threads world (`polyrank run --world "
         "threads`)."));
   }
   if (is_whole_) {
@@ -147,12 +147,14 @@ void LocalStorage::split(const RankPartition& partition) {
   }
   partition_ = finer;
   storages_ = std::move(storages);
+  is_seen_ = nullptr;
   ++generation_;
 }
 
 void LocalStorage::replace(RankPartition partition, std::vector<c10::Storage> storages) {
   partition_ = std::move(partition);
   storages_ = std::move(storages);
+  is_seen_ = nullptr;
   ++generation_;
   refresh_nbytes();
 }

@@ -8,6 +8,8 @@
 #include <polyrank/core/rank_set.h>
 
 #include <cstdint>
+#include <functional>
+#include <utility>
 #include <vector>
 
 namespace polyrank {
@@ -35,7 +37,8 @@ namespace polyrank {
 //  (2) `generation()` moves whenever `partition()` or one of the storages is replaced;
 //  (3) each pinned rank is a cohort of its own, and its storage is never replaced;
 //  (4) a borrowed storage (a plain tensor's memory) is never split;
-//  (5) nor is a lent one (memory that an array of another library shares), while it is lent.
+//  (5) nor is a lent one (memory that an array of another library shares), while it is lent;
+//      memory of another library is lent while somebody else sees it.
 class POLYRANK_API LocalStorage final : public c10::StorageImpl {
  public:
   // Makes a storage of one plain storage per cohort.
@@ -69,7 +72,7 @@ class POLYRANK_API LocalStorage final : public c10::StorageImpl {
   // Requires: nothing is pinned, and the storage is neither borrowed nor lent; see can_replace().
   void replace(RankPartition partition, std::vector<c10::Storage> storages);
   bool can_replace() const noexcept {
-    return pinned_.empty() && !is_borrowed_ && !is_whole_ && num_loans_ == 0;
+    return pinned_.empty() && !is_borrowed_ && !is_whole_ && !is_lent();
   }
 
   // Splits `ranks` off, each a cohort of its own for good.
@@ -81,6 +84,9 @@ class POLYRANK_API LocalStorage final : public c10::StorageImpl {
   // Lends the memory to another library, see invariant (5); each loan is ended once.
   void begin_loan() noexcept { ++num_loans_; }
   void end_loan() noexcept { --num_loans_; }
+  // Marks the memory as another library's, see invariant (5). `is_seen`, which must not throw:
+  // whether anybody but this storage has it.
+  void set_foreign(std::function<bool()> is_seen) noexcept { is_seen_ = std::move(is_seen); }
 
   // Marks the storage as that of tensors which are kept whole, or as memory that one of them has,
   // too: it is never split either (NOTE [Sparse LocalTensors] in whole_tensor.h).
@@ -99,6 +105,8 @@ class POLYRANK_API LocalStorage final : public c10::StorageImpl {
 
   LocalStorage(RankPartition partition, std::vector<c10::Storage> storages);
 
+  bool is_lent() const noexcept { return num_loans_ > 0 || (is_seen_ && is_seen_()); }
+
   RankPartition partition_;
   std::vector<c10::Storage> storages_;
   std::uint64_t generation_ = 0;
@@ -106,6 +114,7 @@ class POLYRANK_API LocalStorage final : public c10::StorageImpl {
   bool is_borrowed_ = false;
   bool is_whole_ = false;
   std::int64_t num_loans_ = 0;
+  std::function<bool()> is_seen_;  // empty once the memory is another
   bool has_data_ = true;
 };
 

@@ -21,7 +21,9 @@ namespace polyrank {
 // Thread rule: the subclass's.
 class POLYRANK_API RankBackend : public TableBackend {
  public:
-  bool supportsCoalescing() const override { return true; }
+  // So a batch of messages has a Work for each, as of gloo, which programs may index; NCCL has one
+  // for all.
+  bool supportsCoalescing() const override { return false; }
   bool supportsSplitting() const override { return true; }
   void startCoalescing() override { coalesced_.emplace(); }
   Work endCoalescing() override;

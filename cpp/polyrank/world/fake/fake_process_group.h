@@ -55,7 +55,9 @@ class POLYRANK_API FakeProcessGroup final : public TableBackend {
   // What a receive of that tag, dtype and size gets, until this rank sends such a message itself.
   void expect_message(const at::Tensor& message, std::int64_t tag) { sent_->add(tag, message); }
 
-  bool supportsCoalescing() const override { return true; }
+  // So a batch of messages has a Work for each, as of gloo, which programs may index; NCCL has one
+  // for all.
+  bool supportsCoalescing() const override { return false; }
   bool supportsSplitting() const override { return true; }
   void startCoalescing() override;
   Work endCoalescing() override;
