@@ -225,7 +225,7 @@ bool is_of_nccl(ReductionOrder order) {
 // Source: gloo::min and gloo::max, gloo/math.h.
 void fold_as_gloo_compares(ReduceOp op, at::Tensor& coming, const at::Tensor& own) {
   const at::Tensor is_beyond = op == ReduceOp::kMax ? at::lt(own, coming) : at::lt(coming, own);
-  coming.copy_(at::where(is_beyond, coming, own));
+  coming = at::where(is_beyond, coming, own);
 }
 
 // Source: Apply_Reduce<FuncMinMax<float>>, nccl/src/device/reduce_kernel.h.
