@@ -265,14 +265,16 @@ def compare_in(file: Path | str, module: str, expression: str) -> Callable[[Any]
 
 
 IN_TORCH = [
-    (TORCH_FOLDER / "fx" / "somewhere.py", "torch.fx.somewhere"),
+    (TORCH_FOLDER / "_utils.py", "torch._utils"),
     (
         TORCH_FOLDER / "distributed" / "tensor" / "somewhere.py",
         "torch.distributed.tensor.somewhere",
     ),
 ]
 GENERATED_IN_TORCH = [("<string>", "torch.distributed.somewhere"), ("<string>", "torch")]
+# Branches in the rest of torch are a program's.
 ELSEWHERE = [
+    (TORCH_FOLDER / "fx" / "somewhere.py", "torch.fx.somewhere"),
     ("/home/somebody/train.py", "__main__"),
     (TORCH_FOLDER / "distributed" / "somewhere.py", "torch.distributed.somewhere"),
     (f"{TORCH_FOLDER}titan/train.py", "torchtitan.train"),
