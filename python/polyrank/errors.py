@@ -8,9 +8,33 @@ run for all of them can take none: an `except Exception` or `except RuntimeError
 an error of the program's would send all ranks one way, silently.
 """
 
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+
+class Listener(Protocol):
+    """Follows DivergenceErrors until they end."""
+
+    def raised(self, error: DivergenceError) -> None: ...
+    def dropped(self, error: DivergenceError) -> None: ...
+
+
+listeners: list[Listener] = []  # of the modes that are on
+
+
+# How numbers that differ show themselves: a program may take a message apart, which such text refuses.
+_NUMBER = re.compile(r"Local(?:Int|Float|Bool)Node\((\{[^}]*\})[^)]*\)")
+
 
 class Error(BaseException):
     """Base of all errors of polyrank. All except DivergenceError are Exceptions."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(
+            *(_NUMBER.sub(r"\1 by rank", arg) if isinstance(arg, str) else arg for arg in args)
+        )
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the program's own lines, and the message."""
@@ -39,6 +63,18 @@ class UnsupportedOpError(Error, NotImplementedError):
 
 class DivergenceError(Error):
     """Ranks differ where the program needs them to agree. `except Exception` does not catch it."""
+
+    is_heard = False  # by the program, or by who ran it
+    made_at = ""  # file and line, where somebody listens
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        for listener in listeners:
+            listener.raised(self)
+
+    def __del__(self) -> None:
+        for listener in listeners or ():  # None as the interpreter ends
+            listener.dropped(self)
 
 
 class CollectiveError(Error, RuntimeError):

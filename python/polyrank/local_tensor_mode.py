@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -18,12 +19,13 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 import polyrank.pickling  # noqa: F401 - tells pickle how, before it is asked
 from polyrank import _C
 from polyrank.bare_errors import explained
-from polyrank.errors import UnsupportedOpError, UsageError
+from polyrank.errors import DivergenceError, UnsupportedOpError, UsageError
 from polyrank.local_tensor import LocalTensor, is_foreign_subclass
 from polyrank.rank_states import RankState, RankStates
 from polyrank.rank_text.names import watch_names
 from polyrank.rank_text.taken_for_one import prepare_guards
 from polyrank.replacing.layers import LOCKSTEP_MESHES, LOCKSTEP_MODE, LOCKSTEP_SEEDS
+from polyrank.unheard_errors import UnheardErrors
 
 _REPLACEMENTS = (LOCKSTEP_MESHES, LOCKSTEP_SEEDS, LOCKSTEP_MODE)
 
@@ -93,6 +95,7 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.ranks = checked_ranks(ranks)
         self.has_rank_dependent_get_rank = rank_dependent_get_rank
+        self.refuses_unheard_errors = False  # a warning tells of them
         self.rank_set = _C.RankSet(sorted(self.ranks))
         self._state = _C.LockstepMode(self.rank_set)
 
@@ -118,6 +121,8 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not _fake_tensor_mode_is_active():
             self._state.restart_generators()
         self._state.enabled = True
+        if not active_modes():
+            self._unheard = UnheardErrors()
         watch_names()
         prepare_guards()
         _C.guard_text()
@@ -142,8 +147,14 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._state.store_generators()
             self._state.enabled = False
             _C.unregister_python_mode(self)
+        told = None if active_modes() else self._unheard.end(exc_val)
         if (error := explained(exc_val, exc_tb)) is not None:
             raise error from exc_val
+        if told is None:
+            return
+        if told.is_certain and self.refuses_unheard_errors and _ends_well(exc_val):
+            raise DivergenceError(told.text)
+        warnings.warn(told.text, RuntimeWarning, stacklevel=2)
 
     def __torch_dispatch__(
         self,
@@ -283,6 +294,10 @@ def _read_only(tensor: LocalTensor, ranks: frozenset[int]) -> dict[int, torch.Te
             own[rank] = torch._lazy_clone(copy)
             torch._C._set_throw_on_mutable_data_ptr(own[rank])
     return {rank: own[rank] for rank in sorted(own)}
+
+
+def _ends_well(error: BaseException | None) -> bool:
+    return error is None or (isinstance(error, SystemExit) and not error.code)
 
 
 def _share_memory(a: torch.Tensor, b: torch.Tensor) -> bool:

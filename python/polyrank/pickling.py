@@ -1,7 +1,7 @@
-"""Copying and pickling LocalTensors.
+"""Copying and pickling LocalTensors, and numbers that differ between ranks.
 
 A LocalTensor is saved as its storage and its geometry, so that tensors which share memory share it
-again afterwards, as with plain tensors.
+again afterwards, as with plain tensors. A number is saved as its values by rank.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from polyrank import _C
 from polyrank.errors import UnsupportedOpError
 from polyrank.local_tensor import LocalTensor
+from polyrank.rank_dependent_numbers import is_rank_dependent_number, number_of_ranks
 
 Ranks = list[list[int]]
 
@@ -140,5 +141,15 @@ def _reduce_storage(storage: _C.LocalStorage) -> tuple[Any, ...]:
     return rebuild_storage, (ranks, typed)
 
 
+def _reduce_number(number: Any) -> str | tuple[Any, ...]:
+    if not is_rank_dependent_number(number):
+        return object.__reduce_ex__(number, 2)  # of a symbolic shape
+    return number_of_ranks, (number.node._local_ints,)
+
+
 copyreg.pickle(_C.LocalStorage, _reduce_storage)
-torch.serialization.add_safe_globals([rebuild_storage, rebuild_local_tensor, rebuild_sparse_tensor])
+for _kind in (torch.SymInt, torch.SymFloat, torch.SymBool):
+    copyreg.pickle(_kind, _reduce_number)
+torch.serialization.add_safe_globals(
+    [rebuild_storage, rebuild_local_tensor, rebuild_sparse_tensor, number_of_ranks]
+)

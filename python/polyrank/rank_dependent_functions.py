@@ -36,20 +36,22 @@ _FUNCTIONS = (
     ),
     *("degrees", "erf", "erfc", "exp", "exp2", "expm1", "fabs", "fmod", "gamma", "hypot", "lgamma"),
     *("log", "log10", "log1p", "log2", "pow", "radians", "sin", "sinh", "sqrt", "tan", "tanh"),
-    *("comb", "factorial", "gcd", "isqrt", "lcm", "perm"),
+    *("comb", "factorial", "gcd", "isqrt", "lcm", "perm", "ldexp", "nextafter", "remainder", "ulp"),
+    *("isclose", "isfinite", "isinf", "isnan"),
 )
 
 
-def _of_each_rank(original: Callable[..., Any], *numbers: Any) -> Any:
+def _of_each_rank(original: Callable[..., Any], *numbers: Any, **options: Any) -> Any:
     """What a function gives on each rank; its error names the ranks."""
     differing = [number for number in numbers if is_rank_dependent_number(number)]
     if not differing:
-        return original(*numbers)
+        return original(*numbers, **options)
     results = {}
     errors = ErrorsByRank(f"math.{original.__name__} of {', '.join(map(str, numbers))}")
     for rank in differing[0].node._local_ints:
         with errors.of([rank]):
-            results[rank] = original(*(number_on_rank(number, rank) for number in numbers))
+            own = (number_on_rank(number, rank) for number in numbers)
+            results[rank] = original(*own, **options)
     errors.rethrow()
     return number_of_ranks(results)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from polyrank._C import LocalFloatNode, LocalIntNode, LocalNode
+from polyrank._C import LocalBoolNode, LocalFloatNode, LocalIntNode, LocalNode
 
 
 def rank_dependent_int(value_of_rank: dict[int, int]) -> int | torch.SymInt:
@@ -22,6 +22,8 @@ def number_of_ranks(value_of_rank: dict[int, int | float]) -> Any:
     }  # which knows NaN and the sign of 0
     if len(values) == 1:
         return next(iter(values.values()))
+    if all(isinstance(value, bool) for value in values.values()):
+        return torch.SymBool(LocalBoolNode(value_of_rank))  # type: ignore[no-untyped-call,arg-type]
     if all(isinstance(value, int) for value in values.values()):
         return torch.SymInt(LocalIntNode(value_of_rank))  # type: ignore[no-untyped-call,arg-type]
     return torch.SymFloat(LocalFloatNode(value_of_rank))  # type: ignore[no-untyped-call]

@@ -48,22 +48,6 @@ def _may_differ(value: Any) -> bool:
     return isinstance(value, torch.Tensor) or is_rank_dependent_number(value)
 
 
-def _divmod(self: Any, other: Any) -> tuple[Any, Any]:
-    return self // other, self % other
-
-
-def _rdivmod(self: Any, other: Any) -> tuple[Any, Any]:
-    return other // self, other % self
-
-
-def _invert(self: Any) -> Any:
-    return -self - 1
-
-
-def _always(own: Callable[..., Any]) -> Callable[[Any], Callable[..., Any]]:
-    return lambda _: own
-
-
 _ON_MEMORY = "is on memory that others see, in which ranks can't part"
 _TO_TENSOR = "needs Python's numbers"
 _INDEX = "takes symbolic ints of an index for plain ones"
@@ -87,14 +71,6 @@ ROWS = (
             ("split_with_sizes", tensor_split),
             ("tensor_split", tensor_split),
             ("unbind", unbind),
-        )
-    ),
-    *(
-        Row("torch:SymInt", name, _always(own), "Python's ints can do it", is_added=True)
-        for name, own in (
-            ("__divmod__", _divmod),
-            ("__rdivmod__", _rdivmod),
-            ("__invert__", _invert),
         )
     ),
 )

@@ -40,7 +40,8 @@ void set_python_error(const Error& error) {
   const py::object type = is_out_of_memory
                               ? py::module_::import("torch").attr("OutOfMemoryError")
                               : py::module_::import("polyrank.errors").attr(python_name(error));
-  PyErr_SetString(type.ptr(), error.what());
+  // Made at once: errors that differ between ranks are followed from their making.
+  PyErr_SetObject(type.ptr(), type(error.what()).ptr());
 }
 
 // Errors leave an operator through PyTorch's bindings, which know c10's errors and Python's: so

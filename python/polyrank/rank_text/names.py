@@ -11,6 +11,7 @@ from typing import Any
 
 from polyrank.errors import DivergenceError
 from polyrank.rank_text.marked import MARKER, is_rank_dependent_text
+from polyrank.rank_text.variables import is_variable
 from polyrank.replacing.row import Row, with_original
 
 __all__ = ["ROWS", "refuse_as_name", "refuse_in_bytes", "watch_names"]
@@ -41,7 +42,8 @@ def refuse_as_name(names: Iterable[Any]) -> None:
             refuse_as_name((*name, *name.values()))
             continue
         text = os.fsdecode(name) if isinstance(name, bytes | os.PathLike) else name
-        if isinstance(text, str) and is_rank_dependent_text(text):
+        # What os.environ itself holds is handed on to other processes, for which it is no number.
+        if isinstance(text, str) and is_rank_dependent_text(text) and not is_variable(text):
             raise DivergenceError(
                 "a file, a variable of the environment or a command would be named by a number that "
                 f"differs between ranks: {text}. {_REMEDY}"

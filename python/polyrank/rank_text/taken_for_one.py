@@ -22,14 +22,17 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
+import torch
+
 from polyrank import _C
 from polyrank.code_of import IN_TORCH, is_of_library, is_of_python
 from polyrank.errors import DivergenceError
 from polyrank.errors_by_rank import ErrorsByRank
 from polyrank.rank_dependent_numbers import number_of_ranks
 from polyrank.rank_text.marked import MarkedText, is_rank_dependent_text, text_of_ranks
+from polyrank.rank_text.variables import number_of_variable
 
-__all__ = ["prepare_guards", "showing", "take_apart"]
+__all__ = ["is_watched", "prepare_guards", "showing", "take_apart"]
 
 # Modules, parameters and buffers are named by the program.
 _KEEPING_NAMES = f"{IN_TORCH}nn/"
@@ -47,8 +50,8 @@ _INTERNING = frozenset(("parse_parts", "_parse_path"))
 _showing = threading.local()  # .depth: the thread shows text that C code keeps as a key
 
 
-def _is_of_program(frame: FrameType) -> bool:
-    """Whether the code is the program's, or of a library that knows PyTorch (a trainer).
+def is_watched(frame: FrameType) -> bool:
+    """Whether text is watched in that code: the program's, or a library's that knows PyTorch (a trainer).
 
     Python's library does its callers' work. Other libraries lay text out and show it, which takes all
     ranks' values.
@@ -108,10 +111,10 @@ def _refuse_as_one(text: str, other: str | None, how: int) -> None:
         is_name = frame.f_code.co_filename.startswith(_KEEPING_NAMES)
         if frame.f_code.co_name in _INTERNING and is_of_python(frame.f_code.co_filename):
             return
-        if (is_name or _is_of_program(frame)) and is_rank_dependent_text(text):
+        if (is_name or is_watched(frame)) and is_rank_dependent_text(text):
             _refuse(text, "was taken as a key")
         return
-    if not _is_of_program(frame):
+    if not is_watched(frame):
         return
     is_own, is_other = map(is_rank_dependent_text, (text, other))
     if not (is_own or is_other) or text == other:  # which is so on each rank
@@ -215,7 +218,7 @@ def take_apart(
     options = options or {}
     texts = _texts_in(args)
     frame = sys._getframe(1)
-    if not texts or not (_is_of_program(frame) or frame.f_code.co_filename == random.__file__):
+    if not texts or not (is_watched(frame) or frame.f_code.co_filename == random.__file__):
         return function(*args, **options)
     if function.__name__ == "sort":
         args[0][:] = _on_all_ranks(sorted, args, options, texts)
@@ -231,6 +234,9 @@ def _as_number(
     kind: Callable[..., int | float], args: tuple[Any, ...], options: dict[str, Any], text: str
 ) -> Any:
     """The number that text names on each rank."""
+    known = number_of_variable(text) if len(args) == 1 and args[0] is text else None
+    if known is not None:
+        return known if kind is int else torch.sym_float(known)  # type: ignore[no-untyped-call]
     errors = ErrorsByRank(f"{kind.__name__} of {text}")
     numbers = {}
     for rank in MarkedText(text).ranks:

@@ -7,6 +7,8 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.SymBool.__hash__": "self",
     "torch.SymFloat.__hash__": "self",
     "torch.SymInt.__hash__": "self",
+    "torch.SymInt.__round__": "self, ndigits",
+    "torch.SymInt.bit_length": "self",
     "torch.Tensor.__cuda_array_interface__": "self",
     "torch.Tensor.__dlpack__": "self, *, stream, max_version, dl_device, copy",
     "torch.Tensor.__getitem__": "(built-in)",

@@ -63,6 +63,7 @@ LOCKSTEP_MODE = _layer(
     "random_functions:STATES",
     "tensors_and_numbers",
     "number_classes",
+    "number_methods",
     "uncompiled_functions",
     "rank_text.names",
     "rank_text.numbers",

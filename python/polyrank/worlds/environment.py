@@ -7,38 +7,49 @@ import functools
 import os
 import sys
 from collections.abc import Iterator
+from types import FrameType
+from typing import Any
 
 import torch
 
+from polyrank import _C
 from polyrank.errors import DivergenceError
+from polyrank.rank_text.taken_for_one import is_watched
+from polyrank.rank_text.variables import is_variable, known_variables, text_of_variable
 
 # Variables that have one value per rank.
 RANK_DEPENDENT = ("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK")
 
 
 class _Environment(os._Environ):  # type: ignore[type-arg]
-    """os.environ, where reading a variable that each rank has its own of is an error.
+    """os.environ, where a variable that each rank has its own of is text of all ranks.
 
-    Unless the script set it itself: then it is what all ranks set.
+    Code in which such text is not watched would take it for one rank's. There, reading it is an error,
+    and copies leave it out.
     """
 
     def __getitem__(self, key: str) -> str:
-        try:
-            value: str = super().__getitem__(key)
-        except KeyError:
-            if key not in RANK_DEPENDENT:
-                raise
+        value: str = super().__getitem__(key)
+        if is_variable(value) and not is_watched(_reader()):
             raise DivergenceError(
                 f"the environment variable {key} has a value of its own on each rank, and one "
                 "process runs all ranks. Use torch.distributed.get_rank() or "
                 "get_node_local_rank(), which give rank-dependent ints, or run the script in the "
                 "threads world (`polyrank run --world threads`). `--rank-env 0` answers 0, for "
                 "libraries that only log by it."
-            ) from None
+            )
         return value
 
     def __contains__(self, key: object) -> bool:
-        return key in RANK_DEPENDENT or super().__contains__(key)
+        return key in set(super().__iter__())
+
+    def __iter__(self) -> Iterator[str]:
+        names = super().__iter__()
+        if is_watched(_reader()):
+            return names
+        return (
+            name for name in names if not is_variable(super(_Environment, self).__getitem__(name))
+        )
 
 
 class _EnvironmentOfRank0(os._Environ):  # type: ignore[type-arg]
@@ -46,17 +57,18 @@ class _EnvironmentOfRank0(os._Environ):  # type: ignore[type-arg]
 
     def __getitem__(self, key: str) -> str:
         if key in RANK_DEPENDENT:
-            _tell_of(key, *_reader())
+            reader = _reader()
+            _tell_of(key, reader.f_code.co_filename, reader.f_lineno)
         value: str = super().__getitem__(key)
         return value
 
 
-def _reader() -> tuple[str, int]:
-    """File and line of who reads the environment."""
+def _reader() -> FrameType:
+    """Whose code reads the environment."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_code.co_filename in _READING:
         frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
+    return frame
 
 
 _READING = {os.__file__, "<frozen os>", "<frozen _collections_abc>"}
@@ -76,6 +88,13 @@ def variables_of_rank(rank: int, local_world_size: int) -> dict[str, str]:
     return dict(zip(RANK_DEPENDENT, map(str, values), strict=True))
 
 
+def _numbers_of_ranks(world_size: int, local_world_size: int) -> dict[str, Any]:
+    """What torchrun sets for each rank, as numbers that differ."""
+    rank = _C.own_ranks(_C.RankSet.first(world_size))
+    values = (rank, rank % local_world_size, rank // local_world_size, rank)
+    return dict(zip(RANK_DEPENDENT, values, strict=True))
+
+
 @contextlib.contextmanager
 def torchrun_environment(
     world_size: int,
@@ -87,8 +106,8 @@ def torchrun_environment(
 ) -> Iterator[None]:
     """Set what torchrun sets, threads included; put all back afterwards.
 
-    Without a rank the process is all of them: reading a variable that each has its own of is an
-    error, unless with `by_thread` each rank has an environment of its own, or with a `rank_env` of "0"
+    Without a rank the process is all of them: a variable that each has its own of is text of all ranks,
+    unless with `by_thread` each rank has an environment of its own, or with a `rank_env` of "0"
     rank 0's values are there.
     """
     variables = {
@@ -110,6 +129,7 @@ def torchrun_environment(
         torch.set_num_threads(1)  # torch read the variable when it was imported
     plain_class = os.environ.__class__
     os.environ.update(variables)
+    known = contextlib.ExitStack()
     if rank is None:
         for name in RANK_DEPENDENT:
             os.environ.pop(name, None)
@@ -117,9 +137,14 @@ def torchrun_environment(
             os.environ.update(variables_of_rank(0, local_world_size))
             os.environ.__class__ = _EnvironmentOfRank0
         elif not by_thread:
+            numbers = _numbers_of_ranks(world_size, local_world_size)
+            known.enter_context(known_variables(numbers))
+            for name, number in numbers.items():
+                os.environ[name] = text_of_variable(name, number)
             os.environ.__class__ = _Environment
     try:
-        yield
+        with known:
+            yield
     finally:
         os.environ.__class__ = plain_class
         torch.set_num_threads(num_threads)

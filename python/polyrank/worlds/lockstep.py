@@ -66,8 +66,10 @@ def _entered(options: RunOptions) -> Iterator[None]:
         stack.enter_context(lockstep_process_group(options.world_size, options.local_world_size))
         stack.enter_context(device_as_asked(options))
         stack.enter_context(EachRanksGpu())
-        stack.enter_context(LocalTensorMode(options.world_size))
-        yield
+        mode = LocalTensorMode(options.world_size)
+        mode.refuses_unheard_errors = True
+        with mode:
+            yield
 
 
 WORLD = LockstepWorld()

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from polyrank import _C
 from polyrank._C import FakeMember, FakeRank, FakeStore
-from polyrank.errors import UsageError
+from polyrank.errors import DivergenceError, UsageError
 from polyrank.fake.world import fake_process_groups_of_dist2, required_fake_world
 from polyrank.lockstep import init_lockstep_group
 from polyrank.replacing.layers import FAKE_RUN, LOCKSTEP_RUN
@@ -120,10 +121,20 @@ def _check(
             f"the script asks for a world of {world_size} ranks, but the run has "
             f"{number_of_ranks}: start it with --ranks {world_size}"
         )
-    if isinstance(rank, int) and not -1 <= rank < number_of_ranks:
+    is_one = isinstance(rank, int)
+    if (is_one and not -1 <= rank < number_of_ranks) or not (is_one or _is_own_rank(rank, run)):
         raise UsageError(
             f"the script says that it is rank {rank}, but the run has ranks 0..{number_of_ranks - 1}"
         )
+
+
+def _is_own_rank(rank: Any, run: _Run) -> bool:
+    """Whether a number that differs between ranks is each one's rank."""
+    own = _C.own_ranks(_C.RankSet.first(run.world_size))
+    try:
+        return bool(rank == own)
+    except DivergenceError:  # it is some ranks' only
+        return False
 
 
 def _get_node_local_rank(fallback_rank: int | None = None) -> int | torch.SymInt:

@@ -31,7 +31,7 @@ class RunOptions:
     trace_file: Path | None = None  # where to write the trace; absolute
     html_file: Path | None = None  # where to write the page; absolute
     rank_env: str = (
-        "ask"  # in lockstep, what RANK and its like are: "ask" is an error, "0" rank 0's
+        "ask"  # in lockstep, what RANK and its like are: "ask" is each rank's own, "0" rank 0's
     )
     # Entered around the script: on each rank's thread, or in lockstep once; not in other worlds.
     around: Callable[[], AbstractContextManager[object]] = nullcontext

@@ -99,7 +99,7 @@ dist.init_process_group('gloo')
         ("sys.exit(7)", 7, ""),
         ("raise KeyError('x')", 1, "KeyError"),
         ("dist.init_process_group()\nif dist.get_rank() == 0: pass", 3, "threads world"),
-        ("os.environ['RANK']", 3, "get_rank()"),
+        ("os.environ['RANK'] == '0'", 3, "was compared"),
         ("dist.init_process_group('gloo', world_size=8, rank=0)", 1, "--ranks 8"),
         ("dist.init_process_group('gloo', rank=9)", 1, "rank 9"),
         (INIT + "dist.new_group([0, 7])", 1, "Rank 7 is out of range"),

@@ -69,11 +69,15 @@ def test_the_rank_in_the_environment_can_be_rank_0s(tmp_path: Path) -> None:
     assert all("rank 0's value" in line for line in told)
 
 
-def test_the_rank_in_the_environment_is_asked_for_by_default(tmp_path: Path) -> None:
+def test_the_rank_in_the_environment_is_each_ranks_own(tmp_path: Path) -> None:
     for options in ((), ("--rank-env", "ask")):
         done = run(tmp_path, READING, *options)
-        assert done.returncode == 3
-        assert "--rank-env 0" in done.stderr
+        assert done.returncode == 0, done.stderr
+        ranks = "({0: 0, 1: 1, 2: 2, 3: 3}, "
+        assert done.stdout.splitlines() == [
+            f"RANK LocalIntNode{ranks}RANK) LocalIntNode{ranks}LOCAL_RANK) 0",
+            "sum [6.0]",
+        ]
 
 
 def test_it_is_an_option_of_lockstep(tmp_path: Path) -> None:

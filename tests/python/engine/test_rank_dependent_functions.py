@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import polyrank
 import pytest
 import torch
@@ -53,7 +52,7 @@ def test_a_function_that_fails_on_a_rank_names_it() -> None:
         math.log(2 - dist.get_rank())
     with showing():
         assert str(caught.value).startswith(
-            "math.log of LocalIntNode({0: 2, 1: 1, 2: 0, 3: -1}) raises an error on ranks 2-3, and none on "
+            "math.log of {0: 2, 1: 1, 2: 0, 3: -1} by rank raises an error on ranks 2-3, and none on "
             "ranks 0-1. On rank 2: ValueError: math domain error"
         )
 
@@ -78,10 +77,8 @@ def test_a_logged_number_shows_all_ranks_values(caplog: pytest.LogCaptureFixture
 REFUSED: dict[str, Callable[[Any], Any]] = {
     "Decimal": lambda rank: decimal.Decimal(rank),
     "Fraction": lambda rank: fractions.Fraction(rank),
-    "an entry of numpy's": lambda rank: np.arange(8)[rank],
     "pow with a modulus": lambda rank: pow(2, rank, 3),
     "islice": lambda rank: list(itertools.islice("abcd", rank)),
-    "to_bytes": lambda rank: rank.to_bytes(4, "little"),
     "timedelta": lambda rank: datetime.timedelta(seconds=rank),
     "a deque's length": lambda rank: collections.deque(maxlen=rank),
 }
@@ -95,7 +92,7 @@ def test_an_error_of_pythons_is_told_as_what_it_is(name: str) -> None:
     assert (
         f"{type(caught.value.__cause__).__name__}: {caught.value.__cause__}, at {__file__}" in said
     )
-    assert "rank = LocalIntNode({0: 0, 1: 1, 2: 2, 3: 3})" in said
+    assert "rank = {0: 0, 1: 1, 2: 2, 3: 3} by rank" in said
     assert "--world threads" in said
     assert isinstance(caught.value.__cause__, TypeError | ValueError | IndexError | AttributeError)
 

@@ -1,0 +1,139 @@
+"""DivergenceErrors that are raised in lockstep and that nobody hears of.
+
+One says that ranks part. What takes it for an error of its own (a bare `except:`, a thread, a Future) sends
+all ranks one way. So each is followed until it ends: heard are those that leave the mode, those whose handler
+names them, and those that polyrank itself handles. Code in C clears errors and tries another way, right or
+wrong: that is told, and refused by nobody.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from polyrank import errors
+from polyrank.code_of import is_of_library
+from polyrank.errors import DivergenceError
+from polyrank.rank_text.taken_for_one import showing
+
+__all__ = ["ToldErrors", "UnheardErrors"]
+
+_OWN_FOLDER = f"{Path(__file__).parent}/"
+_NAMES = {"DivergenceError", "Error"}  # in handlers that mean it
+_MOST_TOLD = 3
+
+
+_BY_C = "a function written in C"
+
+
+@dataclass(frozen=True)
+class _Unheard:
+    message: str
+    made_at: str
+    taken_by: str
+
+
+@dataclass(frozen=True)
+class ToldErrors:
+    """What to tell of errors that nobody heard of."""
+
+    text: str
+    is_certain: bool  # that all ranks went one way
+
+
+class UnheardErrors:
+    """Those of one run; it listens from its making until `end()`."""
+
+    def __init__(self) -> None:
+        self._alive: weakref.WeakSet[DivergenceError] = weakref.WeakSet()
+        self._unheard: dict[_Unheard, int] = {}  # and how often
+        self._heard_at: set[str] = set()
+        errors.listeners.append(self)
+
+    def raised(self, error: DivergenceError) -> None:
+        """Called as one is made."""
+        error.made_at = _calling_place(sys._getframe(2))
+        self._alive.add(error)
+
+    def dropped(self, error: DivergenceError) -> None:
+        """Called as nobody holds it any more."""
+        trace = error.__traceback__
+        if error.is_heard or (trace is not None and _is_handled(trace)):
+            self._heard_at.add(error.made_at)
+            return
+        # What C code clears has no trace.
+        taken_by = _BY_C if trace is None else _place(trace.tb_frame, trace.tb_lineno)
+        unheard = _Unheard(str(error), error.made_at, taken_by)
+        with showing():  # the message may have text of numbers that differ in it
+            self._unheard[unheard] = self._unheard.get(unheard, 0) + 1
+
+    def end(self, error: BaseException | None) -> ToldErrors | None:
+        """Listen no more.
+
+        Args:
+            error: With which the run ends.
+
+        Returns: what to tell of the errors that nobody heard of, if there are any.
+        """
+        errors.listeners.remove(self)
+        _hear(error)
+        for alive in list(self._alive):
+            self.dropped(alive)
+        # What C code tried before it raised one that was heard is settled.
+        told = {
+            unheard: times
+            for unheard, times in self._unheard.items()
+            if unheard.taken_by != _BY_C or unheard.made_at not in self._heard_at
+        }
+        if not told:
+            return None
+        return ToldErrors(_text(told), any(unheard.taken_by != _BY_C for unheard in told))
+
+
+def _text(told: dict[_Unheard, int]) -> str:
+    lines = [
+        f"{unheard.made_at}: {unheard.message}\n    taken for an error of its own by {unheard.taken_by}"
+        + (f", {times} times" if times > 1 else "")
+        for unheard, times in list(told.items())[:_MOST_TOLD]
+    ]
+    if len(told) > _MOST_TOLD:
+        lines.append(f"and {len(told) - _MOST_TOLD} others")
+    return (
+        "ranks parted, and the program did not hear of it: from there on all ranks went one way, which is not "
+        "what processes do.\n  "
+        + "\n  ".join(lines)
+        + "\nLet a DivergenceError pass, or name it where it is "
+        "handled (`except polyrank.DivergenceError`)."
+    )
+
+
+def _hear(error: BaseException | None) -> None:
+    """Mark the errors that are behind one that the run ends with."""
+    while error is not None:
+        if isinstance(error, DivergenceError):
+            error.is_heard = True
+        error = error.__cause__ or error.__context__
+
+
+def _is_handled(trace: TracebackType) -> bool:
+    """Whether who caught it, the outermost frame that it came to, means it."""
+    code = trace.tb_frame.f_code
+    has_handlers = bool(getattr(code, "co_exceptiontable", b"?"))  # unknown to Python 3.10
+    is_own = code.co_filename.startswith(_OWN_FOLDER) and has_handlers
+    return is_own or not _NAMES.isdisjoint(code.co_names)
+
+
+def _calling_place(frame: FrameType) -> str:
+    """The innermost place that is the program's."""
+    at: FrameType | None = frame
+    while at is not None and is_of_library(at.f_code.co_filename):
+        at = at.f_back
+    found = frame if at is None else at
+    return _place(found, found.f_lineno)
+
+
+def _place(frame: FrameType, line: int) -> str:
+    return f"{frame.f_code.co_filename}:{line}"
