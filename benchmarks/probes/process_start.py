@@ -53,7 +53,9 @@ def main() -> None:
             polyrank("serve", variables=variables)
         start = time.monotonic()
         program = (str(Path(__file__)), quantity, world_size, "inside")
-        text = polyrank("run", "--world", "processes", "--ranks", world_size, *program, variables=variables)
+        text = polyrank(
+            "run", "--world", "processes", "--ranks", world_size, *program, variables=variables
+        )
         if quantity == "served":
             polyrank("serve", "--stop", variables=variables)
     number = float(text.rpartition(" ")[2])

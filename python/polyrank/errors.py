@@ -14,14 +14,14 @@ import re
 from typing import Protocol
 
 
-class Listener(Protocol):
+class _Listener(Protocol):
     """Follows DivergenceErrors until they end."""
 
     def raised(self, error: DivergenceError) -> None: ...
     def dropped(self, error: DivergenceError) -> None: ...
 
 
-listeners: list[Listener] = []  # of the modes that are on
+listeners: list[_Listener] = []  # of the modes that are on
 
 
 # How numbers that differ show themselves: a program may take a message apart, which such text refuses.

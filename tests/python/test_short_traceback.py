@@ -13,7 +13,10 @@ def test_the_programs_lines_and_the_message_are_shown() -> None:
     assert "test_short_traceback.py" in text
     assert "dist.get_rank()).item()" in text
     assert "/torch/" not in text
-    assert "DivergenceError: aten::_local_scalar_dense gives different values" in text
+    assert (
+        "DivergenceError: item(), or bool(), int() or float() of a tensor, gives different values"
+        in text
+    )
 
 
 def test_frames_inside_are_counted_and_notes_kept() -> None:

@@ -297,8 +297,10 @@ void ResultCombiner::throw_differing(c10::ArrayRef<c10::IValue> values) const {
   if (found.size() > kShown) {
     listed << ", … (" << found.size() << " values)";
   }
+  const std::string name = c10::toString(op_.operator_name());
   throw DivergenceError(str_cat(
-      c10::toString(op_.operator_name()),
+      name == "aten::_local_scalar_dense" ? "item(), or bool(), int() or float() of a tensor,"
+                                          : name,
       " gives different values on different ranks: ", listed.str(),
       ". One program runs for all ranks and needs one value here. Keep the value in a tensor "
       "(torch.where instead of `if`), all-reduce it first, or run the program in the threads "

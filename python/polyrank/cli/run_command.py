@@ -93,7 +93,8 @@ def run(
     rank_env: Annotated[
         RankEnvironment | None,
         typer.Option(
-            "--rank-env", help="Lockstep world: RANK is each rank's own (**ask**), or **0** for all."
+            "--rank-env",
+            help="Lockstep world: RANK is each rank's own (**ask**), or **0** for all.",
         ),
     ] = None,
     schedule: Annotated[

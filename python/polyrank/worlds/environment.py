@@ -16,9 +16,14 @@ from polyrank import _C
 from polyrank.errors import DivergenceError
 from polyrank.rank_text.taken_for_one import is_watched
 from polyrank.rank_text.variables import is_variable, known_variables, text_of_variable
+from polyrank.torchrun_variables import (
+    OMP_NUM_THREADS,
+    RANK_DEPENDENT,
+    variables_of_all_ranks,
+    variables_of_rank,
+)
 
-# Variables that have one value per rank.
-RANK_DEPENDENT = ("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK")
+_PORT = 29500
 
 
 class _Environment(os._Environ):  # type: ignore[type-arg]
@@ -82,12 +87,6 @@ def _tell_of(key: str, file: str, line: int) -> None:
     )
 
 
-def variables_of_rank(rank: int, local_world_size: int) -> dict[str, str]:
-    """What torchrun sets for one rank."""
-    values = (rank, rank % local_world_size, rank // local_world_size, rank)
-    return dict(zip(RANK_DEPENDENT, map(str, values), strict=True))
-
-
 def _numbers_of_ranks(world_size: int, local_world_size: int) -> dict[str, Any]:
     """What torchrun sets for each rank, as numbers that differ."""
     rank = _C.own_ranks(_C.RankSet.first(world_size))
@@ -110,22 +109,12 @@ def torchrun_environment(
     unless with `by_thread` each rank has an environment of its own, or with a `rank_env` of "0"
     rank 0's values are there.
     """
-    variables = {
-        "WORLD_SIZE": str(world_size),
-        "LOCAL_WORLD_SIZE": str(local_world_size),
-        "GROUP_WORLD_SIZE": str(world_size // local_world_size),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "29500",
-        "TORCHELASTIC_RUN_ID": "polyrank",
-        # As torchrun: ranks side by side would take each other's cores, and a kernel that splits
-        # its work over another number of threads adds up in another order.
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
-    }
+    variables = variables_of_all_ranks(world_size, local_world_size, _PORT)
     before = {name: os.environ.get(name) for name in (*variables, *RANK_DEPENDENT)}
     if rank is not None:
         variables.update(variables_of_rank(rank, local_world_size))
     num_threads = torch.get_num_threads()
-    if before["OMP_NUM_THREADS"] is None:
+    if before[OMP_NUM_THREADS] is None:
         torch.set_num_threads(1)  # torch read the variable when it was imported
     plain_class = os.environ.__class__
     os.environ.update(variables)

@@ -54,7 +54,7 @@ def test_item_of_floats_that_differ_names_op_ranks_and_values() -> None:
     message = str(error.value)
     for part in ("0,2-3", "1.5", "2.5"):
         assert part in message
-    assert "item" in message or "_local_scalar_dense" in message
+    assert "item()" in message
 
 
 @pytest.mark.parametrize("function", [bool, float, complex, lambda x: f"{x:.2f}"])
