@@ -11,17 +11,13 @@ an error of the program's would send all ranks one way, silently.
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polyrank.unheard_errors import UnheardErrors
 
 
-class _Listener(Protocol):
-    """Follows DivergenceErrors until they end."""
-
-    def raised(self, error: DivergenceError) -> None: ...
-    def dropped(self, error: DivergenceError) -> None: ...
-
-
-listeners: list[_Listener] = []  # of the modes that are on
+listeners: list[UnheardErrors] = []  # of the modes that are on
 
 
 # How numbers that differ show themselves: a program may take a message apart, which such text refuses.
