@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["writable_target", "write_json", "write_text"]
+__all__ = ["writable_target", "write_bytes", "write_json", "write_text"]
 
 
 def writable_target(path: Path) -> Path:
@@ -30,14 +30,19 @@ def write_json(target: Path, document: dict[str, Any]) -> None:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write `text` to `target` as a whole: a reader sees the old file or the new one.
+    """Write `text` to `target`, as write_bytes() does."""
+    write_bytes(target, text.encode())
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write `content` to `target` as a whole: a reader sees the old file or the new one.
 
     Raises:
         OSError: the file can't be written; what was there before is unchanged.
     """
     draft = _draft_of(target)
     try:
-        draft.write_text(text)
+        draft.write_bytes(content)
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)

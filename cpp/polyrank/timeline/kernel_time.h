@@ -29,7 +29,8 @@ struct KernelWork {
   KernelKind kind = KernelKind::kMemory;
   MathType math = MathType::kHalf;
   double flops = 0;
-  double bytes = 0;  // read and written
+  double bytes = 0;         // read and written
+  bool is_to_host = false;  // of a copy between host and GPU
   // Of a matmul: batch times (m x k) @ (k x n).
   std::int64_t batch = 1;
   std::int64_t m = 0;

@@ -115,8 +115,11 @@ void GpuTimeline::run(c10::Stream stream, const std::optional<KernelWork>& work,
     timeline_.host_works(speeds_.view_time);
     return;
   }
-  WorkFacts facts =
-      facts_here(work->kind == KernelKind::kHostCopy ? WorkKind::kCopy : WorkKind::kCompute, name);
+  const bool is_copy = work->kind == KernelKind::kHostCopy;
+  WorkFacts facts = facts_here(is_copy ? WorkKind::kCopy : WorkKind::kCompute, name);
+  if (is_copy) {
+    facts.detail = work->is_to_host ? "GPU to host" : "host to GPU";
+  }
   facts.flops = has_flops(work->kind) ? work->flops : 0;
   facts.bytes = work->bytes;
   facts.roofline = roofline_time(*work, speeds_.gpu);

@@ -28,7 +28,7 @@ struct ClusterSpeeds {
   GpuSpeeds gpu;
   NcclTables nccl;
   NcclLinks links;
-  std::int64_t gpus_per_node = 1;
+  std::int64_t gpus_per_node = 1;  // as NCCL has it: those that NVLink joins
   // What the CPU takes. Units: nanoseconds.
   std::int64_t operator_time = 0;    // for an operator that launches a kernel
   std::int64_t view_time = 0;        // for one that launches none

@@ -230,8 +230,10 @@ std::optional<KernelWork> OperatorWork::host_copy() const {
   double all = 0;
   bool has_host = goes_to_cpu_;
   bool has_gpu = false;
+  bool is_to_host = goes_to_cpu_;
   for (const Operand& operand : operands_) {
     (is_host(operand.tensor) ? has_host : has_gpu) = true;
+    is_to_host = is_to_host || (is_host(operand.tensor) && operand.is_written);
     const double size = bytes_of(operand.tensor);
     from_host += is_host(operand.tensor) ? size : 0;
     all += size;
@@ -239,7 +241,9 @@ std::optional<KernelWork> OperatorWork::host_copy() const {
   if (!has_host || (!has_gpu && goes_to_cpu_)) {
     return std::nullopt;
   }
-  return KernelWork{.kind = KernelKind::kHostCopy, .bytes = from_host > 0 ? from_host : all};
+  return KernelWork{.kind = KernelKind::kHostCopy,
+                    .bytes = from_host > 0 ? from_host : all,
+                    .is_to_host = is_to_host};
 }
 
 c10::SmallVector<at::Tensor, 4> OperatorWork::new_results(const torch::jit::Stack& stack) const {

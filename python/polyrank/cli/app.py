@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 # Modules that add commands to `app`, in the order of the help.
-_COMMANDS = ("run_command", "serve", "report_command", "check", "forecast", "sweep", "doctor")
+_COMMANDS = (
+    "run_command",
+    "serve",
+    "report_command",
+    "check",
+    "forecast",
+    "sweep",
+    "calibrate",
+    "doctor",
+)
 
 app = typer.Typer(
     no_args_is_help=True,

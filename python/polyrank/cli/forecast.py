@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyrank.cli.app import app
+from polyrank.cli.chakra_target import ChakraTarget, chakra_option
 from polyrank.cli.forecast_ranks import RanksAsked, forecast_ranks
 from polyrank.cli.options import (
     Arguments,
@@ -97,6 +98,15 @@ def forecast(
             help="Write the timeline there, for ui.perfetto.dev; forecasts times.",
         ),
     ] = None,
+    chakra_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--chakra",
+            metavar="FOLDER",
+            help="Write what each rank launches there, as Chakra execution traces: SCRIPT.RANK.et, "
+            "which ASTRA-sim reads; forecasts times.",
+        ),
+    ] = None,
     json_file: JsonReport = None,
     html_file: Annotated[
         Path | None,
@@ -151,9 +161,8 @@ def forecast(
         found = find_cluster(cluster)
     except UsageError as error:
         raise typer.BadParameter(str(error), param_hint="--cluster") from error
-    has_time = (
-        time or bool(slow) or any(one is not None for one in (tokens, trace_file, recording_file))
-    )
+    needs_time = (tokens, trace_file, chakra_folder, recording_file)
+    has_time = time or bool(slow) or any(one is not None for one in needs_time)
     try:
         made = Forecast(found, ranks, asked_ranks[0], with_time=has_time, tokens=tokens)
     except UsageError as error:
@@ -161,7 +170,13 @@ def forecast(
     trace_target = None if trace_file is None else writable_option(trace_file, "--trace")
     json_target = None if json_file is None else writable_option(json_file, "--json")
     are_several = stages or len(asked_ranks) > 1
-    _check_several(are_several, stages, asked_ranks, slowness, html_file, snapshot_file)
+    _check_several(
+        are_several, stages, asked_ranks, slowness, html_file, snapshot_file, chakra_folder
+    )
+    chakra = None
+    if chakra_folder is not None:
+        name = script.rpartition(".")[2] if module else Path(script).stem
+        chakra = chakra_option(chakra_folder, name, () if stages else asked_ranks, ranks)
     local_world_size = _ranks_a_node(ranks, found)
     if are_several:
         raise typer.Exit(
@@ -183,6 +198,7 @@ def forecast(
                     jobs=jobs,
                     json_target=json_target,
                     trace_target=trace_target,
+                    chakra=chakra,
                 )
             )
         )
@@ -211,6 +227,7 @@ def forecast(
             html_target=html_target,
             snapshot_target=snapshot_target,
             trace_target=trace_target,
+            chakra=chakra,
             recording_target=recording_file,
         )
     )
@@ -223,6 +240,7 @@ def _check_several(
     slow: Mapping[int, float],
     html_file: Path | None,
     snapshot_file: Path | None,
+    chakra_folder: Path | None,
 ) -> None:
     """Refuse options that do not go together."""
     problems = {
@@ -236,6 +254,9 @@ def _check_several(
         "--snapshot": are_several
         and snapshot_file is not None
         and "is of one rank: name one (--rank R)",
+        "--chakra": bool(slow)
+        and chakra_folder is not None
+        and "holds what ranks launch, at the cluster's speed: leave --slow out",
     }
     unknown = sorted(set(slow) - set(ranks))
     if unknown and not finds_stages:
@@ -264,8 +285,10 @@ def _run(
     html_target: Path | None,
     snapshot_target: Path | None,
     trace_target: Path | None,
+    chakra: ChakraTarget | None,
     recording_target: Path | None,
 ) -> int:
+    from polyrank.errors import UsageError
     from polyrank.forecast.page import write_page
     from polyrank.forecast.report import write_snapshot
     from polyrank.worlds.fake import entered
@@ -287,6 +310,12 @@ def _run(
     if recording_target is not None and made.timeline is not None:
         write_text(recording_target, json.dumps(made.timeline.recording(made.rank)))
     exit_code: int = outcome.exit_code
+    if chakra is not None and made.timeline is not None:
+        try:
+            chakra.write([made.timeline.recording(made.rank)])
+        except UsageError as error:
+            sys.stderr.write(f"polyrank: {error}\n")
+            exit_code = exit_code or 1
     return exit_code if made.memory.fits else EXIT_DOES_NOT_FIT
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from polyrank.cli.chakra_target import ChakraTarget
     from polyrank.forecast.ranks import RanksForecast
 
 __all__ = ["RanksAsked", "forecast_ranks"]
@@ -32,6 +33,7 @@ class RanksAsked:
     jobs: int | None
     json_target: Path | None
     trace_target: Path | None
+    chakra: ChakraTarget | None
 
 
 def forecast_ranks(asked: RanksAsked) -> int:
@@ -53,6 +55,8 @@ def forecast_ranks(asked: RanksAsked) -> int:
             recordings, gpu = made.recordings(), gpu_table(find_cluster(asked.cluster))
             as_they_are = replayed(recordings, gpu, tokens=asked.tokens)
             together = replayed(recordings, gpu, tokens=asked.tokens, slow=asked.slow)
+            if asked.chakra is not None:
+                asked.chakra.write(recordings)
         except (DeadlockError, UsageError) as error:
             problem = str(error)
     if not asked.slow:

@@ -79,7 +79,7 @@ OneRank = Annotated[int, typer.Option(min=0, metavar="R", help="The rank that ru
 SeveralRanks = Annotated[
     str,
     typer.Option(
-        metavar="R,R,…",
+        metavar="R,R-R,…",
         help="The rank that runs; or several, each in a process of its own, and what they wait for.",
     ),
 ]

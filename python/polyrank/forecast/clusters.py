@@ -46,9 +46,16 @@ class Cluster:
     context_mib: Figure  # of a process that has loaded PyTorch's kernels
     first_communicator_mib: Figure  # of NCCL
     further_communicator_mib: Figure
+    # GPUs that NVLink joins, where those are several nodes' as in a rack; None: of a node.
+    gpus_per_nvlink_domain: int | None = None
     # Needed for times alone.
     gpu_speeds: str | None = None  # the name of a table (speeds.py), or the path of a file
     links: Links | None = None
+
+    @property
+    def linked_gpus(self) -> int:
+        """Of what NCCL takes for a node."""
+        return self.gpus_per_nvlink_domain or self.gpus_per_node
 
     @property
     def memory_bytes(self) -> int:
@@ -108,6 +115,8 @@ def _cluster_of(file: Path, content: Mapping[str, Any]) -> Cluster:
             )
         },
     }
+    if reader.has("gpus_per_nvlink_domain"):
+        values["gpus_per_nvlink_domain"] = _domain(reader, values["gpus_per_node"])
     if reader.has("gpu_speeds"):
         values["gpu_speeds"] = reader.take("gpu_speeds", str, "a text")
     wrong_links: list[str] = []
@@ -116,6 +125,15 @@ def _cluster_of(file: Path, content: Mapping[str, Any]) -> Cluster:
     if wrong := reader.problems("a cluster") + wrong_links:
         raise UsageError(f"{file}: " + "; ".join(wrong))
     return Cluster(name=file.stem, compute_capability=tuple(capability), **values)
+
+
+def _domain(reader: FigureReader, gpus_per_node: int | None) -> int | None:
+    domain = reader.count("gpus_per_nvlink_domain")
+    if domain is not None and gpus_per_node and domain % gpus_per_node:
+        reader.note(
+            f"gpus_per_nvlink_domain must be whole nodes of {gpus_per_node}, and is {domain}"
+        )
+    return domain
 
 
 def _links_of(content: Mapping[str, Any] | None) -> tuple[Links | None, list[str]]:

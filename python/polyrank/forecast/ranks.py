@@ -20,19 +20,22 @@ _MOST_STAGES = 64
 
 
 def parse_ranks(text: str, world_size: int) -> list[int]:
-    """`"0,4,8"` as ranks.
+    """`"0,4,8-15"` as ranks.
 
     Raises:
         UsageError: it is not of that form, a rank comes twice, or is not in the world.
     """
-    parts = text.split(",")
-    if not all(part.isdecimal() for part in parts):
-        raise UsageError(f"{text!r} is not of the form R,R,…")
-    ranks = [int(part) for part in parts]
+    ranks: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        ends = [first, last] if "-" in part else [first]
+        if not all(end.isdecimal() for end in ends) or int(ends[-1]) < int(first):
+            raise UsageError(f"{text!r} is not of the form R,R-R,…")
+        if int(ends[-1]) >= world_size:  # before a long range is made
+            raise UsageError(f"a world of {world_size} ranks has no rank {int(ends[-1])}")
+        ranks += range(int(first), int(ends[-1]) + 1)
     if len(set(ranks)) < len(ranks):
         raise UsageError(f"{text!r} has a rank twice")
-    if max(ranks) >= world_size:
-        raise UsageError(f"a world of {world_size} ranks has no rank {max(ranks)}")
     return ranks
 
 

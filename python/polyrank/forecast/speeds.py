@@ -15,7 +15,16 @@ from polyrank.errors import UsageError
 from polyrank.forecast.clusters import Cluster, Links
 from polyrank.forecast.figures import Figure, FigureReader, read_toml
 
-__all__ = ["Compared", "GpuTable", "core_speeds", "gpu_table", "gpu_table_names"]
+__all__ = [
+    "MATHS",
+    "Compared",
+    "GpuTable",
+    "core_speeds",
+    "find_table",
+    "gpu_speeds",
+    "gpu_table",
+    "gpu_table_names",
+]
 
 _FOLDER = Path(__file__).with_name("speeds")
 _GIGA = 1e9
@@ -23,7 +32,7 @@ _TERA = 1e12
 _NANOSECONDS = 1e3  # a microsecond's
 
 # In the order of the core's MathType.
-_MATHS = ("fp64", "fp32", "tf32", "half", "fp8")
+MATHS = ("fp64", "fp32", "tf32", "half", "fp8")
 _ALGORITHMS = ("tree", "ring", "nvls", "nvls_tree")
 _PROTOCOLS = ("ll", "ll128", "simple")
 _GENERATIONS = ("ampere", "hopper", "blackwell")
@@ -53,6 +62,7 @@ class GpuTable:
     generation: str  # of NCCL's tables
     figures: dict[str, Figure]
     tiles: list[tuple[int, int]]
+    tiles_source: str
 
     def value(self, name: str, otherwise: str | None = None) -> float:
         """That figure, or another one if the table has it not."""
@@ -92,14 +102,23 @@ def _time_figures(cluster: Cluster) -> tuple[GpuTable, Links]:
             f"cluster {cluster.name} has no figures for times: its file needs gpu_speeds and [links] "
             "(docs/forecast.md)"
         )
-    own = _FOLDER / "gpus" / f"{cluster.gpu_speeds}.toml"
-    file = own if own.is_file() else Path(cluster.gpu_speeds)
+    return find_table(cluster.gpu_speeds), cluster.links
+
+
+def find_table(name_or_path: str) -> GpuTable:
+    """The table of that name, or of that file.
+
+    Raises:
+        UsageError: there is none, or its file is wrong.
+    """
+    own = _FOLDER / "gpus" / f"{name_or_path}.toml"
+    file = own if own.is_file() else Path(name_or_path)
     if not file.is_file():
         raise UsageError(
-            f"there is no table {cluster.gpu_speeds!r} of a GPU's speeds; there are "
+            f"there is no table {name_or_path!r} of a GPU's speeds; there are "
             f"{', '.join(gpu_table_names())}, or a file of your own"
         )
-    return _read_table(file), cluster.links
+    return _read_table(file)
 
 
 def _read_table(file: Path) -> GpuTable:
@@ -109,7 +128,7 @@ def _read_table(file: Path) -> GpuTable:
         reader.note(f"generation must be one of {', '.join(_GENERATIONS)}, and is {generation!r}")
     kernels = ["flash", *(["cudnn"] if reader.has("cudnn_forward_tflops") else [])]
     names = [
-        *(f"peak_{math}_tflops" for math in _MATHS if math != "fp8"),
+        *(f"peak_{math}_tflops" for math in MATHS if math != "fp8"),
         *(name for name in ("peak_fp8_tflops", "fp8_matmul_efficiency") if reader.has(name)),
         *("matmul_efficiency", "tile_overhead_k", "memory_gb_s", "memory_efficiency"),
         *("host_copy_gb_s", "kernel_us", "efficient_share_of_flash"),
@@ -126,9 +145,8 @@ def _read_table(file: Path) -> GpuTable:
         reader.note("tiles.value must be a list of pairs of positive integers")
     if wrong := reader.problems("a table of speeds"):
         raise UsageError(f"{file}: " + "; ".join(wrong))
-    return GpuTable(
-        file.stem, generation, figures, [tuple(tile) for tile in tiles[0]] if tiles else []
-    )
+    pairs, source = tiles or ([], "")
+    return GpuTable(file.stem, generation, figures, [tuple(tile) for tile in pairs], source)
 
 
 def _are_tiles(value: Any) -> bool:
@@ -156,7 +174,7 @@ def core_speeds(cluster: Cluster) -> _C.ClusterSpeeds:
     speeds.gpu = gpu_speeds(table, cluster.multiprocessors)
     speeds.nccl = _nccl_tables(table.generation)
     speeds.links = _links(links)
-    speeds.gpus_per_node = cluster.gpus_per_node
+    speeds.gpus_per_node = cluster.linked_gpus
     speeds.operator_time = round(host["operator_us"]["value"] * _NANOSECONDS)
     speeds.view_time = round(host["view_us"]["value"] * _NANOSECONDS)
     speeds.collective_time = round(host["collective_us"]["value"] * _NANOSECONDS)
@@ -169,10 +187,10 @@ def gpu_speeds(table: GpuTable, multiprocessors: int) -> _C.GpuSpeeds:
     speeds.multiprocessors = multiprocessors
     # A GPU without matrix units for a type runs it as half precision.
     speeds.peak_flops = [
-        table.value(f"peak_{math}_tflops", otherwise="peak_half_tflops") * _TERA for math in _MATHS
+        table.value(f"peak_{math}_tflops", otherwise="peak_half_tflops") * _TERA for math in MATHS
     ]
     speeds.matmul_efficiency = [
-        table.value(f"{math}_matmul_efficiency", otherwise="matmul_efficiency") for math in _MATHS
+        table.value(f"{math}_matmul_efficiency", otherwise="matmul_efficiency") for math in MATHS
     ]
     speeds.tiles = table.tiles
     speeds.tile_overhead_k = table.value("tile_overhead_k")

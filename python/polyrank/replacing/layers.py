@@ -51,6 +51,7 @@ VIRTUAL_GPU = _layer(
     "virtual_gpu.placing",
     "virtual_gpu.mesh_device",
     "virtual_gpu.uncompiled",
+    "forecast.data_parallel",
 )
 FAKE = _layer("fake world", "fake.functions", "fake.objects", "fake.mesh", "mesh_scatter:FAKE")
 # A world that is within another lies above it: a lockstep run may happen in a process that has

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("", "run", "forecast", "clusters", "sweep", "doctor", "check", "check agreement")
+COMMANDS = (
+    "",
+    "run",
+    "forecast",
+    "clusters",
+    "sweep",
+    "calibrate",
+    "doctor",
+    "check",
+    "check agreement",
+)
 
 
 def help_of(*arguments: str, flag: str = "--help") -> list[str]:
@@ -42,7 +52,7 @@ def test_the_help_of_run_is_grouped_and_short() -> None:
 
 def test_the_first_page_names_each_command() -> None:
     text = "\n".join(help_of())
-    for command in ("run", "check", "forecast", "sweep", "clusters", "doctor"):
+    for command in ("run", "check", "forecast", "sweep", "clusters", "calibrate", "doctor"):
         assert f"│ {command} " in text
 
 

@@ -47,16 +47,28 @@ def test_all_that_is_wrong_is_told(tmp_path: Path) -> None:
         'context_mib = { value = 10, source = "measured" }', "context_mib = 10"
     )
     text = text.replace('"the vendor"', '""').replace("multiprocessors", "processors")
+    text = text.replace("gpus_per_node", "gpus_per_nvlink_domain = -1\ngpus_per_node", 1)
     with pytest.raises(UsageError) as error:
         find_cluster(file_of(tmp_path, text))
     for part in (
         "gpus_per_node must be positive, and is 0",
+        "gpus_per_nvlink_domain must be positive, and is -1",
         "context_mib must be a table",
         "memory_mib must have a value and a source",
         "multiprocessors is missing",
         "processors is no field",
     ):
         assert part in str(error.value)
+
+
+def test_a_domain_of_nvlink_is_whole_nodes(tmp_path: Path) -> None:
+    def cluster(domain: int) -> str:
+        return file_of(tmp_path, f"gpus_per_nvlink_domain = {domain}\n{GOOD}")
+
+    assert find_cluster(cluster(32)).linked_gpus == 32
+    assert find_cluster(file_of(tmp_path, GOOD)).linked_gpus == 8
+    with pytest.raises(UsageError, match="must be whole nodes of 8, and is 12"):
+        find_cluster(cluster(12))
 
 
 def test_a_file_that_is_no_toml(tmp_path: Path) -> None:

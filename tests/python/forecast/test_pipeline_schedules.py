@@ -7,17 +7,15 @@ the CPU take.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import polyrank
 import pytest
 import torch
-from polyrank.forecast import clusters
+from pipelines import TOKENS, WIDTH, Block, cluster_of_free_links
 from polyrank.forecast.clusters import find_cluster
 from polyrank.forecast.speeds import gpu_table
 from polyrank.forecast.together import Together, replayed
-from torch import nn
 from torch.distributed.pipelining import (
     PipelineStage,
     Schedule1F1B,
@@ -27,39 +25,12 @@ from torch.distributed.pipelining import (
 )
 
 RANKS, MICROBATCHES = 4, 8
-WIDTH, TOKENS = 16384, 32768  # a matmul of 22 ms: the CPU's microseconds don't count
 STEPS = 2
-
-
-class Block(nn.Module):
-    """Its input needs a gradient on the first stage, too, so that all stages cost the same."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(WIDTH, WIDTH, bias=False, device="cuda", dtype=torch.bfloat16)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not x.requires_grad:
-            x = x.detach().requires_grad_()
-        result: torch.Tensor = self.linear(x)
-        return result
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An H100 node whose links cost nothing."""
-    text = (Path(clusters.__file__).with_name("clusters") / "dgx-h100.toml").read_text()
-    lines = [
-        "gpu_links_gb_s = { value = 1e9, source = 'free' }"
-        if line.startswith("gpu_links_gb_s")
-        else "node_channel_gb_s = { value = 1e9, source = 'free' }"
-        if line.startswith("node_channel_gb_s")
-        else line
-        for line in text.splitlines()
-    ]
-    file = tmp_path_factory.mktemp("clusters") / "free links.toml"
-    file.write_text("\n".join(lines))
-    yield str(file)
+    yield cluster_of_free_links(tmp_path_factory.mktemp("clusters"))
 
 
 def activation(microbatches: int = 1) -> torch.Tensor:

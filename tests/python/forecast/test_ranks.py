@@ -48,6 +48,7 @@ for step in range(5):
 def test_ranks_are_numbers_of_the_world() -> None:
     assert parse_ranks("0", 8) == [0]
     assert parse_ranks("4,0,7", 8) == [4, 0, 7]
+    assert parse_ranks("5-7,0,2-2", 8) == [5, 6, 7, 0, 2]
 
 
 @pytest.mark.parametrize(
@@ -55,9 +56,14 @@ def test_ranks_are_numbers_of_the_world() -> None:
     [
         ("", "not of the form"),
         ("0,", "not of the form"),
-        ("0-3", "not of the form"),
+        ("3-0", "not of the form"),
+        ("0-", "not of the form"),
+        ("0-1-2", "not of the form"),
         ("-1", "not of the form"),
         ("1,1", "twice"),
+        ("0-3,2", "twice"),
+        ("0-8", "has no rank 8"),
+        ("0-999999999999", "has no rank 999999999999"),
         ("0,8", "has no rank 8"),
     ],
 )

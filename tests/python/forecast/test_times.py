@@ -119,6 +119,20 @@ def test_groups_across_nodes_take_the_network() -> None:
     assert alone.communication_ns == pytest.approx(2**29 / 48, rel=0.05)
 
 
+def test_a_rack_is_a_node_to_nccl() -> None:
+    def milliseconds(num_floats: int, ranks: int) -> float:
+        with polyrank.forecast("gb200-nvl72", world_size=ranks, rank=ranks - 1, time=True) as f:
+            assert torch.cuda.device_count() == 4
+            dist.all_reduce(torch.empty(num_floats, device="cuda"))
+        return f.time.whole.communication_ns * 1e-6
+
+    # coreweave/nccl-tests pull request 43, out of place: 72 GPUs.
+    assert milliseconds(2**30, 72) == pytest.approx(10.094, rel=0.07)
+    assert milliseconds(2**31, 72) == pytest.approx(20.299, rel=0.07)
+    # Two racks have the network between them, of which each GPU has a share.
+    assert milliseconds(2**31, 144) > milliseconds(2**31, 72)
+
+
 def test_events_measure_the_forecast() -> None:
     with polyrank.forecast(time=True) as f:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
