@@ -153,7 +153,7 @@ def _on_rank(own: RankGlobals, handler: Function, number: int) -> None:
     if ident is None:  # it is over
         return
     try:
-        handler(number, sys._current_frames().get(ident))
+        handler(int(number), sys._current_frames().get(ident))  # as the system's, not as `signal`'s
     except BaseException as error:  # noqa: BLE001 - the program's
         _raise_in(ident, error)
 
@@ -188,7 +188,7 @@ def _raise(original: Function, number: int) -> Any:
     own = rank_globals()
     handler: Any = _DEFAULT if own is None else own.signals.handler_of(own, number)
     if _is_of_program(handler):
-        handler(number, sys._getframe(1))
+        handler(int(number), sys._getframe(1))
     elif handler != _IGNORED:
         return original(number)
     return None

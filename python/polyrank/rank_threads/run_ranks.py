@@ -106,6 +106,7 @@ class _Run:
             ):
                 if self.makes_default_group:
                     dist.init_process_group()
+                    own.is_default_group_claimed = False  # the program may make it, too
                 with fork_server_ended(), started_threads_ended(own):
                     self.results[rank] = function(*args)
         except SystemExit as request:
@@ -261,7 +262,7 @@ def run_script(
 
     Raises:
         RanksFailedError: as run_ranks().
-        SystemExit: so the first rank to fail did.
+        SystemExit: so the first rank to fail did; what all did is its cause.
     """
 
     def program() -> None:
@@ -287,10 +288,10 @@ def run_script(
         run = _Run(options)
         try:
             _run_threads(run, program, ())
-        except RanksFailedError:
+        except RanksFailedError as failed:
             _, first = run.errors[0]
             if isinstance(first, SystemExit):
-                raise first from None
+                raise first from failed
             raise
         finally:
             if tells_shared:

@@ -117,7 +117,10 @@ def _wrap_init(original: Callable[..., Any]) -> Callable[..., Any]:
             )
         if dist.is_initialized() and not own.is_default_group_claimed:
             own.is_default_group_claimed = True  # made before the program started
+        elif dist.is_initialized():
+            original(backend)  # says that there is one
         else:
+            own.is_default_group_claimed = True
             own.num_worlds += 1
             store = PrefixStore(str(own.num_worlds), own.store)
             original(BACKEND, store=store, rank=own.rank_thread.rank, world_size=own.world_size)

@@ -11,6 +11,7 @@ from pathlib import Path
 from polyrank.errors import CollectiveError, DivergenceError, UnsupportedOpError
 from polyrank.rank_names import rank_names
 from polyrank.rank_threads import RanksFailedError
+from polyrank.rank_threads.failed import rank_of
 from polyrank.worlds.interrupts import interrupt_behind, number_of
 
 __all__ = ["EXIT_RAISED", "Ending", "ending_of", "ending_of_error", "ending_of_exit"]
@@ -54,12 +55,18 @@ def ending_of(run: Callable[[], None]) -> Ending:
 
 
 def ending_of_exit(request: SystemExit) -> Ending:
-    """What a program ends with that asked for it."""
+    """What a program ends with that asked for it, or of whose ranks one did."""
     if request.code is None:
         return Ending()
-    if isinstance(request.code, int):
-        return Ending(request.code)
-    return Ending(EXIT_RAISED, f"{request.code}\n")
+    code = request.code if isinstance(request.code, int) else EXIT_RAISED
+    told = "" if isinstance(request.code, int) else f"{request.code}\n"
+    failed = request.__cause__
+    if isinstance(failed, RanksFailedError):
+        exited = [error for error in failed.exceptions if str(error) == repr(request)]
+        ranks = [rank for error in exited if (rank := rank_of(error)) is not None]
+        others = [error for error in failed.exceptions if error not in exited]
+        told = f"{_lines_of(others)}{rank_names(ranks)} exited with code {code}\n{told}"
+    return Ending(code, told)
 
 
 def ending_of_error(error: BaseException) -> Ending:
@@ -84,8 +91,8 @@ def _lines_of(errors: Sequence[Exception]) -> str:
     """A line for each kind of error, with the ranks that raised it."""
     ranks_by_line: dict[str, list[int]] = {}
     for error in errors:
-        note = getattr(error, "__notes__", [""])[-1]
-        rank = int(note.rpartition(" ")[2])  # as RanksFailedError notes it
+        rank = rank_of(error)
+        assert rank is not None  # noqa: S101  # a RanksFailedError has noted it
         line = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         ranks_by_line.setdefault(line, []).append(rank)
     return "".join(

@@ -245,6 +245,25 @@ def test_a_script_that_exits_has_its_code(tmp_path: Path) -> None:
     assert done.stderr.endswith("no data\n")
 
 
+def test_which_ranks_exited_is_told(tmp_path: Path) -> None:
+    text = "import torch.distributed as dist\ndist.init_process_group()\nif dist.get_rank() > 0: sys.exit(3)\ndist.barrier()\n"
+    done = run_script(tmp_path, text)
+    assert done.returncode == 3
+    assert re.search(r"raised on ranks? [0-9,-]+: CollectiveError: rank [12] failed, so", done.stderr)
+    assert re.search(r"rank(s 1-2| 1| 2) exited with code 3\n$", done.stderr)
+
+
+def test_the_default_group_is_made_once(tmp_path: Path) -> None:
+    text = (
+        "import torch.distributed as dist\ndist.init_process_group()\n"
+        "try:\n    dist.init_process_group()\nexcept ValueError as error:\n    print(error)\n"
+        "dist.destroy_process_group()\ndist.init_process_group()\n"
+    )
+    done = run_script(tmp_path, text)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trying to initialize the default process group twice") == 3
+
+
 # A signal may come within torch's own blocks, whose ends then find a state half made.
 _STEPS = {
     "between blocks": "while True:\n    step()\n",

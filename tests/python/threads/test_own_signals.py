@@ -38,6 +38,7 @@ def test_a_rank_handles_what_it_sends_to_itself(world: str) -> None:
     mine = int(signal.SIGUSR1)
     told = polyrank.run_ranks(program, 3, world=world)
     assert told == [[(mine, 0)] * 2, [], [(mine, 2)] * 2]
+    assert {type(number) for of_rank in told for number, _ in of_rank} == {int}
     assert signal.getsignal(signal.SIGUSR1) == before
 
 
