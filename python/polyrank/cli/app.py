@@ -15,6 +15,7 @@ _COMMANDS = (
     "serve",
     "report_command",
     "check",
+    "check_logs",
     "forecast",
     "sweep",
     "calibrate",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from polyrank.divergence.mutate.report import CheckedMutants
     from polyrank.divergence.report import Report
 
-__all__ = ["check"]
+__all__ = ["CheckedWorld", "Reports", "check", "run_options"]
 
 check = typer.Typer(
     no_args_is_help=True,
@@ -88,7 +88,7 @@ class Reports:
         raise typer.Exit(found.exit_code)
 
 
-def _run_options(
+def run_options(
     script: str,
     arguments: tuple[str, ...],
     world: CheckedWorld,
@@ -158,7 +158,7 @@ def agreement(
 
     world_size = world_size_option(ranks, nproc_per_node, nnodes)
     local_world_size = nproc_per_node or world_size // nnodes
-    options = _run_options(
+    options = run_options(
         script, tuple(arguments or ()), world, world_size, local_world_size, is_module=module
     )
     reports = Reports.to(json_file, html_file)
@@ -214,8 +214,8 @@ def reference(
             param_hint="--against",
         )
     own, others = _split(arguments or [])
-    program = _run_options(script, own, world, world_size, world_size, is_module=module)
-    known = _run_options(
+    program = run_options(script, own, world, world_size, world_size, is_module=module)
+    known = run_options(
         str(against_script or script), others, world, against, against, is_module=module
     )
     reports = Reports.to(json_file, html_file)
@@ -256,7 +256,7 @@ def order(
 
     world_size = world_size_option(ranks, nproc_per_node, nnodes)
     local_world_size = nproc_per_node or world_size // nnodes
-    options = _run_options(
+    options = run_options(
         script, tuple(arguments or ()), world, world_size, local_world_size, is_module=module
     )
     reports = Reports.to(json_file, html_file)
@@ -267,34 +267,6 @@ def order(
         ranks_per_node=local_world_size if nnodes > 1 else None,
     )
     reports.tell(checked)
-
-
-@check.command()
-def logs(
-    file: Annotated[Path, typer.Argument(help="A log that DebugMode.save_logs wrote.")],
-    other: Annotated[Path, typer.Argument(help="Of another rank, run or version.")],
-    json_file: JsonReport = None,
-    html_file: HtmlReport = None,
-) -> None:
-    """Name the first call at which two logs of PyTorch's DebugMode differ.
-
-    Logs are what `DebugMode.save_logs(mode.logs, file)` of torch 2.14 and later writes, of a run with
-    `DebugMode.log_tensor_hashes(hash_inputs=True)`: then a call that takes the same in both and gives
-    something else is told first.
-
-    **Exit codes**: 0 they are the same, 3 they differ.
-
-    - `polyrank check logs rank_0.json rank_1.json`
-    """
-    from polyrank.divergence.debug_logs import compare_logs
-    from polyrank.errors import UsageError
-
-    reports = Reports.to(json_file, html_file)
-    try:
-        compared = compare_logs(file, other)
-    except UsageError as error:
-        raise typer.BadParameter(str(error), param_hint="FILE") from error
-    reports.tell(compared)
 
 
 @check.command(context_settings={"allow_interspersed_args": False})

@@ -18,10 +18,10 @@ from typing import Any
 from polyrank.divergence.report import EXIT_FOUND, Report, rows
 from polyrank.errors import UsageError
 
-__all__ = ["Call", "ComparedLogs", "compare_logs", "read_log"]
+__all__ = ["FORMAT", "VERSION", "Call", "ComparedLogs", "compare_logs", "read_log"]
 
 SCHEMA_VERSION = 1
-_FORMAT, _VERSION = "torch.utils._debug_mode.DebugMode.logs", 1
+FORMAT, VERSION = "torch.utils._debug_mode.DebugMode.logs", 1
 # The field by which calls of a type go.
 _NAMES = {
     "op": "op_name",
@@ -30,6 +30,7 @@ _NAMES = {
     "redistribute": "arg_str",
     "output_placement": "placements_str",
 }
+_OWN_FOLDER = f"{Path(__file__).resolve().parents[1]}/"
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
 
@@ -110,14 +111,14 @@ def read_log(file: Path) -> list[Call]:
         document = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{str(file)!r} can't be read as a log of DebugMode: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != _FORMAT:
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UsageError(
             f"{str(file)!r} is no log of DebugMode: write one with DebugMode.save_logs(mode.logs, file) "
-            "of torch 2.14 or later"
+            "of torch 2.14 or later, or with polyrank check save-logs"
         )
-    if document.get("version") != _VERSION:
+    if document.get("version") != VERSION:
         raise UsageError(
-            f"{str(file)!r} is a log of version {document.get('version')!r}; known is {_VERSION}"
+            f"{str(file)!r} is a log of version {document.get('version')!r}; known is {VERSION}"
         )
     try:
         return [_call(entry) for entry in document["logs"]]
@@ -235,5 +236,9 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 def _line(stack_trace: str) -> str:
     """The innermost frame of the program's."""
-    frames = [match for match in _FRAME.finditer(stack_trace) if "/torch/" not in match["file"]]
+    frames = [
+        match
+        for match in _FRAME.finditer(stack_trace)
+        if "/torch/" not in match["file"] and not match["file"].startswith(_OWN_FOLDER)
+    ]
     return f"{Path(frames[-1]['file']).name}:{frames[-1]['line']}" if frames else ""

@@ -13,9 +13,10 @@ from polyrank.divergence.reduced import reduced_before, reducing_collective, wri
 from polyrank.divergence.stream_findings import (
     declared_stream_finding,
     drawn_in_parts,
+    joined_stream_finding,
     stream_finding,
 )
-from polyrank.divergence.streams import RANDOM_STREAM
+from polyrank.divergence.streams import CPU_STREAM, RANDOM_STREAM
 from polyrank.divergence.telling import Telling
 from polyrank.divergence.verdict import Case, verdict
 from polyrank.divergence.watch import Facts, Shards, Told, Watch
@@ -63,6 +64,8 @@ class Meeting:
         self._buffers: list[tuple[Case, Watch]] = []  # which differ, and may have been read
         self.drifts: list[Finding] = []  # random streams that part, which need be no fault
         self._drifted: list[tuple[Finding, Case]] = []
+        # Ranks by the random streams that they had at first; empty once they were seen to be the same.
+        self._streams: list[list[int]] = []
 
     # --- Telling ------------------------------------------------------------------------------
 
@@ -83,6 +86,12 @@ class Meeting:
         if telling.num_ranks() == self.world_size:
             del self._open[moment, count]
             self._judge(moment, count, telling)
+
+    def note_step(self) -> None:
+        """Take note of an optimizer step at which nothing differs."""
+        self.num_steps += 1
+        if self._buffers:
+            self._check_buffers()
 
     def leave(self, watch: Watch) -> None:
         """Take note that a watch's ranks tell no more; with the last one what is open is judged."""
@@ -139,9 +148,12 @@ class Meeting:
             self._strength[name] = True
             for group in replicas:
                 self._check(name, group, telling, "its first use", is_update=False)
-        own = {name for name in telling.names() if not self._expected.get(name)}
+        own = {name for name in telling.names() if not self._expected.get(name)} - {CPU_STREAM}
+        if CPU_STREAM in alike:
+            self._streams = alike[CPU_STREAM]
         for watch in telling.watches.values():
             watch.leave_out(own)
+            watch.has_own_stream = len(self._streams) > 1
 
     def _check_reduced(self, telling: Telling) -> None:
         """Find parameters that were never equal and whose gradients are joined."""
@@ -241,6 +253,23 @@ class Meeting:
             owner = telling.facts(name).parameter or name
             for group in self._expected.get(owner, ()):
                 self._check(name, group, telling, when, is_update=True)
+        self._check_streams_that_differed(when, telling)
+
+    def _check_streams_that_differed(self, when: str, telling: Telling) -> None:
+        """Find ranks that had random streams of their own, and draw the same now."""
+        of_rank = {rank: i for i, ranks in enumerate(self._streams) for rank in ranks}
+        for group in telling.groups(CPU_STREAM) if len(self._streams) > 1 else ():
+            others = [rank for rank in group if of_rank[rank] != of_rank[group[0]]]
+            if not others:
+                continue
+            self._streams = []
+            pair = (group[0], others[0])
+            case = self._case(CPU_STREAM, group, telling, when, pair)
+            self.suspicions.append(Suspicion(case.subject, when, group))
+            drift = joined_stream_finding(case)
+            if drift is not None:
+                self.drifts.append(drift)
+            return
 
     def _check(
         self, name: str, group: list[int], telling: Telling, when: str, *, is_update: bool

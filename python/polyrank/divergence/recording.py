@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch.autograd.function import BackwardCFunction
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -49,6 +50,7 @@ class OperationLog(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.unseen: set[str] = set()  # operators on tensors that hold no values
         self._occurrences: dict[tuple[Any, ...], int] = {}
         self._made: dict[int, Operation] = {}  # by the number of the autograd node
+        self._backward_from = ("", 0)  # the line that runs backward
         self.streams = Streams(ranks)
         # Told of each read of a tensor that is differentiated, where, and of what it holds.
         self.on_leaf: Callable[[torch.Tensor, Place, Content | None], None] | None = None
@@ -87,11 +89,15 @@ class OperationLog(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             phase = "optimizer" if self.in_optimizer else "forward"
         forward = None if node is None else self._made.get(node._sequence_nr())
+        if not isinstance(node, BackwardCFunction):
+            self._backward_from = (file, line)
+        elif (file, line) != self._backward_from:
+            forward = None  # the program's own backward has a line of its own
         return Place(file, line, module, phase), forward
 
     def note_made(self, operation: Operation) -> None:
-        """The operation is what autograd's next node was made for."""
-        if operation.place.phase != "backward" and torch.is_grad_enabled():
+        """The operation is what autograd's last node was made for: of a Function's, the first."""
+        if operation.place.phase != "backward":
             self._made.setdefault(_next_node() - 1, operation)
 
     def key(self, name: str, place: Place, position: int) -> Key:

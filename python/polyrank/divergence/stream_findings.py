@@ -8,11 +8,11 @@ from dataclasses import replace
 from polyrank.divergence.blame import differs
 from polyrank.divergence.finding import Finding, Site, held_by_ranks, site_of
 from polyrank.divergence.operations import Key, Operand, Operation
-from polyrank.divergence.streams import parting_of
+from polyrank.divergence.streams import CPU_STREAM, parting_of
 from polyrank.divergence.verdict import Case
 from polyrank.rank_names import rank_names
 
-__all__ = ["declared_stream_finding", "drawn_in_parts", "stream_finding"]
+__all__ = ["declared_stream_finding", "drawn_in_parts", "joined_stream_finding", "stream_finding"]
 
 _Logs = tuple[Mapping[Key, Operation], Mapping[Key, Operation]]
 
@@ -47,6 +47,39 @@ def declared_stream_finding(
         operation="not an operator",
         site=site_of(drawn[0].place) if drawn else declared_at,
         cause=f"{rank_names(case.pair)} were seeded differently before this line",
+        held=held_by_ranks(case.contents),
+        when=case.when,
+    )
+
+
+def joined_stream_finding(case: Case) -> Finding | None:
+    """Of two streams that were different and are the same; None: nothing was drawn since they are.
+
+    A program that seeds each rank differently, for dropout say, and all alike later on.
+    """
+    before: Operation | None = None  # the last draw of different streams
+    first: Operation | None = None  # the first one since
+    for key, mine in case.logs[0].items():
+        theirs = case.logs[1].get(key)
+        if theirs is None or mine.stream is None or theirs.stream is None:
+            continue
+        if mine.stream.name != CPU_STREAM:
+            continue
+        if differs(mine.stream, theirs.stream, case.pair):
+            before, first = mine, None
+        elif first is None:
+            first = mine
+    if before is None or first is None:
+        return None
+    return Finding(
+        subject=case.subject,
+        ranks=case.ranks,
+        operation=first.name,
+        site=site_of(first.place),
+        cause=(
+            f"{rank_names(case.ranks)} draw the same from here on, and drew differently up to {before.name} "
+            f"at {site_of(before.place)}: their streams were seeded alike in between"
+        ),
         held=held_by_ranks(case.contents),
         when=case.when,
     )

@@ -96,7 +96,8 @@ class Streams:
         state, key = self._state(generator)
         drawn = self._left.get(key)
         writers = () if drawn is None else (drawn,)
-        return Operand(RANDOM_STREAM, key[1], tuple(state.shape), writers)
+        name = CPU_STREAM if generator is torch.default_generator else RANDOM_STREAM
+        return Operand(name, key[1], tuple(state.shape), writers)
 
     def _state(
         self, generator: torch.Generator

@@ -8,6 +8,7 @@ from typing import Any
 
 from polyrank.divergence.blame import Root, Trail, Visit, differs, trail
 from polyrank.divergence.content import Content
+from polyrank.divergence.faults import Fault, fault_of_meeting, fault_of_order, fault_of_rows
 from polyrank.divergence.finding import Finding, Site, Step, held_by_ranks, site_of
 from polyrank.divergence.operations import Key, Operation
 from polyrank.divergence.reduced import reducing_collective
@@ -41,12 +42,6 @@ class Case:
     reduced_by: Operation | None = None  # of what never agreed, what joins its gradients
 
 
-@dataclass
-class _Fault:
-    visit: Visit
-    cause: str
-
-
 def verdict(case: Case) -> Finding | None:
     """The finding; None: what differs has a reason that is no fault."""
     found = trail(case.pair, case.writers, case.logs)
@@ -73,7 +68,7 @@ def verdict(case: Case) -> Finding | None:
     )
 
 
-def _drawn_apart(visit: Visit, found: Trail) -> _Fault | None:
+def _drawn_apart(visit: Visit, found: Trail) -> Fault | None:
     """Where the streams part that the two draw from there; None: they draw nothing, or seeded them apart."""
     if visit.root is not Root.RANDOM or visit.other is None:
         return None
@@ -83,30 +78,30 @@ def _drawn_apart(visit: Visit, found: Trail) -> _Fault | None:
     parting = parting_of((streams[0], streams[1]), found.logs, found.ranks)
     if parting is None:
         return None
-    return _Fault(Visit(parting.operation, None, leads_to=visit), parting.cause(found.ranks))
+    return Fault(Visit(parting.operation, None, leads_to=visit), parting.cause(found.ranks))
 
 
 _UNSEEN = "no operator that was recorded wrote it: it was written before recording began, or outside of PyTorch's operators"
 
 
-def _fault_of_start(case: Case, found: Trail) -> _Fault:
+def _fault_of_start(case: Case, found: Trail) -> Fault:
     """Of what never agreed: where it was made, or where it was taken for what agrees."""
     roots = found.roots()
     if not roots:
-        return _Fault(found.visits[0], "gives ranks different results")
+        return Fault(found.visits[0], "gives ranks different results")
     only = [visit for visit in roots if visit.root is Root.ONLY_ONE]
     visit = (only or roots)[0]
     if case.reduced_by is not None and visit.root in (Root.NUMBER, Root.DISTRIBUTES, Root.SHARD):
         reduction = Visit(case.reduced_by, found.logs[1].get(case.reduced_by.key))
-        return _Fault(
+        return Fault(
             reduction,
             f"joins the gradients of {rank_names(case.ranks)}, which hold different parts of "
             f"{case.subject} since {site_of(visit.operation.place)}",
         )
-    return _Fault(visit, _cause(visit, found))
+    return Fault(visit, _cause(visit, found))
 
 
-def _fault_of_update(case: Case, found: Trail) -> _Fault | None:
+def _fault_of_update(case: Case, found: Trail) -> Fault | None:
     """Of what agreed before."""
     if (left_out := _update_left_out(case, found)) is not None:
         return left_out
@@ -116,21 +111,23 @@ def _fault_of_update(case: Case, found: Trail) -> _Fault | None:
     gradient = next(iter(made or backward), None)
     fault = (
         _fault_of_some(update, gradient, found)
+        or fault_of_order(update, found)
         or _fault_of_one_taker(gradient, found)
         or _fault_of_agreed(case, gradient, found)
+        or fault_of_rows(found)
         or _fault_of_group(case, gradient, found)
     )
     if fault is not None:
         return fault
     if gradient is not None and (_is_pipeline(case, found) or _is_expert(gradient, found)):
         return None
-    return _fault_within(case, found) or _Fault(
+    return _fault_within(case, found) or Fault(
         _earliest_of_step(update, found),
         _out_of_step(update, found) or _missing(case, gradient or update),
     )
 
 
-def _update_left_out(case: Case, found: Trail) -> _Fault | None:
+def _update_left_out(case: Case, found: Trail) -> Fault | None:
     """An optimizer's step that updates it on one of the two: on the other it has no gradient, say.
 
     Operators are then paired with those of other parameters, so that no way back means anything.
@@ -142,22 +139,22 @@ def _update_left_out(case: Case, found: Trail) -> _Fault | None:
     if last is None or last.place.phase != "optimizer":
         return None
     visit = Visit(last, None, root=Root.ONLY_ONE, only_on=found.ranks[more])
-    return _Fault(
+    return Fault(
         visit, f"updates it on rank {found.ranks[more]}, and not on rank {found.ranks[1 - more]}"
     )
 
 
-def _fault_of_some(update: Visit, gradient: Visit | None, found: Trail) -> _Fault | None:
+def _fault_of_some(update: Visit, gradient: Visit | None, found: Trail) -> Fault | None:
     """What some of the ranks did and others did not."""
     roots = found.roots()
     if update.root is Root.ONLY_ONE:
-        return _Fault(update, _cause(update, found))
+        return Fault(update, _cause(update, found))
     if gradient is None and roots and all(root.root is Root.ONLY_ONE for root in roots):
-        return _Fault(roots[0], _cause(roots[0], found))
+        return Fault(roots[0], _cause(roots[0], found))
     return None
 
 
-def _fault_of_one_taker(gradient: Visit | None, found: Trail) -> _Fault | None:
+def _fault_of_one_taker(gradient: Visit | None, found: Trail) -> Fault | None:
     """A reduction after the gradient whose result one rank alone gets."""
     after = -1 if gradient is None else gradient.operation.number
     taken = [
@@ -169,21 +166,21 @@ def _fault_of_one_taker(gradient: Visit | None, found: Trail) -> _Fault | None:
     ]
     if not taken:
         return None
-    return _Fault(taken[0], f"gives its result to one rank, and {rank_names(found.ranks)} take it")
+    return Fault(taken[0], f"gives its result to one rank, and {rank_names(found.ranks)} take it")
 
 
-def _fault_of_agreed(case: Case, gradient: Visit | None, found: Trail) -> _Fault | None:
+def _fault_of_agreed(case: Case, gradient: Visit | None, found: Trail) -> Fault | None:
     """Where a gradient that was reduced meets what differs."""
     parted = _parting_of_agreed(case, found, gradient)
     if parted is None:
         return None
     only = _only_roots(parted, found)
     if only is not None:
-        return _Fault(only, _cause(only, found))
-    return _Fault(parted, "combines what the ranks hold alike with what they do not")
+        return Fault(only, _cause(only, found))
+    return Fault(parted, "combines what the ranks hold alike with what they do not")
 
 
-def _fault_of_group(case: Case, gradient: Visit | None, found: Trail) -> _Fault | None:
+def _fault_of_group(case: Case, gradient: Visit | None, found: Trail) -> Fault | None:
     """A collective after the gradient whose group does not join the ranks."""
     after = -1 if gradient is None else gradient.operation.number
     apart = [
@@ -198,7 +195,7 @@ def _fault_of_group(case: Case, gradient: Visit | None, found: Trail) -> _Fault 
         return None
     groups = apart[0].operation.groups
     joined = ", ".join(rank_names(group) for group in groups[:_MOST_GROUPS])
-    return _Fault(apart[0], f"its group joins {joined}, not {rank_names(case.ranks)}")
+    return Fault(apart[0], f"its group joins {joined}, not {rank_names(case.ranks)}")
 
 
 def _earliest_of_step(update: Visit, found: Trail) -> Visit:
@@ -247,7 +244,7 @@ def _has_messages(found: Trail) -> bool:
     )
 
 
-def _fault_within(case: Case, found: Trail) -> _Fault | None:
+def _fault_within(case: Case, found: Trail) -> Fault | None:
     """Where the model parts ranks that take the same data; None: their data differ."""
     roots = found.roots()
     inside = [visit for visit in roots if _is_inside(visit)]
@@ -255,8 +252,10 @@ def _fault_within(case: Case, found: Trail) -> _Fault | None:
     if len(inside) + len(shards) < len(roots) or not roots or _has_messages(found):
         return None
     if inside:
-        return _Fault(inside[0], _cause(inside[0], found))
-    return _Fault(
+        return Fault(inside[0], _cause(inside[0], found))
+    if (met := fault_of_meeting(case.ranks, found)) is not None:
+        return met
+    return Fault(
         _last_shard(found) or shards[-1],
         f"takes each rank's own part of a parameter, and no collective over "
         f"{rank_names(case.ranks)} follows before its result is taken for everyone's",

@@ -85,6 +85,7 @@ class Watch:
         self._own: set[str] = set()  # what has nobody to agree with, as the meeting said
         self._place = Place("", 0, "", "")
         self.declared: dict[str, list[list[int]]] = {}  # groups, by what was declared
+        self.has_own_stream = False  # ranks' random streams differed when they were first seen
         self._counts: dict[str, int] = {}
         self._writes = 0
         # What tensors held when they were last read that no module and no optimizer holds.
@@ -133,7 +134,8 @@ class Watch:
         self._depth += 1
         if self._depth > 1:
             return
-        self._place = self._here()
+        if len(self.ranks) == 1 or not self._step:
+            self._place = self._here()
         if any(
             id(p) not in self._names for group in optimizer.param_groups for p in group["params"]
         ):
@@ -153,7 +155,12 @@ class Watch:
             return
         if self.log is not None:
             self.log.in_optimizer = False
-        self._tell_named("optimizer step", self._step, optimizer)
+        if len(self.ranks) > 1 and not self._is_split(optimizer):
+            self.meeting.note_step()
+        else:
+            if len(self.ranks) > 1:
+                self._place = self._here("optimizer")
+            self._tell_named("optimizer step", self._step, optimizer)
         self._step += 1
         self._taken_by_collectives.clear()
 
@@ -264,18 +271,34 @@ class Watch:
             told = {name: self._tell(tensor) for name, tensor in tensors}
             # In lockstep at the end alone: to ask at each step costs a small one more than all else.
             is_asked = moment == "the end" or len(self.ranks) == 1
-            is_watched = CPU_STREAM in self.facts and CPU_STREAM not in self._own
-            if is_asked and is_watched and self._may_differ(torch.default_generator):
+            if is_asked and self._stream_is_asked_for():
                 told[CPU_STREAM] = self._tell_stream(torch.default_generator)
         self.meeting.tell(moment, count, self.ranks, told, self, {})
 
-    def _may_differ(self, generator: torch.Generator) -> bool:
-        """Whether ranks may draw differently: in lockstep, whether they do."""
-        return len(self.ranks) == 1 or bool(_C.positions_of_split([state_of(generator)]))
+    def _stream_is_asked_for(self) -> bool:
+        """Whether the CPU's stream may have parted from that of other ranks, or come to be the same."""
+        if CPU_STREAM not in self.facts or CPU_STREAM in self._own:
+            return False
+        if self.has_own_stream or len(self.ranks) == 1:
+            return True
+        return bool(_C.positions_of_split([state_of(None)]))
 
-    def _here(self) -> Place:
+    def _is_split(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether any of what should be one cohort is more; in lockstep, at each step."""
+        tensors = [
+            tensor
+            for reference, name, _ in self._names.values()
+            if name not in self._own and (tensor := reference()) is not None
+        ]
+        for parameter, state in optimizer.state.items():
+            entry = self._names.get(id(parameter))
+            if entry is not None and entry[1] not in self._own and isinstance(state, dict):
+                tensors += [value for value in state.values() if isinstance(value, torch.Tensor)]
+        return bool(_C.positions_of_split([local_part(tensor) for tensor in tensors]))
+
+    def _here(self, phase: str = "") -> Place:
         file, line, module, _ = _C.call_site()
-        return Place(file, line, module, "optimizer" if self._depth else "forward")
+        return Place(file, line, module, phase or ("optimizer" if self._depth else "forward"))
 
     @property
     def place(self) -> Place:

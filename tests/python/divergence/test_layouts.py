@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from polyrank.divergence.content import digest_of
 from polyrank.divergence.reference.layouts import layouts_of
@@ -37,6 +38,43 @@ def test_parts_that_lie_apart_are_known_by_what_they_began_with() -> None:
     assert layouts.splits_of(What(0, "gradient", "qkv.bias", 0, 0)) == ((0, 3),)
     assert set(layouts.splits_of(What(0, "output", "qkv", 0, 0))) == {(-1, 3)}
     assert layouts.splits_of(What(0, "output", "out", 0, 0)) == []
+
+
+def dealt_out(whole: torch.Tensor, num_ranks: int, *, is_balanced: bool) -> dict[int, torch.Tensor]:
+    if not is_balanced:
+        return {rank: whole[rank::num_ranks] for rank in range(num_ranks)}
+    chunks = whole.chunk(2 * num_ranks)
+    return {r: torch.cat([chunks[r], chunks[-1 - r]]) for r in range(num_ranks)}
+
+
+@pytest.mark.parametrize("is_balanced", [False, True])
+def test_rows_that_were_dealt_out_are_known_by_what_modules_give(is_balanced: bool) -> None:
+    first, second = (torch.randn(16, 3, generator=torch.Generator().manual_seed(n)) for n in (0, 1))
+    program, reference = Tape(num_ranks=4), Tape(num_ranks=1)
+    whats = [What(0, "output", name, 0, 0) for name in ("embed", "head")]
+    for what, whole in zip(whats, (first, second), strict=True):
+        program.events[what] = Event(dealt_out(whole, 4, is_balanced=is_balanced))
+        reference.events[what] = Event({0: whole})
+    [dealing] = layouts_of(program, reference).dealings
+    assert (dealing.dim, dealing.is_balanced, len(dealing.family)) == (0, is_balanced, 1)
+    pieces = dealt_out(second, 4, is_balanced=is_balanced)
+    found = match(pieces, second, (), dealings=[dealing])
+    assert found is not None
+    assert (found.error, found.relation) == (0.0, "the same")  # all of them together
+    # Rows that are in another order than the others are no part.
+    pieces[0], pieces[1] = pieces[1], pieces[0]
+    found = match(pieces, second, (), dealings=[dealing])
+    assert found is not None
+    assert found.error > 0.1
+
+
+def test_rows_in_blocks_are_not_dealt_out() -> None:
+    whole = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    program, reference = Tape(num_ranks=4), Tape(num_ranks=1)
+    what = What(0, "output", "embed", 0, 0)
+    program.events[what] = Event(dict(enumerate(whole.chunk(4))))
+    reference.events[what] = Event({0: whole})
+    assert layouts_of(program, reference).dealings == []
 
 
 def test_a_whole_in_another_order_is_no_layout() -> None:

@@ -134,6 +134,39 @@ def test_streams_that_part_are_no_fault_by_themselves(
     assert drift.site.line == line_of("uneven")
 
 
+def training_with_seeds_of_each_rank(epoch_seed: Callable[[int], int]) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    torch.manual_seed(10 + dist.get_rank())
+    for epoch in range(2):
+        if epoch:
+            torch.manual_seed(epoch_seed(epoch))
+        for _ in range(2):
+            hidden = nn.functional.dropout(model(torch.ones(3, 2)), 0.5)  # masks
+            optimizer.zero_grad()
+            hidden.square().sum().backward()
+            for parameter in model.parameters():
+                dist.all_reduce(parameter.grad)
+            optimizer.step()
+
+
+@WORLDS
+def test_streams_that_are_seeded_alike_after_they_differed_are_told(
+    run: Callable[[Program], Agreement],
+) -> None:
+    watched = run(lambda: training_with_seeds_of_each_rank(lambda epoch: epoch))
+    assert watched.findings == []
+    [drift] = watched.drifts
+    assert drift.subject == "random stream of the CPU"
+    assert drift.site.line == line_of("masks")
+    assert "draw the same from here on, and drew differently up to" in drift.cause
+    watched = run(
+        lambda: training_with_seeds_of_each_rank(lambda epoch: epoch * 8 + dist.get_rank())
+    )
+    assert (watched.findings, watched.drifts) == ([], [])
+
+
 def test_what_is_neither_tensor_nor_generator_is_refused() -> None:
     with pytest.raises(polyrank.UsageError, match=r"tensors and torch\.Generators, not int"):
         polyrank.expect_equal(3)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import torch
 
 from polyrank.divergence.reference.layouts import Layouts, layouts_of
 from polyrank.divergence.reference.pieces import (
+    Dealing,
     Family,
     Match,
     Split,
@@ -17,7 +19,7 @@ from polyrank.divergence.reference.pieces import (
     families_of,
     match,
 )
-from polyrank.divergence.reference.tape import LOSS, Event, Tape, What
+from polyrank.divergence.reference.tape import INITIAL, LOSS, Event, Tape, What
 
 __all__ = ["Comparison", "Difference", "RoundedRuns", "compare", "loss_that_is_off"]
 
@@ -84,6 +86,7 @@ def compare(program: Tape, reference: Tape, rounded: RoundedRuns) -> Comparison:
     """
     families = families_of(program.num_ranks)
     layouts = layouts_of(program, reference)
+    own = _numbers_of_own(program, reference)
     found = Comparison()
     steps = sorted({what.step for what in (*reference.events, *program.events)})
     for step in steps:
@@ -93,19 +96,24 @@ def compare(program: Tape, reference: Tape, rounded: RoundedRuns) -> Comparison:
                 continue
             paired = program.events.get(what)
             if paired is None:
-                found.unpaired.append(f"{what}: only the reference has it")
+                if what.kind != INITIAL:  # parameters are told after the step
+                    found.unpaired.append(f"{what}: only the reference has it")
             elif (value := _compared(what, paired, event, families, layouts)) is not None:
                 compared.append(value)
-            else:
+            elif what.kind != INITIAL:
                 shapes = sorted({str(tuple(piece.shape)) for piece in paired.pieces.values()})
                 whole = tuple(next(iter(event.pieces.values())).shape)
                 found.unpaired.append(f"{what}: {', '.join(shapes)} does not fit into {whole}")
         found.unpaired += [
             f"{what}: only the program has it"
             for what in program.events
-            if what.step == step and what.kind != LOSS and what not in reference.events
+            if what.step == step
+            and what.kind not in (INITIAL, LOSS)
+            and what not in reference.events
         ]
-        found.differences += _judged(compared, step, rounded)
+        differences, averages = _judged(compared, own, step, rounded)
+        found.differences += differences
+        found.unpaired += [f"{what}: each rank has that of its own part" for what in averages]
         if found.bug is not None:
             break
     return found
@@ -134,17 +142,40 @@ class _Compared:
         return Difference(self.what, matched.error, told, allowed, matched.relation)
 
 
-def _judged(compared: Sequence[_Compared], step: int, rounded: RoundedRuns) -> list[Difference]:
-    """The differences of one step. The reference runs in other ways until none looks like a bug."""
+def _judged(
+    compared: Sequence[_Compared], own: AbstractSet[What], step: int, rounded: RoundedRuns
+) -> tuple[list[Difference], list[What]]:
+    """The differences of one step, and what is an average of ranks that counts each as much as it has.
+
+    The reference runs in other ways until none looks like a bug.
+    """
     tapes: list[Tape] = []
-    differences = [value.difference(tapes) for value in compared]
+    differences, averages = _differences(compared, own, tapes)
     if any(difference.is_bug for difference in differences):
         for tape in rounded.up_to(step):
             tapes.append(tape)
-            differences = [value.difference(tapes) for value in compared]
+            differences, averages = _differences(compared, own, tapes)
             if not any(difference.is_bug for difference in differences):
                 break
-    return differences
+    return differences, averages
+
+
+def _differences(
+    compared: Sequence[_Compared], own: AbstractSet[What], tapes: Sequence[Tape]
+) -> tuple[list[Difference], list[What]]:
+    """The differences, without numbers of ranks that may be averages over parts of different sizes.
+
+    A program that weighs each rank's average by its size is right. Whether it does, what the optimizer takes
+    and leaves says.
+    """
+    differences = [value.difference(tapes) for value in compared]
+    taken = [one for one in differences if one.what.kind in ("gradient", "parameter")]
+    if not taken or any(one.is_bug for one in taken):
+        return differences, []
+    return (
+        [one for one in differences if not (one.is_bug and one.what in own)],
+        [one.what for one in differences if one.is_bug and one.what in own],
+    )
 
 
 def _compared(
@@ -153,11 +184,33 @@ def _compared(
     splits = layouts.splits_of(what)
     pairs = []
     for pieces, rank, whole in _pairs(program, reference):
-        matched = _best_match(what, pieces, whole, families, splits)
+        matched = _best_match(what, pieces, whole, families, splits, layouts.dealings)
         if matched is None:
             return None
         pairs.append((matched, rank, whole))
     return _Compared(what, pairs) if pairs else None
+
+
+def _numbers_of_own(program: Tape, reference: Tape) -> set[What]:
+    """Outputs that may be one number of each rank's own rows, as losses, and their gradients.
+
+    The module that ran before gives ranks different rows: else they have one loss, and should agree.
+    """
+    found: set[What] = set()
+    has_rows = False
+    for what, event in reference.events.items():
+        paired = program.events.get(what)
+        if what.kind != "output" or paired is None:
+            continue
+        whole = next(iter(event.pieces.values()))
+        pieces = paired.pieces.values()
+        if whole.dim() > 1:
+            has_rows = any(piece.shape[:-1] != whole.shape[:-1] for piece in pieces)
+        elif has_rows and all(piece.numel() == 1 for piece in pieces):
+            found.add(what._replace(kind="gradient of the output"))
+            if len({float(piece) for piece in pieces}) > 1:
+                found.add(what)
+    return found
 
 
 def _pairs(
@@ -178,6 +231,7 @@ def _best_match(
     whole: torch.Tensor,
     families: Sequence[Family],
     splits: Sequence[Split],
+    dealings: Sequence[Dealing],
 ) -> Match | None:
     """A gradient that an optimizer takes and a parameter must be the reference's, or a part of it.
 
@@ -187,11 +241,20 @@ def _best_match(
     if all(piece is whole for piece in pieces.values()):
         return Match("the same", 0.0)
     enough = allowed_anyway(whole)
-    if what.kind in ("gradient", "parameter"):
+    if what.kind in ("gradient", "parameter", INITIAL):
         return match(pieces, whole, (), splits=splits, enough=enough)
     sizes = (1.0, *sorted({float(len(family[0])) for family in families}))
     factors = sizes if what.kind == "gradient of the output" else (1.0,)
-    return match(pieces, whole, families, factors=factors, sums=sizes, splits=splits, enough=enough)
+    return match(
+        pieces,
+        whole,
+        families,
+        factors=factors,
+        sums=sizes,
+        splits=splits,
+        dealings=dealings,
+        enough=enough,
+    )
 
 
 def _distance(other: torch.Tensor | None, whole: torch.Tensor) -> float:

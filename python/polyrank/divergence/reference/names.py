@@ -31,8 +31,8 @@ class ModuleNames:
         self._known = known
         self._roots: dict[str, int] = {}  # how many by class
 
-    def of_root(self, root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-        """The module, which nothing that ran is part of, and its parts, by their names."""
+    def of_root(self, root: nn.Module) -> Iterator[tuple[str | None, nn.Module]]:
+        """The module, which nothing that ran is part of, and its parts, by their names; None: it wraps another."""
         first = not self._roots
         kind = type(root).__name__
         count = self._roots[kind] = self._roots.get(kind, 0) + 1
@@ -42,8 +42,12 @@ class ModuleNames:
             for path, part in paths_of(root)
         ]
         there = self._in_reference(parts)
+        wrapped = dict(parts)  # the innermost of a name
         for path, part in parts:
-            yield there.get(path, f"{path} of this part") if there else path, part
+            if wrapped[path] is not part:
+                yield None, part
+            else:
+                yield there.get(path, f"{path} of this part") if there else path, part
 
     def _in_reference(self, parts: Sequence[tuple[str, nn.Module]]) -> dict[str, str]:
         """Names by which the reference has modules that go by others here; empty: all go by the same."""

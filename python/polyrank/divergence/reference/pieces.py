@@ -10,23 +10,27 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 __all__ = [
     "SPLITS",
     "Arrangement",
+    "Dealing",
     "Family",
     "Match",
     "Pieces",
     "Split",
     "allowed_anyway",
     "arrangements",
+    "dealings_of",
     "distances",
     "families_of",
     "is_met_by_chance",
     "largest_of",
     "match",
+    "stacks",
 ]
 
 Pieces = Mapping[int, torch.Tensor]  # by rank
@@ -36,6 +40,30 @@ Family = Sequence[Sequence[int]]  # groups that ranks fall into: those of one di
 # each rank has its part of the first, the second and the third.
 Split = tuple[int, int]
 SPLITS: Sequence[Split] = [(dim, count) for dim in (0, -1) for count in (2, 3, 4, 5, 6, 8, 12)]
+
+
+class Dealing(NamedTuple):
+    """How the rows of a dimension were dealt out to the ranks of groups, if not in one block each.
+
+    One by one, as a sampler does; or, with `is_balanced`, a chunk from the front and one from the back, which
+    with a causal mask cost all ranks the same.
+    """
+
+    family: Family
+    dim: int
+    is_balanced: bool
+
+    def whole(self, pieces: Sequence[torch.Tensor]) -> torch.Tensor | None:
+        """What a group's pieces are together; None: they were not dealt out so."""
+        if not self.is_balanced:
+            return torch.stack(list(pieces), self.dim + 1).flatten(self.dim, self.dim + 1)
+        if pieces[0].shape[self.dim] % 2:
+            return None
+        halves = [piece.chunk(2, self.dim) for piece in pieces]
+        return torch.cat(
+            [*(front for front, _ in halves), *(back for _, back in reversed(halves))], self.dim
+        )
+
 
 _SAME, _PART, _SUM = "the same", "a part", "a part of a sum"
 _UNITS = 8.0
@@ -51,6 +79,11 @@ class Match:
     relation: str  # _SAME, _PART or _SUM
     error: float  # the largest difference
     factor: float = 1.0  # which the pieces are of it
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether sums of pieces are the tensor."""
+        return self.relation == _SUM
 
 
 @dataclass(frozen=True)
@@ -85,6 +118,7 @@ def match(
     factors: Sequence[float] = (1.0,),
     sums: Sequence[float] = (1.0,),
     splits: Sequence[Split] = (),
+    dealings: Sequence[Dealing] = (),
     enough: float = 0.0,
 ) -> Match | None:
     """The way of lying in `whole` in which the pieces are nearest to it; None: their shapes do not fit.
@@ -96,11 +130,12 @@ def match(
         factors: which the pieces may be of the reference.
         sums: which their sums may be of it: the group's size where they are parts of an average.
         splits: ways to split the pieces, whose parts may lie apart.
+        dealings: ways in which rows may have been dealt out.
         enough: a way that is so near is taken, and no other is tried.
     """
     best: Match | None = None
     wide = whole.detach().double().unsqueeze(0)
-    for arrangement in arrangements(pieces, families, splits):
+    for arrangement in arrangements(pieces, families, splits, dealings):
         if arrangement.is_sum and is_met_by_chance(whole):
             continue
         for factor in sums if arrangement.is_sum else factors:
@@ -151,11 +186,27 @@ def allowed_anyway(whole: torch.Tensor) -> float:
     return _UNITS * largest_of(whole) * torch.finfo(whole.dtype).eps
 
 
+def dealings_of(families: Sequence[Family], num_dims: int) -> list[Dealing]:
+    """Those that a tensor of so many dimensions may have: of the batch or the sequence, which come first."""
+    return [
+        Dealing(family, dim, is_balanced)
+        for family in families
+        for dim in range(min(num_dims, 2))
+        for is_balanced in (False, True)
+    ]
+
+
 def arrangements(
-    pieces: Pieces, families: Sequence[Family], splits: Sequence[Split] = ()
+    pieces: Pieces,
+    families: Sequence[Family],
+    splits: Sequence[Split] = (),
+    dealings: Sequence[Dealing] = (),
 ) -> Iterator[Arrangement]:
     """The ways in which pieces may lie in a tensor, the plainest first."""
     yield from _plain_arrangements(pieces, families)
+    for dealing in dealings:
+        if (dealt := _dealt(pieces, dealing)) is not None:
+            yield dealt
     for dim, count in splits:
         if (split := _split(pieces, dim, count)) is not None:
             yield split
@@ -173,6 +224,26 @@ def _plain_arrangements(pieces: Pieces, families: Sequence[Family]) -> Iterator[
         if groups:
             added = [torch.stack([wide[rank] for rank in group]).sum(0) for group in groups]
             yield Arrangement(_SUM, added)
+
+
+def stacks(pieces: Pieces, sizes: Sequence[float]) -> Iterator[Arrangement]:
+    """Each piece as so many blocks: as what goes to the ranks of a group in an all-to-all."""
+    shapes = {piece.shape for piece in pieces.values()}
+    shape = next(iter(shapes))
+    if len(shapes) == 1 and len(shape) > 1 and float(shape[0]) in sizes:
+        parts = [part for piece in _distinct(pieces) for part in piece.double().unbind(0)]
+        yield Arrangement(_PART, parts)
+
+
+def _dealt(pieces: Pieces, dealing: Dealing) -> Arrangement | None:
+    """What was dealt out to the ranks of each group, put together; None: it can't have been."""
+    shapes = {piece.shape for piece in pieces.values()}
+    groups = [group for group in dealing.family if all(rank in pieces for rank in group)]
+    if len(shapes) > 1 or len(next(iter(shapes))) <= dealing.dim or not groups:
+        return None
+    wholes = [dealing.whole([pieces[rank].double() for rank in group]) for group in groups]
+    known = [whole for whole in wholes if whole is not None]
+    return Arrangement(_PART, known) if known else None
 
 
 def _split(pieces: Pieces, dim: int, count: int) -> Arrangement | None:

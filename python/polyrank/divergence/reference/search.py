@@ -17,6 +17,9 @@ from polyrank.divergence.reference.tape import Tape, What
 __all__ = ["Culprit", "find_operation"]
 
 
+_MOST_BACK = 64  # operations to look back
+
+
 @dataclass(frozen=True)
 class Culprit:
     """An operation whose operands the reference has, and whose result it does not have."""
@@ -38,9 +41,17 @@ class _Search:
         self.program = program
         self.reference = reference
         self.ranks = ranks  # that have the value: on others the same line may run another layer
-        self.splits = layouts_of(program, reference).every()
+        layouts = layouts_of(program, reference)
+        self.splits, self.dealings = layouts.every(), layouts.dealings
         self.families = families_of(program.num_ranks)
         self.sizes = sorted({float(len(family[0])) for family in self.families})
+        # What goes to the ranks of a group in an all-to-all is stacked before and after it.
+        has_exchange = any(
+            operation.kind == "all_to_all"
+            for log in program.logs.values()
+            for operation in log.operations.values()
+        )
+        self.num_stacked = self.sizes if has_exchange else []
         self.known = KnownValues(reference.copies)
 
     def run(self, writers: Sequence[Operation]) -> Culprit | None:
@@ -64,7 +75,47 @@ class _Search:
             found += sorted(made, key=lambda one: one.operation.number)[-1:]
         makers = [one for one in found if not one.operation.is_view] or found
         earliest = min(makers, key=lambda one: one.operation.number, default=None)
-        return earliest and self._before(earliest)
+        return earliest and self._before(self._scaled(earliest))
+
+    def _scaled(self, culprit: Culprit) -> Culprit:
+        """Where a multiple of the reference's began, if all that the culprit does is hand it on."""
+        operation = culprit.operation
+        while operation.is_view and operation.place.phase == "backward":
+            scaled = [
+                (operand, matched.factor)
+                for index, operand in enumerate(operation.operands)
+                if (matched := self._matched_operand(operation, index)) is not None
+                and matched.factor != 1
+                and not matched.is_sum
+            ]
+            if len(scaled) != 1 or len(scaled[0][0].writers) != 1:
+                break
+            maker = self._maker_of_multiple(*scaled[0])
+            if maker is None:
+                break
+            operation = maker
+        return (
+            culprit
+            if operation is culprit.operation
+            else Culprit(operation, self._look_at(operation)[0])
+        )
+
+    def _maker_of_multiple(self, operand: Operand, factor: float) -> Operation | None:
+        """The operation that gave the multiple, of what is no such multiple."""
+        for _ in range(_MOST_BACK):
+            if len(operand.writers) != 1:
+                return None
+            [maker] = operand.writers
+            taken = [
+                one
+                for index, one in enumerate(maker.operands)
+                if (matched := self._matched_operand(maker, index)) is not None
+                and matched.factor == factor
+            ]
+            if not taken:
+                return maker
+            operand = taken[0]
+        return None
 
     def _before(self, culprit: Culprit) -> Culprit:
         """What made an operand of it that is the reference's by chance: not what that line makes there.
@@ -80,7 +131,7 @@ class _Search:
             if maker.is_view or place.phase != "forward" or not results:
                 continue
             there = KnownValues(results)
-            pieces = self._pieces(culprit.operation, index)
+            pieces = self._pieces(culprit.operation, index, self.ranks)
             if not pieces or self._matched(pieces, there) is not None:
                 continue
             told, unknown = self._look_at(maker)
@@ -88,15 +139,27 @@ class _Search:
                 return self._before(Culprit(maker, told))
         return culprit
 
+    def _matched_operand(self, operation: Operation, index: int) -> Match | None:
+        """How an operand lies in the reference; None: in no value, or it is no tensor of numbers."""
+        pieces = self._pieces(operation, index, self.ranks)
+        if not pieces:
+            return None
+        is_backward = operation.place.phase == "backward"
+        matched = self._matched(pieces, self.known, is_backward=is_backward)
+        if matched is None and len(self.ranks) < len(self.program.logs):
+            # A number that each stage of a pipeline has a part of, say.
+            every = self._pieces(operation, index, self.program.logs.keys())
+            if len(every) == len(self.program.logs):
+                matched = self._matched(every, self.known, is_backward=is_backward)
+        return matched
+
     def _look_at(self, operation: Operation) -> tuple[list[str], list[Operand]]:
         """How operands lie in the reference, and those that do not."""
         told, unknown = [], []
         for index, operand in enumerate(operation.operands):
-            pieces = self._pieces(operation, index)
-            if not pieces:
+            if not self._pieces(operation, index, self.ranks):
                 continue
-            is_backward = operation.place.phase == "backward"
-            matched = self._matched(pieces, self.known, is_backward=is_backward)
+            matched = self._matched_operand(operation, index)
             if matched is None:
                 unknown.append(operand)
                 told.append(f"{operand.name}: not the reference's")
@@ -105,11 +168,13 @@ class _Search:
                 told.append(f"{operand.name}: {matched.relation}{times}")
         return told, unknown
 
-    def _pieces(self, operation: Operation, index: int) -> dict[int, tuple[bytes, torch.Tensor]]:
-        """What the operand is on each rank that ran the operation, with its digest; empty: no numbers."""
+    def _pieces(
+        self, operation: Operation, index: int, ranks: AbstractSet[int]
+    ) -> dict[int, tuple[bytes, torch.Tensor]]:
+        """What the operand is on each of the ranks that ran the operation, with its digest; empty: no numbers."""
         pieces = {}
         for rank, log in self.program.logs.items():
-            if rank not in self.ranks:
+            if rank not in ranks:
                 continue
             counterpart = log.operations.get(operation.key)
             if counterpart is None or index >= len(counterpart.operands):
@@ -137,4 +202,6 @@ class _Search:
             factors=(1.0, *self.sizes) if is_backward else (1.0,),
             sums=(1.0, *self.sizes),
             splits=self.splits,
+            dealings=self.dealings,
+            num_stacked=self.num_stacked,
         )

@@ -27,16 +27,17 @@ from polyrank.divergence.reference.values import Made, ValueLog
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.module_paths import named_modules_run
 
-__all__ = ["LOSS", "Event", "Tape", "Until", "What"]
+__all__ = ["INITIAL", "LOSS", "Event", "Tape", "Until", "What"]
 
 LOSS = "loss"  # the kind of what backward starts from
+INITIAL = "initial value"  # of a parameter, before the first module runs that holds it
 
 
 class What(NamedTuple):
     """What says that values of two runs, or of two ranks, are the same thing."""
 
     step: int  # optimizer steps before it
-    kind: str  # "output", "gradient of the output", "gradient", "parameter", or LOSS
+    kind: str  # "output", "gradient of the output", "gradient", "parameter", INITIAL or LOSS
     module: str  # its path, or of a parameter its name
     call: int  # how often the module ran in this step before it
     position: int  # of several outputs
@@ -149,7 +150,7 @@ class _Recorder:
         self.step = 0
         self.depth = 0
         self.calls: dict[str, int] = {}
-        self.paths: dict[int, tuple[nn.Module, str]] = {}
+        self.paths: dict[int, tuple[nn.Module, str | None]] = {}  # None: it wraps another
         self.parameters: dict[int, tuple[torch.Tensor, str]] = {}
         self.names = ModuleNames(ranks, tape.known)
         self.num_losses = 0  # in this step
@@ -176,13 +177,17 @@ class _Recorder:
         for path, part in self.names.of_root(module):
             self.paths.setdefault(id(part), (part, path))
             for name, tensor in part.named_parameters(recurse=False):
-                full = joined(path, name)
+                full = joined(path or "", name)
                 if id(tensor) not in self.parameters:
                     self.parameters[id(tensor)] = (tensor, full)
                     self._keep(self.tape.initial, full, tensor)
+                    self.note(What(self.step, INITIAL, full, 0, 0), tensor)
 
     def leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        path = self.paths[id(module)][1] or "the model"
+        path = self.paths[id(module)][1]
+        if path is None:
+            return
+        path = path or "the model"
         call = self.calls.get(path, 0)
         self.calls[path] = call + 1
         outputs = output if isinstance(output, list | tuple) else (output,)
