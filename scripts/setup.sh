@@ -56,5 +56,6 @@ say "installing torch and the tools into $venv (the first time takes minutes)"
 "$venv/bin/python" scripts/print_requirements.py "${TORCH:?}" >"$venv/requirements.txt"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$venv/requirements.txt"
 # Tests read Chakra's traces with its schema alone; what it is declared to need brings JupyterLab along.
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps mlc-chakra==1.0.0
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps mlc-chakra==1.0.0 ||
+  say "mlc-chakra could not be installed, so the tests of Chakra's traces are left out"
 say "done"

@@ -135,6 +135,10 @@ TEST(OperatorWork, CopiesBetweenHostAndGpuAreKnownBeforehand) {
   const auto to_gpu = OperatorWork(op, info, {meta({64}, at::kFloat), on_host, false}).host_copy();
   ASSERT_TRUE(to_gpu);
   EXPECT_EQ(to_gpu->kind, KernelKind::kHostCopy);
+  EXPECT_FALSE(to_gpu->is_to_host);
+  const auto to_host = OperatorWork(op, info, {on_host, meta({64}, at::kFloat), false}).host_copy();
+  ASSERT_TRUE(to_host);
+  EXPECT_TRUE(to_host->is_to_host);
   EXPECT_EQ(to_gpu->bytes, 4.0 * 64);
   EXPECT_FALSE(OperatorWork(op, info, {meta({64}), meta({64}), false}).host_copy());
 }
