@@ -2,14 +2,16 @@
 
     python benchmarks/divergence/watch_costs.py
 
-Steps of a data-parallel model, watched and not, in turns in one process; processor time, of which the shortest step
-of each counts.
+Steps of a data-parallel model, watched and not, in turns in one process; processor time of one thread, of which the
+lower quartile of all steps of each counts.
 """
 
 import argparse
+import contextlib
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import polyrank
@@ -23,6 +25,8 @@ sys.path.insert(0, str(ROOT / "examples" / "llama"))
 
 from model import ModelConfig, Transformer  # noqa: E402
 
+Make = Callable[[], tuple[nn.Module, torch.Tensor]]
+
 
 def mlp() -> tuple[nn.Module, torch.Tensor]:
     """A small model, and its input."""
@@ -35,14 +39,18 @@ def llama() -> tuple[nn.Module, torch.Tensor]:
     return Transformer(config), torch.randint(0, config.vocab_size, (2, 16))
 
 
-def seconds_of_step(make: object, num_ranks: int, *, watched: bool, num_steps: int) -> float:
-    """The shortest of some steps, after one that is not counted."""
+def seconds_of_steps(make: Make, num_ranks: int, *, watched: bool, num_steps: int) -> list[float]:
+    """Of some steps, after two that are not counted."""
     torch.manual_seed(0)
-    with polyrank.lockstep(num_ranks):
-        model, inputs = make()  # type: ignore[operator]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(polyrank.lockstep(num_ranks))
+        model, inputs = make()
         rank = dist.get_rank()
         inputs = inputs + rank if inputs.is_floating_point() else (inputs + rank) % 256
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        if watched:  # as the first run of `polyrank check agreement` watches
+            stack.enter_context(launches_told())
+            stack.enter_context(polyrank.agreement(operators=False))
 
         def step() -> float:
             start = time.thread_time()
@@ -53,33 +61,28 @@ def seconds_of_step(make: object, num_ranks: int, *, watched: bool, num_steps: i
             optimizer.step()
             return time.thread_time() - start
 
-        if not watched:
-            return min([step() for _ in range(num_steps + 1)][1:])
-        # As the first run of `polyrank check agreement` watches.
-        with launches_told(), polyrank.agreement(operators=False):
-            return min([step() for _ in range(num_steps + 1)][1:])
+        return [step() for _ in range(num_steps + 2)][2:]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[8, 64])
+    parser.add_argument("--only", choices=["mlp", "llama"])
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print("| model | ranks | step, ms | watched | median of the rounds |\n|---|---|---|---|---|")
-    for make in (mlp, llama):
-        for num_ranks in (8, 64):
-            pairs = [
-                tuple(
-                    seconds_of_step(make, num_ranks, watched=watched, num_steps=args.steps)
-                    for watched in (False, True)
-                )
-                for _ in range(args.rounds)
-            ]
-            plain, watched = (min(column) for column in zip(*pairs, strict=True))
-            median = statistics.median(b / a for a, b in pairs)
-            cells = f"{plain * 1e3:.1f} | {watched / plain:.3f} | {median:.3f}"
-            print(f"| {make.__name__} | {num_ranks} | {cells} |", flush=True)
+    print("| model | ranks | step, ms | watched |\n|---|---|---|---|")
+    for make, num_steps in ((mlp, 40), (llama, 6)):
+        for num_ranks in args.ranks if args.only in (None, make.__name__) else ():
+            steps: dict[bool, list[float]] = {False: [], True: []}
+            for number in range(args.rounds):
+                for watched in (bool(number % 2), not number % 2):
+                    steps[watched] += seconds_of_steps(
+                        make, num_ranks, watched=watched, num_steps=num_steps
+                    )
+            plain, watched_ = (statistics.quantiles(steps[w], n=4)[0] for w in (False, True))
+            cells = f"{num_ranks} | {plain * 1e3:.1f} | {watched_ / plain:.3f}"
+            print(f"| {make.__name__} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -190,7 +190,8 @@ class Watch:
         Parameters and buffers, and gradients that a collective has had since the last step: the first may
         have made them alike.
         """
-        for key in dict.fromkeys(map(storage_key, tensors)):
+        keys: Iterable[int | None] = map(storage_key, tensors)
+        for key in keys if len(tensors) == 1 else dict.fromkeys(keys):
             if key is None:
                 continue
             if key in self._watched:

@@ -249,7 +249,9 @@ def test_which_ranks_exited_is_told(tmp_path: Path) -> None:
     text = "import torch.distributed as dist\ndist.init_process_group()\nif dist.get_rank() > 0: sys.exit(3)\ndist.barrier()\n"
     done = run_script(tmp_path, text)
     assert done.returncode == 3
-    assert re.search(r"raised on ranks? [0-9,-]+: CollectiveError: rank [12] failed, so", done.stderr)
+    assert re.search(
+        r"raised on ranks? [0-9,-]+: CollectiveError: rank [12] failed, so", done.stderr
+    )
     assert re.search(r"rank(s 1-2| 1| 2) exited with code 3\n$", done.stderr)
 
 

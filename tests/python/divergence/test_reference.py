@@ -211,7 +211,8 @@ def test_further_runs_end_after_the_step_in_question(
     assert ended.returncode == (3 if faulty_step == 1 else 0), ended.stderr
     lines = told.read_text().splitlines()
     assert lines.count("1 0 5") == 1  # the reference came to its end once
-    assert lines.count("1 0 0") == (3 if faulty_step == 1 else 1)
+    # What is off by far is asked in one other way of rounding.
+    assert lines.count("1 0 0") == (2 if faulty_step == 1 else 1)
     last = [line for line in lines if line.startswith("2 ") and line.endswith(" 5")]
     assert last
     assert len(last) == len(set(last))  # and so did the program, on each rank

@@ -35,8 +35,8 @@ def check_reference(program: RunOptions, reference: RunOptions) -> CheckedRefere
 
     NOTE [Further runs]
     Only where a value is off by more than some units in its last place the reference runs again, with its
-    operators computed in other ways, to know what rounding may do; in the last of them all values that
-    operators take are kept. Where rounding does less, the program runs once more, up to the value that is
+    operators computed in other ways, to know what rounding may do; in the first of them all values that
+    operators take are kept. The second way is not asked for what is off by far. Where rounding does less, the program runs once more, up to the value that is
     off, with its operators recorded: what they take is looked for among those values. Each of these runs
     ends after the optimizer step in question, as if the program had called `sys.exit()`. What they print
     is dropped.
@@ -76,8 +76,8 @@ class _RoundedRuns:
 
     @property
     def values(self) -> Tape:
-        """What the run in the last way kept, which nobody gets to but a bug."""
-        return self.tapes[len(self.ways) - 1][1]
+        """What the run in the first way kept."""
+        return self.tapes[0][1]
 
     def up_to(self, step: int) -> Iterator[Tape]:
         """Once up to the step that is asked for first; where others follow, up to the program's end."""
@@ -85,7 +85,7 @@ class _RoundedRuns:
             last, tape = self.tapes.get(number, (-math.inf, Tape()))
             if last < step:
                 is_first = last == -math.inf
-                keeps = "values" if number == len(self.ways) - 1 else ""
+                keeps = "" if number else "values"
                 tape = Tape(keeps, Until(step) if is_first else None)
                 with output_dropped():
                     _run(self.reference, tape, way)

@@ -26,6 +26,8 @@ __all__ = ["Comparison", "Difference", "RoundedRuns", "compare", "loss_that_is_o
 # How far a value may be off: so many times what rounding did to the reference, or `allowed_anyway()`,
 # whichever is more.
 _TIMES_ROUNDING = 16.0
+# What is off by so many times what may be is not asked what another way of rounding does to it.
+_CERTAIN = 1000.0
 
 
 class RoundedRuns(Protocol):
@@ -147,7 +149,7 @@ def _judged(
 ) -> tuple[list[Difference], list[What]]:
     """The differences of one step, and what is an average of ranks that counts each as much as it has.
 
-    The reference runs in other ways until none looks like a bug.
+    The reference runs in other ways until none looks like a bug, or the first is off by far.
     """
     tapes: list[Tape] = []
     differences, averages = _differences(compared, own, tapes)
@@ -155,7 +157,8 @@ def _judged(
         for tape in rounded.up_to(step):
             tapes.append(tape)
             differences, averages = _differences(compared, own, tapes)
-            if not any(difference.is_bug for difference in differences):
+            bug = next((difference for difference in differences if difference.is_bug), None)
+            if bug is None or bug.share > _CERTAIN:
                 break
     return differences, averages
 
