@@ -14,6 +14,8 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from polyrank.unheard_errors import UnheardErrors
 
 
@@ -62,11 +64,18 @@ class DivergenceError(Error):
 
     is_heard = False  # by the program, or by who ran it
     made_at = ""  # file and line, where somebody listens
+    taken_by = ""  # who caught it last
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
         for listener in listeners:
             listener.raised(self)
+
+    def with_traceback(self, trace: TracebackType | None, /) -> DivergenceError:
+        """As any exception's; `unittest` drops the trace of what it caught."""
+        for listener in listeners:
+            listener.loses_trace(self)
+        return super().with_traceback(trace)
 
     def __del__(self) -> None:
         for listener in listeners or ():  # None as the interpreter ends

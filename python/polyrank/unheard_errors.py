@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 
 from polyrank import errors
 from polyrank.code_of import is_of_library
@@ -22,7 +23,7 @@ from polyrank.rank_text.taken_for_one import showing
 __all__ = ["ToldErrors", "UnheardErrors"]
 
 _OWN_FOLDER = f"{Path(__file__).parent}/"
-_NAMES = {"DivergenceError", "Error"}  # in handlers that mean it
+_MEANT = (DivergenceError, errors.Error)  # by handlers that name one of them
 _MOST_TOLD = 3
 
 
@@ -60,15 +61,21 @@ class UnheardErrors:
 
     def dropped(self, error: DivergenceError) -> None:
         """Called as nobody holds it any more."""
-        trace = error.__traceback__
-        if error.is_heard or (trace is not None and _is_handled(trace)):
+        self.loses_trace(error)
+        if error.is_heard:
             self._heard_at.add(error.made_at)
             return
-        # What C code clears has no trace.
-        taken_by = _BY_C if trace is None else _place(trace.tb_frame, trace.tb_lineno)
+        taken_by = error.taken_by or _BY_C
         unheard = _Unheard(str(error), error.made_at, taken_by)
         with showing():  # the message may have text of numbers that differ in it
             self._unheard[unheard] = self._unheard.get(unheard, 0) + 1
+
+    def loses_trace(self, error: DivergenceError) -> None:
+        """Note who caught it. What C code clears has no trace."""
+        trace = error.__traceback__
+        if trace is not None and not error.is_heard:
+            error.is_heard = _is_handled(trace)
+            error.taken_by = _place(trace.tb_frame, trace.tb_lineno)
 
     def end(self, error: BaseException | None) -> ToldErrors | None:
         """Listen no more.
@@ -111,8 +118,8 @@ def _text(told: dict[_Unheard, int]) -> str:
 
 
 def _hear(error: BaseException | None) -> None:
-    """Mark the errors that are behind one that the run ends with."""
-    while error is not None:
+    """Mark the errors that are behind one that the run ends with. A program's own exit says nothing of them."""
+    while error is not None and not isinstance(error, SystemExit):
         if isinstance(error, DivergenceError):
             error.is_heard = True
         error = error.__cause__ or error.__context__
@@ -120,10 +127,28 @@ def _hear(error: BaseException | None) -> None:
 
 def _is_handled(trace: TracebackType) -> bool:
     """Whether who caught it, the outermost frame that it came to, means it."""
-    code = trace.tb_frame.f_code
-    has_handlers = bool(getattr(code, "co_exceptiontable", b"?"))  # unknown to Python 3.10
-    is_own = code.co_filename.startswith(_OWN_FOLDER) and has_handlers
-    return is_own or not _NAMES.isdisjoint(code.co_names)
+    frame = trace.tb_frame
+    has_handlers = bool(getattr(frame.f_code, "co_exceptiontable", b"?"))  # unknown to Python 3.10
+    is_own = frame.f_code.co_filename.startswith(_OWN_FOLDER) and has_handlers
+    return is_own or any(map(_is_meant, _read_in(frame)))
+
+
+def _read_in(frame: FrameType) -> Iterator[object]:
+    """What the frame's code may name: variables' values, and attributes of modules among these."""
+    code = frame.f_code
+    places = {**frame.f_globals, **frame.f_locals}
+    names = (*code.co_names, *code.co_varnames, *code.co_freevars, *code.co_cellvars)
+    values = [places[name] for name in names if name in places]
+    yield from values
+    for value in values:
+        if isinstance(value, ModuleType):
+            yield from (vars(value)[name] for name in code.co_names if name in vars(value))
+
+
+def _is_meant(value: object) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_is_meant, value))
+    return any(value is meant for meant in _MEANT)
 
 
 def _calling_place(frame: FrameType) -> str:

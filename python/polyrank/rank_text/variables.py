@@ -13,7 +13,9 @@ from typing import Any
 
 __all__ = ["is_variable", "known_variables", "number_of_variable", "text_of_variable"]
 
-_known: dict[str, Any] = {}  # the number of each text, while a run is on that has such variables
+# Each text and its number, while a run is on that has such variables. Found by comparing: a text that was hashed
+# keeps its hash, and dicts and sets then look it up without asking whether it may be a key.
+_known: list[tuple[str, Any]] = []
 
 
 def text_of_variable(name: str, number: Any) -> str:
@@ -29,7 +31,7 @@ def known_variables(numbers: Mapping[str, Any]) -> Iterator[None]:
     Args:
         numbers: By the variable's name.
     """
-    _known.update((text_of_variable(name, number), number) for name, number in numbers.items())
+    _known.extend((text_of_variable(name, number), number) for name, number in numbers.items())
     try:
         yield
     finally:
@@ -38,9 +40,13 @@ def known_variables(numbers: Mapping[str, Any]) -> Iterator[None]:
 
 def is_variable(text: str | bytes) -> bool:
     """Whether the text is just what one of these variables holds."""
-    return bool(_known) and os.fsdecode(text) in _known
+    return bool(_known) and _number_of(os.fsdecode(text)) is not None
 
 
 def number_of_variable(text: str) -> Any:
     """The number that a variable's text stands for; None if the text is no variable's."""
-    return _known.get(text.strip()) if _known else None
+    return _number_of(text.strip()) if _known else None
+
+
+def _number_of(text: str) -> Any:
+    return next((number for known, number in _known if known == text), None)

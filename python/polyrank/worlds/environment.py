@@ -7,12 +7,14 @@ import functools
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
 from polyrank import _C
+from polyrank.code_of import is_of_python
 from polyrank.errors import DivergenceError
 from polyrank.rank_text.taken_for_one import is_watched
 from polyrank.rank_text.variables import is_variable, known_variables, text_of_variable
@@ -26,6 +28,15 @@ from polyrank.torchrun_variables import (
 _PORT = 29500
 
 
+def _refuse(key: str) -> NoReturn:
+    raise DivergenceError(
+        f"the environment variable {key} has a value of its own on each rank, and one process runs all ranks. Use "
+        "torch.distributed.get_rank() or get_node_local_rank(), which give rank-dependent ints, or run the script "
+        "in the threads world (`polyrank run --world threads`). `--rank-env 0` answers 0, for libraries that only "
+        "log by it."
+    )
+
+
 class _Environment(os._Environ):  # type: ignore[type-arg]
     """os.environ, where a variable that each rank has its own of is text of all ranks.
 
@@ -36,13 +47,7 @@ class _Environment(os._Environ):  # type: ignore[type-arg]
     def __getitem__(self, key: str) -> str:
         value: str = super().__getitem__(key)
         if is_variable(value) and not is_watched(_reader()):
-            raise DivergenceError(
-                f"the environment variable {key} has a value of its own on each rank, and one "
-                "process runs all ranks. Use torch.distributed.get_rank() or "
-                "get_node_local_rank(), which give rank-dependent ints, or run the script in the "
-                "threads world (`polyrank run --world threads`). `--rank-env 0` answers 0, for "
-                "libraries that only log by it."
-            )
+            _refuse(key)
         return value
 
     def __contains__(self, key: object) -> bool:
@@ -55,6 +60,23 @@ class _Environment(os._Environ):  # type: ignore[type-arg]
         return (
             name for name in names if not is_variable(super(_Environment, self).__getitem__(name))
         )
+
+
+class _EnvironmentOfBytes(os._Environ):  # type: ignore[type-arg]
+    """os.environb, of whose text nothing is watched: those variables are not to be read there."""
+
+    def __getitem__(self, key: bytes) -> bytes:
+        value: bytes = super().__getitem__(key)
+        if is_variable(value):
+            _refuse(os.fsdecode(key))
+        return value
+
+    def __contains__(self, key: object) -> bool:
+        return key in set(super().__iter__())
+
+    def __iter__(self) -> Iterator[bytes]:
+        of_all = super().__getitem__
+        return (name for name in super().__iter__() if not is_variable(of_all(name)))
 
 
 class _EnvironmentOfRank0(os._Environ):  # type: ignore[type-arg]
@@ -71,12 +93,9 @@ class _EnvironmentOfRank0(os._Environ):  # type: ignore[type-arg]
 def _reader() -> FrameType:
     """Whose code reads the environment."""
     frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_code.co_filename in _READING:
+    while frame.f_back is not None and is_of_python(frame.f_code.co_filename):  # serves its callers
         frame = frame.f_back
     return frame
-
-
-_READING = {os.__file__, "<frozen os>", "<frozen _collections_abc>"}
 
 
 @functools.cache
@@ -92,6 +111,40 @@ def _numbers_of_ranks(world_size: int, local_world_size: int) -> dict[str, Any]:
     rank = _C.own_ranks(_C.RankSet.first(world_size))
     values = (rank, rank % local_world_size, rank // local_world_size, rank)
     return dict(zip(RANK_DEPENDENT, values, strict=True))
+
+
+@contextlib.contextmanager
+def _read_as(own: type, own_of_bytes: type = os._Environ) -> Iterator[None]:
+    """Within this block `os.environ` and `os.environb` are of these classes."""
+    holders: list[tuple[Any, type]] = [(os.environ, own)]
+    if os.supports_bytes_environ:
+        holders.append((os.environb, own_of_bytes))
+    plain = os.environ.__class__
+    for holder, kind in holders:
+        holder.__class__ = kind
+    try:
+        yield
+    finally:
+        for holder, _ in holders:
+            holder.__class__ = plain
+
+
+@contextlib.contextmanager
+def _of_rank_0(local_world_size: int) -> Iterator[None]:
+    os.environ.update(variables_of_rank(0, local_world_size))
+    with _read_as(_EnvironmentOfRank0):
+        yield
+
+
+@contextlib.contextmanager
+def _of_all_ranks(world_size: int, local_world_size: int) -> Iterator[None]:
+    numbers = _numbers_of_ranks(world_size, local_world_size)
+    with known_variables(numbers):
+        os.environ.update(
+            {name: text_of_variable(name, number) for name, number in numbers.items()}
+        )
+        with _read_as(_Environment, _EnvironmentOfBytes):
+            yield
 
 
 @contextlib.contextmanager
@@ -116,26 +169,19 @@ def torchrun_environment(
     num_threads = torch.get_num_threads()
     if before[OMP_NUM_THREADS] is None:
         torch.set_num_threads(1)  # torch read the variable when it was imported
-    plain_class = os.environ.__class__
     os.environ.update(variables)
-    known = contextlib.ExitStack()
+    around: AbstractContextManager[None] = contextlib.nullcontext()
     if rank is None:
         for name in RANK_DEPENDENT:
             os.environ.pop(name, None)
         if rank_env == "0":
-            os.environ.update(variables_of_rank(0, local_world_size))
-            os.environ.__class__ = _EnvironmentOfRank0
+            around = _of_rank_0(local_world_size)
         elif not by_thread:
-            numbers = _numbers_of_ranks(world_size, local_world_size)
-            known.enter_context(known_variables(numbers))
-            for name, number in numbers.items():
-                os.environ[name] = text_of_variable(name, number)
-            os.environ.__class__ = _Environment
+            around = _of_all_ranks(world_size, local_world_size)
     try:
-        with known:
+        with around:
             yield
     finally:
-        os.environ.__class__ = plain_class
         torch.set_num_threads(num_threads)
         for name, value in before.items():
             if value is None:

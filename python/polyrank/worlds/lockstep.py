@@ -53,6 +53,7 @@ def _entered(options: RunOptions) -> Iterator[None]:
     from polyrank.worlds.device import device_as_asked
     from polyrank.worlds.environment import torchrun_environment
     from polyrank.worlds.process_group import lockstep_process_group
+    from polyrank.worlds.thread_errors import threads_end_the_run
 
     with contextlib.ExitStack() as stack:
         install()
@@ -68,7 +69,7 @@ def _entered(options: RunOptions) -> Iterator[None]:
         stack.enter_context(EachRanksGpu())
         mode = LocalTensorMode(options.world_size)
         mode.refuses_unheard_errors = True
-        with mode:
+        with mode, threads_end_the_run():
             yield
 
 

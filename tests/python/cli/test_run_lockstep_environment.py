@@ -103,6 +103,41 @@ def test_where_text_is_not_watched_reading_it_is_an_error(tmp_path: Path) -> Non
     assert "the environment variable RANK has a value of its own on each rank" in done.stderr
 
 
+AS_A_KEY = {
+    "an entry": "{'0': 10}.get(os.environ['RANK'], 99)",
+    "a set's": "os.environ['RANK'] in {'0'}",
+    "of text that it is in": "{'rank 0': 10}.get(f\"rank {os.environ['RANK']}\", 99)",
+    "asked for as a number before": "(lambda s: (int(s), {'0': 10}.get(s, 99)))(os.environ['RANK'])",
+}
+
+
+@pytest.mark.parametrize("key", AS_A_KEY.values(), ids=AS_A_KEY)
+def test_it_is_no_key(key: str, tmp_path: Path) -> None:
+    done = run(tmp_path, f"{SUM}\n{key}\n")
+    assert done.returncode == 3, done.stdout
+    assert "was taken as a key" in done.stderr
+
+
+def test_its_bytes_are_refused(tmp_path: Path) -> None:
+    text = "import os, torch\nprint(b'RANK' in os.environb, b'RANK' in dict(os.environb), b'PATH' in dict(os.environb))\n"
+    assert output(tmp_path, text) == ["True False True"]
+    done = run(tmp_path, text + "os.environb.get(b'RANK')\n")
+    assert done.returncode == 3
+    assert "the environment variable RANK" in done.stderr
+
+
+def test_mock_puts_it_back(tmp_path: Path) -> None:
+    text = """
+from unittest import mock
+with mock.patch.dict(os.environ, {"RANK": "7"}):
+    print(os.environ["RANK"])
+with mock.patch.dict(os.environ, clear=True):
+    print(os.environ.get("RANK"))
+print(total(int(os.environ["RANK"])))
+"""
+    assert output(tmp_path, SUM + text) == ["7", "None", "6"]
+
+
 def test_a_group_is_made_of_the_ranks_as_they_are(tmp_path: Path) -> None:
     text = """
 import os
