@@ -8,9 +8,11 @@ same bytes, so values are bit for bit those of the program on the CPU.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from polyrank import _C
 from polyrank.errors import UsageError
@@ -19,6 +21,17 @@ from polyrank.virtual_gpu.placing import placed
 __all__ = ["MOST_GPUS", "virtual_gpu"]
 
 MOST_GPUS = 120  # as kMaxGpus of devices.h
+
+
+@functools.cache
+def _autograd_started() -> None:
+    """Let autograd start while there are no GPUs.
+
+    It starts once, with a thread for each GPU that there is; PyTorch allows no fork of the process from then on to
+    take gradients. Those of virtual GPUs are taken on the threads that ask for them.
+    """
+    with _disable_current_modes(), torch._C.DisableTorchFunction(), torch.enable_grad():
+        torch.ones((), requires_grad=True).backward()  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
@@ -63,6 +76,7 @@ def virtual_gpu(
         num_multiprocessors=num_multiprocessors,
         has_bytes=has_bytes,
     )
+    _autograd_started()
     _C.switch_on_virtual_gpus(gpus)
     _C.set_current_gpu(0)  # and not the one of a block before, of which there may be none now
     try:
