@@ -110,6 +110,7 @@ import torch, torch.distributed as dist
 dist.init_process_group()
 rank, stop = dist.get_rank(), []
 signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+dist.barrier()  # all ranks have the handler
 if rank == 0:
     open("ready", "w").close()
 steps = 0
