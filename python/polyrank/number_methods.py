@@ -33,26 +33,26 @@ def _invert(self: Any) -> Any:
     return -self - 1
 
 
-def _values(number: Any) -> dict[int, Any]:
-    values: dict[int, Any] = number.node._local_ints
-    return values
+def _each(number: Any, function: Callable[[Any], Any]) -> Any:
+    """What the function gives on each rank."""
+    return number_of_ranks(
+        {rank: function(value) for rank, value in number.node._local_ints.items()}
+    )
 
 
 def _bit_count(self: Any) -> Any:
-    return number_of_ranks({rank: value.bit_count() for rank, value in _values(self).items()})
+    return _each(self, int.bit_count)
 
 
 def _bit_length(original: Callable[[Any], int], number: Any) -> Any:
-    if not is_rank_dependent_number(number):
-        return original(number)
-    return number_of_ranks({rank: value.bit_length() for rank, value in _values(number).items()})
+    return _each(number, int.bit_length) if is_rank_dependent_number(number) else original(number)
 
 
 def _round(original: Callable[..., Any], number: Any, ndigits: int | None = None) -> Any:
     """`round(rank, -2)`: PyTorch's leaves an int as it is."""
     if ndigits is None or ndigits >= 0 or not is_rank_dependent_number(number):
         return original(number, ndigits)
-    return number_of_ranks({rank: round(value, ndigits) for rank, value in _values(number).items()})
+    return _each(number, lambda value: round(value, ndigits))
 
 
 def _to_bytes(self: Any, *_: Any, **__: Any) -> NoReturn:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-__all__ = ["OMP_NUM_THREADS", "RANK_DEPENDENT", "variables_of_all_ranks", "variables_of_rank"]
+__all__ = [
+    "OMP_NUM_THREADS",
+    "RANK_DEPENDENT",
+    "numbers_of_rank",
+    "variables_of_all_ranks",
+    "variables_of_rank",
+]
 
 RANK_DEPENDENT = ("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK")
 OMP_NUM_THREADS = "OMP_NUM_THREADS"
 
 
-def variables_of_rank(rank: int, local_world_size: int) -> dict[str, str]:
-    """Those that each rank has its own value of."""
+def numbers_of_rank(rank: Any, local_world_size: int) -> dict[str, Any]:
+    """Those that each rank has its own value of, as numbers; the rank may be one that differs between ranks."""
     values = (rank, rank % local_world_size, rank // local_world_size, rank)
-    return dict(zip(RANK_DEPENDENT, map(str, values), strict=True))
+    return dict(zip(RANK_DEPENDENT, values, strict=True))
+
+
+def variables_of_rank(rank: int, local_world_size: int) -> dict[str, str]:
+    """The same as text."""
+    return {name: str(value) for name, value in numbers_of_rank(rank, local_world_size).items()}
 
 
 def variables_of_all_ranks(world_size: int, local_world_size: int, port: int) -> dict[str, str]:

@@ -21,6 +21,7 @@ from polyrank.rank_text.variables import is_variable, known_variables, text_of_v
 from polyrank.torchrun_variables import (
     OMP_NUM_THREADS,
     RANK_DEPENDENT,
+    numbers_of_rank,
     variables_of_all_ranks,
     variables_of_rank,
 )
@@ -37,7 +38,14 @@ def _refuse(key: str) -> NoReturn:
     )
 
 
-class _Environment(os._Environ):  # type: ignore[type-arg]
+class _Asked(os._Environ):  # type: ignore[type-arg]
+    """os.environ, which says whether a variable is there also to who may not read it."""
+
+    def __contains__(self, key: object) -> bool:
+        return key in set(os._Environ.__iter__(self))
+
+
+class _Environment(_Asked):
     """os.environ, where a variable that each rank has its own of is text of all ranks.
 
     Code in which such text is not watched would take it for one rank's. There, reading it is an error,
@@ -50,9 +58,6 @@ class _Environment(os._Environ):  # type: ignore[type-arg]
             _refuse(key)
         return value
 
-    def __contains__(self, key: object) -> bool:
-        return key in set(super().__iter__())
-
     def __iter__(self) -> Iterator[str]:
         names = super().__iter__()
         if is_watched(_reader()):
@@ -62,7 +67,7 @@ class _Environment(os._Environ):  # type: ignore[type-arg]
         )
 
 
-class _EnvironmentOfBytes(os._Environ):  # type: ignore[type-arg]
+class _EnvironmentOfBytes(_Asked):
     """os.environb, of whose text nothing is watched: those variables are not to be read there."""
 
     def __getitem__(self, key: bytes) -> bytes:
@@ -70,9 +75,6 @@ class _EnvironmentOfBytes(os._Environ):  # type: ignore[type-arg]
         if is_variable(value):
             _refuse(os.fsdecode(key))
         return value
-
-    def __contains__(self, key: object) -> bool:
-        return key in set(super().__iter__())
 
     def __iter__(self) -> Iterator[bytes]:
         of_all = super().__getitem__
@@ -106,13 +108,6 @@ def _tell_of(key: str, file: str, line: int) -> None:
     )
 
 
-def _numbers_of_ranks(world_size: int, local_world_size: int) -> dict[str, Any]:
-    """What torchrun sets for each rank, as numbers that differ."""
-    rank = _C.own_ranks(_C.RankSet.first(world_size))
-    values = (rank, rank % local_world_size, rank // local_world_size, rank)
-    return dict(zip(RANK_DEPENDENT, values, strict=True))
-
-
 @contextlib.contextmanager
 def _read_as(own: type, own_of_bytes: type = os._Environ) -> Iterator[None]:
     """Within this block `os.environ` and `os.environb` are of these classes."""
@@ -138,7 +133,7 @@ def _of_rank_0(local_world_size: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _of_all_ranks(world_size: int, local_world_size: int) -> Iterator[None]:
-    numbers = _numbers_of_ranks(world_size, local_world_size)
+    numbers = numbers_of_rank(_C.own_ranks(_C.RankSet.first(world_size)), local_world_size)
     with known_variables(numbers):
         os.environ.update(
             {name: text_of_variable(name, number) for name, number in numbers.items()}
