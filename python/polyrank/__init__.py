@@ -16,7 +16,7 @@ from typing import Any
 from polyrank import compiled_for
 
 # Where `polyrank._C` is found: the extension for the torch that is installed.
-__path__.insert(0, str(compiled_for.folder(Path(__file__).parent, compiled_for.installed_torch())))
+compiled_for.extend(__path__, Path(__file__).parent)
 
 _STUB = ast.parse(Path(__file__).with_suffix(".pyi").read_text())
 # The module of each name.

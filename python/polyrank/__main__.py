@@ -1,5 +1,5 @@
 """`python -m polyrank`, the same as `polyrank`."""
 
-from polyrank.cli import main
+from polyrank_command import main
 
 main()

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import MutableSequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+EXTENSION = "polyrank._C"
 
 
 def installed_torch() -> str | None:
@@ -38,6 +42,32 @@ def supported(package: Path) -> dict[str, Path]:
     )
 
 
+def extend(search: MutableSequence[str], package: Path) -> None:
+    """Let an import of `polyrank._C`, which looks into `search`, find the extension for the torch that is there.
+
+    Throws: ImportError, if there is none. For a command only an import of the extension does: help and
+        `polyrank doctor` go without.
+    """
+    try:
+        search.insert(0, str(folder(package, installed_torch())))
+    except ImportError as why:
+        # runpy has "-m" there while it loads the package of `python -m polyrank`.
+        if "polyrank_command" not in sys.modules and sys.argv[:1] != ["-m"]:
+            raise
+        sys.meta_path.insert(0, _Refusal(str(why)))
+
+
+class _Refusal:
+    """A finder, as sys.meta_path has them, that says to whoever imports the extension why there is none."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+        if fullname == EXTENSION:
+            raise ImportError(self._why, name=EXTENSION)
+
+
 def folder(package: Path, torch: str | None) -> Path:
     """The folder of the extension for the version `torch`.
 
@@ -48,9 +78,13 @@ def folder(package: Path, torch: str | None) -> Path:
     if minor in folders:
         return folders[minor]
     python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    there_is = (
+        f"compiled for torch {' and '.join(folders)}" if folders else "not compiled for any torch"
+    )
     raise ImportError(
-        f"this copy of polyrank is compiled for torch {' and '.join(folders) or '(none)'} with {python}, "
+        f"this copy of polyrank is {there_is} with {python}, "
         f"but {f'torch {torch}' if torch else 'no torch'} is installed: install one of these, or build "
         "polyrank for the torch that is there with `pip install --no-build-isolation` of its sources "
-        "(in a checkout: `make build`)"
+        "(in a checkout: `make build`)",
+        name=EXTENSION,
     )

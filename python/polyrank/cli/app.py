@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +22,10 @@ _COMMANDS = (
     "calibrate",
     "doctor",
 )
+
+# Of all that is wrong with arguments; typer has no public name for it. Typer itself would draw a box around what
+# it says, which takes as long as all else, and breaks lines that one may want to copy.
+_CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,6 +62,24 @@ def polyrank(
 
 def main() -> None:
     """Read the arguments of this process, and do what they say."""
+    load_commands()
+    sys.exit(_exit_code())
+
+
+def load_commands() -> None:
+    """Let each command add itself to `app`."""
     for module in _COMMANDS:
         importlib.import_module(f"polyrank.cli.{module}")
-    app()
+
+
+def _exit_code() -> int | None:
+    try:
+        code = app(standalone_mode=False)
+    except _CLICK_ERROR as error:
+        if error.format_message():  # empty: the help was printed
+            error.show()
+        return int(error.exit_code)
+    except typer.Abort:
+        typer.echo("Aborted.", err=True)
+        return 1
+    return None if code is None else int(code)

@@ -31,18 +31,10 @@ def doctor(
     **Exit codes**: 0, or 1 if something is wrong.
     """
     target = None if json_file is None else writable_option(json_file, "--json")
-    from polyrank.doctor.machine import machine
-    from polyrank.doctor.report import Diagnosis
-    from polyrank.doctor.self_tests import self_tests
-    from polyrank.doctor.torch_build import torch_build, versions
-    from polyrank.world import worlds
+    from polyrank.doctor.diagnose import diagnose
     from polyrank.written_whole import write_json
 
-    found = machine()
-    names = [world.name for world in worlds()] if self_test else []
-    # A world computes on one core, and starting Python and torch takes one for each.
-    tests = self_tests(names, num_at_once=found.cores)
-    diagnosis = Diagnosis(versions(), found, torch_build(), tests)
+    diagnosis = diagnose(with_self_tests=self_test)
     sys.stdout.write(diagnosis.text())
     if target is not None:
         write_json(target, diagnosis.to_dict())

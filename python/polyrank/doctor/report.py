@@ -12,7 +12,8 @@ from polyrank.doctor.machine import SHARED_MEMORY
 if TYPE_CHECKING:
     from polyrank.doctor.machine import Machine
     from polyrank.doctor.self_tests import SelfTest
-    from polyrank.doctor.torch_build import TorchBuild, Versions
+    from polyrank.doctor.torch_build import TorchBuild
+    from polyrank.doctor.versions import Versions
 
 __all__ = ["Diagnosis"]
 
@@ -29,15 +30,18 @@ class Diagnosis:
 
     versions: Versions
     machine: Machine
-    torch: TorchBuild
-    self_tests: list[SelfTest]  # none where they were not asked for
+    torch: TorchBuild | None  # None: it does not load, or there is no compiled part for it
+    self_tests: list[SelfTest]  # none where they were not asked for, or nothing loads
+    why_nothing_loads: str | None = None
 
     @property
     def problems(self) -> list[str]:
         """What is wrong, a sentence each."""
+        told = [] if self.why_nothing_loads is None else [self.why_nothing_loads]
+        told += self.machine.problems()
+        told += [] if self.torch is None else self.torch.problems()
         failed = [test.world for test in self.self_tests if not test.passed]
-        told = [f"the self-test failed in the world {world}" for world in failed]
-        return [*self.machine.problems(), *self.torch.problems(), *told]
+        return told + [f"the self-test failed in the world {world}" for world in failed]
 
     @property
     def exit_code(self) -> int:
@@ -46,9 +50,11 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
+        fields = dataclasses.asdict(self)
+        del fields["why_nothing_loads"]  # one of the problems
         return {
             "schema_version": SCHEMA_VERSION,
-            **dataclasses.asdict(self),
+            **fields,
             "problems": self.problems,
             "exit_code": self.exit_code,
         }
@@ -60,9 +66,9 @@ class Diagnosis:
             *rows(self._version_rows()),
             "Machine",
             *rows(self._machine_rows()),
-            "This torch",
-            *rows(self._torch_rows()),
         ]
+        if self.torch is not None:
+            parts += ["This torch", *rows(_torch_rows(self.torch))]
         if self.self_tests:
             parts += ["Self-test, exact values", *rows(_test_rows(self.self_tests))]
         parts += [f"\n{test.world}: {test.message}" for test in self.self_tests if not test.passed]
@@ -75,7 +81,10 @@ class Diagnosis:
             ("Python", found.python),
             ("torch", found.torch),
             ("polyrank", found.polyrank),
-            ("compiled part", f"{found.compiled_part}; for torch {', '.join(found.compiled_for)}"),
+            (
+                "compiled part",
+                f"{found.compiled_part}; there are for torch {', '.join(found.compiled_for) or 'none'}",
+            ),
         ]
 
     def _machine_rows(self) -> list[tuple[str, str]]:
@@ -94,17 +103,17 @@ class Diagnosis:
             ("ranks as processes", f"room for {found.ranks_as_processes:,}, by free memory"),
         ]
 
-    def _torch_rows(self) -> list[tuple[str, str]]:
-        found = self.torch
-        virtual = "yes" if found.has_virtual_gpus else "no: this is a build for GPUs"
-        return [
-            ("built for", ", ".join(found.devices)),
-            ("GPUs", str(found.gpus)),
-            ("virtual GPUs", virtual),
-            ("backends", ", ".join(found.backends) or "none"),
-            ("operators it lacks", _some(found.operators_lacking)),
-            ("names it lacks", _some(found.names_lacking)),
-        ]
+
+def _torch_rows(found: TorchBuild) -> list[tuple[str, str]]:
+    virtual = "yes" if found.has_virtual_gpus else "no: this is a build for GPUs"
+    return [
+        ("built for", ", ".join(found.devices)),
+        ("GPUs", str(found.gpus)),
+        ("virtual GPUs", virtual),
+        ("backends", ", ".join(found.backends) or "none"),
+        ("operators it lacks", _some(found.operators_lacking)),
+        ("names it lacks", _some(found.names_lacking)),
+    ]
 
 
 def _test_rows(tests: list[SelfTest]) -> list[tuple[str, str]]:

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import platform
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-import polyrank
-from polyrank import _C, compiled_for
+from polyrank import _C
 from polyrank.replacing.layers import ALL, VIRTUAL_GPU
 from polyrank.replacing.place import place_of
 from polyrank.replacing.replacements import Replacements
 from polyrank.replacing.row import Row
 from polyrank.replacing.surface import NOT_THERE, differences
-from polyrank.version import __version__
 
-__all__ = ["TorchBuild", "Versions", "torch_build", "versions"]
-
-
-@dataclass(frozen=True)
-class Versions:
-    """What runs."""
-
-    python: str
-    torch: str
-    polyrank: str
-    compiled_part: str  # the folder of the one that is loaded, below the package
-    compiled_for: list[str]  # minor versions of torch that the package has one for
+__all__ = ["TorchBuild", "torch_build"]
 
 
 @dataclass(frozen=True)
@@ -48,22 +33,6 @@ class TorchBuild:
     def problems(self) -> list[str]:
         """What may give wrong values, a sentence each."""
         return [f"{difference}: polyrank was not tried with this" for difference in self.differs]
-
-
-def versions() -> Versions:
-    """Of Python and its packages."""
-    package = Path(str(polyrank.__file__)).parent
-    folders = compiled_for.supported(package)
-    loaded = Path(str(_C.__file__)).parent
-    return Versions(
-        python=f"{platform.python_implementation()} {platform.python_version()}",
-        torch=torch.__version__,
-        polyrank=__version__,
-        compiled_part=loaded.relative_to(package).as_posix()
-        if loaded.is_relative_to(package)
-        else str(loaded),
-        compiled_for=list(folders),
-    )
 
 
 def torch_build() -> TorchBuild:

@@ -26,7 +26,15 @@ from typing import Any
 __all__ = ["OwnModules", "import_locks", "is_shared", "module_being_loaded", "package_of"]
 
 _SHARED = frozenset(
-    {*sys.stdlib_module_names, "functorch", "polyrank", "polyrank_pytest", "torch", "torchgen"}
+    {
+        *sys.stdlib_module_names,
+        "functorch",
+        "polyrank",
+        "polyrank_command",
+        "polyrank_pytest",
+        "torch",
+        "torchgen",
+    }
 )
 # Packages without compiled parts that register something, once, with one that has.
 _REGISTERING = frozenset({"datasets"})  # Hugging Face's: types of pyarrow

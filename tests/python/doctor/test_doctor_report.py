@@ -9,7 +9,8 @@ from pathlib import Path
 from polyrank.doctor.machine import machine
 from polyrank.doctor.report import Diagnosis
 from polyrank.doctor.self_tests import SelfTest
-from polyrank.doctor.torch_build import torch_build, versions
+from polyrank.doctor.torch_build import torch_build
+from polyrank.doctor.versions import versions
 
 
 def diagnosis(*tests: SelfTest) -> Diagnosis:
