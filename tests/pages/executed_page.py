@@ -1,7 +1,8 @@
 """Pages whose code runs: files by their titles, commands with what they print.
 
 ```python title="first.py"      is written to first.py
-```console                      `$ command` is run; each line below it must be in what it prints
+```console                      `$ command` is run; each line below it must be in what it prints, and `…` is any
+                                line more. Where there is none, it must end well.
 """
 
 from __future__ import annotations
@@ -57,6 +58,10 @@ def _faults(command: str, expected: list[str], folder: Path) -> list[str]:
         timeout=_SECONDS,
     )
     printed = done.stdout.splitlines()
-    missing = [line for line in expected if line not in printed and line != "…"]
+    found = [f"prints no line {line!r}" for line in expected if line not in [*printed, "", "…"]]
+    if "…" in expected and len(printed) < len([line for line in expected if line]):
+        found.append("prints no line more")
+    if not expected and done.returncode:
+        found.append(f"ends with {done.returncode}")
     said = f"{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
-    return [f"$ {command}\nprints no line {line!r}:\n{said}" for line in missing]
+    return [f"$ {command}\n{fault}:\n{said}" for fault in found]

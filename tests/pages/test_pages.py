@@ -12,20 +12,31 @@ from pages.executed_page import blocks_of, faults_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-EXECUTED = sorted([DOCS / "quickstart.md", *(DOCS / "tutorials").glob("*.md")])
+EXECUTED = sorted([ROOT / "README.md", DOCS / "quickstart.md", *(DOCS / "tutorials").glob("*.md")])
 
 
 @pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.stem)
 def test_what_a_page_prints_is_what_it_says(page: Path, tmp_path: Path) -> None:
     assert any(language == "console" for language, _, _ in blocks_of(page))
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     assert not faults_of(page, tmp_path)
 
 
-def test_a_page_that_says_something_else_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("console", "fault"),
+    [
+        ("$ python a.py\n2", "$ python a.py\nprints no line '2':\n1"),
+        ("$ python a.py\n1\n…", "$ python a.py\nprints no line more:\n1"),
+        ("$ python b.py", "$ python b.py\nends with 2:"),
+    ],
+)
+def test_a_page_that_says_something_else_is_told(tmp_path: Path, console: str, fault: str) -> None:
     page = tmp_path / "page.md"
-    page.write_text('```python title="a.py"\nprint(1)\n```\n\n```console\n$ python a.py\n2\n```\n')
-    (fault,) = faults_of(page, tmp_path)
-    assert fault.startswith("$ python a.py\nprints no line '2':\n1")
+    page.write_text(
+        f'```python title="a.py"\nprint(1)\n```\n\n```console\n$ python a.py\n1\n{console}\n```\n'
+    )
+    (found,) = faults_of(page, tmp_path)
+    assert found.startswith(fault)
 
 
 def test_each_page_is_found_from_the_index_and_the_navigation() -> None:
