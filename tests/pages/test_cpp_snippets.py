@@ -14,7 +14,7 @@ if not (BUILD / "libpolyrank.so").exists():
 BEFORE = {
     "README": "",
     "collectives": "at::Tensor x = at::ones({8}), in = at::ones({8}), out = at::ones({8});\n"
-    "const std::vector<std::int64_t> sent{2, 2, 2, 2};",
+    "const std::vector<c10::SymInt> sent{2, 2, 2, 2};",
     "dist2": "std::vector<at::Tensor> tensors{at::ones({2})};",
     "trace": "const polyrank::LockstepWorld world(2);\nat::Tensor x = at::ones({2});",
 }

@@ -89,7 +89,8 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 
 
 @pytest.mark.skipif(BROWSER is None, reason="there is no Chromium (Debian: chromium)")
-@pytest.mark.parametrize(("num_ranks", "theme"), [(8, "light"), (512, "dark")])
+@pytest.mark.parametrize("num_ranks", [8, 512])
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_browser_draws_it_without_an_error(tmp_path: Path, num_ranks: int, theme: str) -> None:
     file = tmp_path / "page.html"
     file.write_text(many_ranks(num_ranks, 10))
