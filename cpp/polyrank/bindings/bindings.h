@@ -5,7 +5,6 @@
 
 namespace polyrank {
 
-void init_class_attribute(pybind11::module_& module);
 void init_core(pybind11::module_& module);
 void init_errors(pybind11::module_& module);
 void init_exchanged_function(pybind11::module_& module);
@@ -16,6 +15,7 @@ void init_lockstep_mode(pybind11::module_& module);
 void init_collective(pybind11::module_& module);
 void init_fake_world(pybind11::module_& module);
 void init_dist2(pybind11::module_& module);
+void init_name_switch(pybind11::module_& module);
 void init_threads_world(pybind11::module_& module);
 void init_processes_world(pybind11::module_& module);
 void init_launch_observer(pybind11::module_& module);

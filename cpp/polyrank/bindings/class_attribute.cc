@@ -1,4 +1,3 @@
-#include <polyrank/bindings/bindings.h>
 #include <polyrank/bindings/class_attribute.h>
 
 #include <algorithm>
@@ -35,12 +34,20 @@ void collect(const py::handle& owner, std::vector<PyTypeObject*>* types) {
   }
 }
 
+bool makes_sequences(const py::object& owner, const py::str& name) {
+  static PyObject* const indexing = PyUnicode_InternFromString("__getitem__");
+  return PyType_Check(owner.ptr()) != 0 && PyUnicode_Compare(name.ptr(), indexing) == 0;
+}
+
+// Changes an attribute; classes that were no sequences are none afterwards.
 template <class Change>
-void change_class(const py::object& owner, const Change& change) {
-  std::vector<PyTypeObject*> types;
-  if (PyType_Check(owner.ptr()) != 0) {
-    collect(owner, &types);
+void change_class(const py::object& owner, const py::str& name, const Change& change) {
+  if (!makes_sequences(owner, name)) {
+    change();
+    return;
   }
+  std::vector<PyTypeObject*> types;
+  collect(owner, &types);
   std::vector<PyTypeObject*> no_sequences;
   std::copy_if(types.begin(), types.end(), std::back_inserter(no_sequences),
                [](const PyTypeObject* type) { return has_slots(type) && !is_sequence(type); });
@@ -74,6 +81,13 @@ py::dict own_attributes(const py::object& owner) {
 #endif
 }
 
+bool has_own(const py::object& owner, const py::str& name) {
+  if (PyType_Check(owner.ptr()) != 0) {
+    return own_attributes(owner).contains(name);
+  }
+  return py::dict(owner.attr("__dict__")).contains(name);
+}
+
 void set_attribute(const py::object& owner, const py::str& name, const py::object& value) {
   if (!is_of_metaclass(owner, name)) {
     py::setattr(owner, name, value);
@@ -95,17 +109,13 @@ void delete_attribute(const py::object& owner, const py::str& name) {
 }  // namespace
 
 void set_class_attribute(const py::object& owner, const py::str& name, const py::object& value) {
-  change_class(owner, [&] { set_attribute(owner, name, value); });
+  change_class(owner, name, [&] { set_attribute(owner, name, value); });
 }
 
-void delete_class_attribute(const py::object& owner, const py::str& name) {
-  change_class(owner, [&] { delete_attribute(owner, name); });
-}
-
-void init_class_attribute(py::module_& module) {
-  module.def("set_class_attribute", &set_class_attribute, py::arg("owner"), py::arg("name"),
-             py::arg("value"));
-  module.def("delete_class_attribute", &delete_class_attribute, py::arg("owner"), py::arg("name"));
+void remove_class_attribute(const py::object& owner, const py::str& name) {
+  if (has_own(owner, name)) {
+    change_class(owner, name, [&] { delete_attribute(owner, name); });
+  }
 }
 
 }  // namespace polyrank

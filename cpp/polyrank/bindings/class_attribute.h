@@ -12,10 +12,13 @@ namespace polyrank {
 // torch.tensor([tensor, 1]) takes the tensor for a list. So what was no sequence is none
 // afterwards.
 
-// As setattr(owner, name, value) and delattr(owner, name); the owner may be an instance or a
-// module. Thread rule: under the interpreter's lock. Throws: what setattr and delattr do.
+// As setattr(owner, name, value); the owner may be an instance or a module.
+// Thread rule: under the interpreter's lock. Throws: what setattr does.
 void set_class_attribute(const pybind11::object& owner, const pybind11::str& name,
                          const pybind11::object& value);
-void delete_class_attribute(const pybind11::object& owner, const pybind11::str& name);
+
+// As delattr(owner, name) if the owner itself has the name, else nothing.
+// Thread rule: under the interpreter's lock. Throws: what delattr does.
+void remove_class_attribute(const pybind11::object& owner, const pybind11::str& name);
 
 }  // namespace polyrank

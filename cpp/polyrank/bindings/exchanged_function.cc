@@ -177,7 +177,6 @@ void init_exchanged_function(py::module_& module) {
       .def(py::init<py::object>(), py::arg("function"))
       .def_property_readonly("original", &ExchangedFunction::original)
       .def("put", &ExchangedFunction::put, py::arg("own"));
-  module.def("bind_function", &bind_function, py::arg("method"), py::arg("function"));
 }
 
 }  // namespace polyrank

@@ -5,8 +5,8 @@ PYBIND11_MODULE(_C, module) {
   pybind11::module_::import("torch");  // registers the types that ours derive from
   polyrank::init_errors(module);
   polyrank::init_core(module);
-  polyrank::init_class_attribute(module);
   polyrank::init_exchanged_function(module);
+  polyrank::init_name_switch(module);
   polyrank::init_guarded_text(module);
   polyrank::init_local_int_node(module);
   polyrank::init_local_tensor(module);

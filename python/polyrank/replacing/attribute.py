@@ -22,16 +22,16 @@ class Attribute:
         self.original: Callable[..., Any] | None = getattr(owner, name, None)
 
     def prepared(self, own: Any) -> Any:
-        """What put() takes."""
+        """What add_ours() takes."""
         return own
 
-    def put(self, prepared: Any) -> None:
-        """Let the owner have ours."""
-        _C.set_class_attribute(self._owner, self._name, prepared)
+    def add_ours(self, switch: _C.NameSwitch, prepared: Any) -> None:
+        """Have the switch give the owner ours."""
+        switch.add_attribute(self._owner, self._name, prepared)
 
-    def put_back(self) -> None:
-        """Let the owner have what it had, or nothing of its own."""
+    def add_theirs(self, switch: _C.NameSwitch) -> None:
+        """Have the switch give the owner what it had, or nothing of its own."""
         if self._theirs is not _NONE:
-            _C.set_class_attribute(self._owner, self._name, self._theirs)
-        elif self._name in vars(self._owner):
-            _C.delete_class_attribute(self._owner, self._name)
+            switch.add_attribute(self._owner, self._name, self._theirs)
+        else:
+            switch.add_no_attribute(self._owner, self._name)

@@ -22,7 +22,7 @@ class BoundMethod:
         self.original = MethodType(method.__func__, method.__self__)
 
     def prepared(self, own: Callable[..., Any]) -> Callable[..., Any]:
-        """What put() takes."""
+        """What add_ours() takes."""
 
         @functools.wraps(own)
         def function(_: Any, *args: Any, **kwargs: Any) -> Any:
@@ -34,10 +34,10 @@ class BoundMethod:
         like_theirs.__code__ = code_that_calls(function, self._theirs.__code__)
         return like_theirs
 
-    def put(self, prepared: Callable[..., Any]) -> None:
-        """Let calls go to ours, without the object."""
-        _C.bind_function(self._method, prepared)
+    def add_ours(self, switch: _C.NameSwitch, prepared: Callable[..., Any]) -> None:
+        """Have the switch let calls go to ours, without the object."""
+        switch.add_bound_method(self._method, prepared)
 
-    def put_back(self) -> None:
-        """Let the method run what it ran."""
-        _C.bind_function(self._method, self._theirs)
+    def add_theirs(self, switch: _C.NameSwitch) -> None:
+        """Have the switch let the method run what it ran."""
+        switch.add_bound_method(self._method, self._theirs)

@@ -18,13 +18,13 @@ class BuiltInFunction:
         self.original = self._exchanged.original
 
     def prepared(self, own: Callable[..., Any]) -> Callable[..., Any]:
-        """What put() takes."""
+        """What add_ours() takes."""
         return own
 
-    def put(self, prepared: Callable[..., Any]) -> None:
-        """Let calls go to ours, with the instance first if it is a method."""
-        self._exchanged.put(prepared)
+    def add_ours(self, switch: _C.NameSwitch, prepared: Callable[..., Any]) -> None:
+        """Have the switch let calls go to ours, with the instance first if it is a method."""
+        switch.add_built_in(self._exchanged, prepared)
 
-    def put_back(self) -> None:
-        """Let the function do what it did."""
-        self._exchanged.put(None)
+    def add_theirs(self, switch: _C.NameSwitch) -> None:
+        """Have the switch let the function do what it did."""
+        switch.add_built_in(self._exchanged, None)

@@ -10,8 +10,9 @@ from types import (
     MethodType,
     WrapperDescriptorType,
 )
-from typing import Any
+from typing import Any, ClassVar
 
+from polyrank import _C
 from polyrank.replacing.attribute import Attribute
 from polyrank.replacing.bound_method import BoundMethod
 from polyrank.replacing.built_in_function import BuiltInFunction
@@ -34,41 +35,55 @@ _EXCHANGED: tuple[tuple[Any, Any], ...] = (
 
 
 class Place:
-    """One function, attribute or object, the rows that replace it, and what is in place.
+    """One function, attribute or object, and the rows that replace it.
 
     Layers are bits: what a higher one puts in place lies above what a lower one does.
     """
 
+    # Counts changes of rows: what was prepared for a place before one may lack a row.
+    num_changes: ClassVar[int] = 0
+
     def __init__(self, target: Target) -> None:
         self.target = target
         self.rows: dict[int, Row] = {}
-        self._layers_on = 0
-        self._prepared: dict[int, Any] = {}  # by the layers that are on
+        self._prepared: dict[int, Any] = {}  # by the layers of its rows that are on
 
     def add(self, layer: int, row: Row) -> None:
         """Let a row replace it while its layer is on."""
         if self.rows.setdefault(layer, row) is not row:
             raise ValueError(f"{row} and {self.rows[layer]} are one object, and of one layer")
+        self.changed()
+
+    def changed(self) -> None:
+        """Prepare anew: its rows are others."""
         self._prepared.clear()
+        Place.num_changes += 1
 
-    @property
-    def is_theirs(self) -> bool:
-        """Whether nothing of ours is in place."""
-        return self._layers_on == 0
-
-    def switch(self, layer: int, *, on: bool) -> None:
-        """Put what belongs there when this layer is on or off."""
-        layers = self._layers_on | layer if on else self._layers_on & ~layer
-        if layers == 0:
-            self.target.put_back()
-            if isinstance(self.target, HeldObject):  # it may be another one the next time
-                self._prepared.clear()
+    def add_to(self, switch: _C.NameSwitch, layers: int) -> None:
+        """Have the switch put what belongs there while these layers are on."""
+        assert not isinstance(self.target, HeldObject)  # noqa: S101
+        prepared = self._prepared_for(layers)
+        if prepared is None:
+            self.target.add_theirs(switch)
         else:
-            prepared = self._prepared.get(layers)
-            if prepared is None:
-                prepared = self._prepared[layers] = self._prepare(layers)
+            self.target.add_ours(switch, prepared)
+
+    def put_object(self, layers: int) -> None:
+        """Put what belongs where an object is held while these layers are on."""
+        assert isinstance(self.target, HeldObject)  # noqa: S101
+        prepared = self._prepared_for(layers)
+        if prepared is None:
+            self.target.put_back()
+            self._prepared.clear()  # it may be another one the next time
+        else:
             self.target.put(prepared)
-        self._layers_on = layers
+
+    def _prepared_for(self, layers: int) -> Any:
+        """What its target takes while these layers are on; None if it is theirs."""
+        own = sum(layer for layer in self.rows if layers & layer)
+        if own and own not in self._prepared:
+            self._prepared[own] = self._prepare(own)
+        return self._prepared[own] if own else None
 
     def _prepare(self, layers: int) -> Any:
         made: Any = self.target.original

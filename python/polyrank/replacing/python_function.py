@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
+from polyrank import _C
+
 __all__ = [
     "PythonFunction",
     "code_that_calls",
@@ -35,16 +37,16 @@ class PythonFunction:
         self.original = copy_of(function)
 
     def prepared(self, own: Callable[..., Any]) -> CodeType:
-        """What put() takes, so that calls go to `own`."""
+        """What add_ours() takes, so that calls go to `own`; those that run go on as they began."""
         return code_that_calls(own, self._their_code)
 
-    def put(self, prepared: CodeType) -> None:
-        """Exchange what calls run from now on; those that run go on as they began."""
-        self._function.__code__ = prepared
+    def add_ours(self, switch: _C.NameSwitch, prepared: CodeType) -> None:
+        """Let the switch exchange what calls run."""
+        switch.add_code(self._function, prepared)
 
-    def put_back(self) -> None:
-        """Let the function run its own code."""
-        self._function.__code__ = self._their_code
+    def add_theirs(self, switch: _C.NameSwitch) -> None:
+        """Let the switch have the function run its own code."""
+        switch.add_code(self._function, self._their_code)
 
 
 def is_exchanged(frame: FrameType) -> bool:

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 
-from polyrank.replacing.held_object import HeldObject, find_holders, take_back
 from polyrank.replacing.place import Place, place_of
+from polyrank.replacing.places import Places
 from polyrank.replacing.row import Row
 from polyrank.replacing.surface import NOT_THERE, differences, warn_of
 from polyrank.replacing.when_imported import WhenImported
@@ -36,7 +36,7 @@ class Replacements:
         self.layer = layer
         self._bit = 1 << layer
         self._rows_in = rows_in
-        self._places: list[Place] | None = None  # None: never entered
+        self._places: Places | None = None  # None: never entered
         self._num_entered = 0
         self._num_suspended = 0
         self._brought_along: list[Replacements] = []
@@ -55,7 +55,8 @@ class Replacements:
         """Do now what the first to enter would do once, so that forks of this process share it."""
         with _lock:
             if self._places is None:
-                self._places = self._place()
+                self._places = Places(self._bit)
+                self._place(self._places)
 
     def enter(self) -> None:
         """Put ours in place, if this is the first to enter."""
@@ -105,32 +106,22 @@ class Replacements:
             self._switch()
 
     def _switch(self) -> None:
-        on = self.is_on
         self.prepare()
         assert self._places is not None  # noqa: S101
-        objects = [p.target for p in self._places if isinstance(p.target, HeldObject)]
-        if on and objects:
-            find_holders(objects)
-        for place in self._places:
-            place.switch(self._bit, on=on)
-        if not on and objects:
-            take_back(objects)
+        self._places.switch(on=self.is_on)
 
-    def _place(self) -> list[Place]:
+    def _place(self, places: Places) -> None:
         loaded = [row for row in self.rows if row.module in sys.modules]
         for module in {row.module for row in self.rows} - set(sys.modules):
             WhenImported(module, self._place_module)
-        return self._place_rows(loaded)
+        places.add(self._place_rows(loaded))
 
     def _place_module(self, module: ModuleType) -> None:
         """Place what a module has that was loaded just now."""
         with _lock:
+            assert self._places is not None  # noqa: S101
             rows = [row for row in self.rows if row.module == module.__name__]
-            places = self._place_rows(rows)
-            if self.is_on:
-                for place in places:
-                    place.switch(self._bit, on=True)
-            self._places = [*(self._places or ()), *places]
+            self._places.add(self._place_rows(rows))
 
     def _place_rows(self, rows: Iterable[Row]) -> list[Place]:
         found = [(row, place_of(row)) for row in rows]

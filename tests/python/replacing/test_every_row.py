@@ -126,11 +126,11 @@ def spies() -> Iterator[None]:
     before = {known: dict(known.rows) for known in place._places.values()}
     for known, rows in before.items():
         known.rows.update({layer: spied(row) for layer, row in rows.items()})
-        known._prepared.clear()
+        known.changed()
     yield
     for known, rows in before.items():
         known.rows.update(rows)
-        known._prepared.clear()
+        known.changed()
 
 
 def test_each_world_can_be_entered() -> None:

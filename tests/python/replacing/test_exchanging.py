@@ -6,6 +6,8 @@ import ctypes
 import math
 import random
 import time
+from collections.abc import Callable
+from typing import Any
 
 import polyrank
 import pytest
@@ -16,12 +18,30 @@ from polyrank.replacing.attribute import Attribute
 from polyrank.replacing.bound_method import BoundMethod
 from polyrank.replacing.built_in_function import BuiltInFunction
 
+Target = Attribute | BoundMethod | BuiltInFunction
+
 
 def test_what_is_no_function_of_c_code_is_refused() -> None:
     with pytest.raises(polyrank.UsageError, match="is no built-in function or method"):
         _C.ExchangedFunction(lambda: None)
+    switch = _C.NameSwitch()
+    switch.add_bound_method(len, print)
     with pytest.raises(polyrank.UsageError, match="is no bound method"):
-        _C.bind_function(len, print)
+        switch.run()
+
+
+def put(target: Target, own: Callable[..., Any]) -> None:
+    """Exchange one for ours."""
+    switch = _C.NameSwitch()
+    target.add_ours(switch, target.prepared(own))
+    switch.run()
+
+
+def put_back(target: Target) -> None:
+    """Put theirs back."""
+    switch = _C.NameSwitch()
+    target.add_theirs(switch)
+    switch.run()
 
 
 def test_arguments_results_and_errors_pass_through() -> None:
@@ -31,13 +51,13 @@ def test_arguments_results_and_errors_pass_through() -> None:
         return BUILT_IN.original(*args, **kwargs) + 1  # type: ignore[no-any-return]
 
     BUILT_IN = BuiltInFunction(math.hypot)
-    BUILT_IN.put(BUILT_IN.prepared(own))
+    put(BUILT_IN, own)
     try:
         assert math.hypot(3.0, 4.0) == 6.0
         with pytest.raises(KeyError, match="ours"):
             math.hypot()
     finally:
-        BUILT_IN.put_back()
+        put_back(BUILT_IN)
     assert math.hypot(3.0, 4.0) == 5.0
 
 
@@ -45,14 +65,14 @@ def test_tables_of_functions_find_them_whatever_is_in_place() -> None:
     function, other = torch.special.expit, torch.special.exp2
     built_in = BuiltInFunction(function)
     before = {function: "made before", other: "other"}
-    built_in.put(built_in.prepared(lambda *args: args))
+    put(built_in, lambda *args: args)
     try:
         assert before[function] == "made before"
         assert function == function
         assert function != other
         meanwhile = {function: "made meanwhile"}
     finally:
-        built_in.put_back()
+        put_back(built_in)
     assert meanwhile[function] == "made meanwhile"
 
 
@@ -82,10 +102,10 @@ def test_a_bound_method_is_exchanged_for_its_object_alone() -> None:
     mine, other = Counter(), Counter()
     held = mine.add
     place = BoundMethod(held)
-    place.put(place.prepared(lambda *args, **kwargs: -place.original(*args, **kwargs)))
+    put(place, lambda *args, **kwargs: -place.original(*args, **kwargs))
     assert held(2, twice=True) == -4
     assert other.add() == 1
-    place.put_back()
+    put_back(place)
     assert held() == 5
 
 
@@ -118,14 +138,14 @@ def test_a_class_that_is_no_sequence_stays_none() -> None:
 
     x = torch.tensor(1.0)
     place = Attribute(torch.Tensor, "__getitem__")
-    place.put(place.prepared(lambda self, index: (self, index)))
+    put(place, lambda self, index: (self, index))
     assert x[5] == (x, 5)
     assert not is_sequence(ctypes.py_object(x))
 
     class Within(torch.Tensor):
         """A class that is made meanwhile."""
 
-    place.put_back()
+    put_back(place)
     assert torch.ones(2)[1] == 1
     for kind in (torch.Tensor, torch.nn.Parameter, Before, Within):
         assert not is_sequence(ctypes.py_object(x.as_subclass(kind))), kind
