@@ -100,8 +100,8 @@ def _call_on_rank(rank: Rank, function: Callable[..., Any], args: tuple[Any, ...
     except BaseException as error:  # noqa: BLE001 - it ends the rank, and the run tells
         rank.fail(_failure(rank.rank, error))
         return _EXIT_RAISED
-    rank.run.end(rank.rank)
     end_python()
+    rank.run.end(rank.rank)
     rank.channel.send("record", result)
     return 0
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from polyrank import _C
+from polyrank.exit_functions import ExitFunctions
 from polyrank.mesh_identity import IdentityOfThread, new_identity, tell_identity
 from polyrank.rank_threads.compiled_regions import CompiledRegions
 from polyrank.rank_threads.operators import Operators
@@ -66,6 +67,7 @@ class RankGlobals:
         self.settings = settings  # OwnSettings, likewise
         self.operator_libraries: dict[str, Any] = {}  # of custom operators, by their names
         self.operator_definitions: dict[str, Any] = {}
+        self.exit_functions = ExitFunctions()
         self.is_forked = False  # into a process of its own, where no other rank is
 
     def started_as(self, thread: threading.Thread) -> Any:

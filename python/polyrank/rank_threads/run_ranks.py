@@ -107,7 +107,11 @@ class _Run:
                 if self.makes_default_group:
                     dist.init_process_group()
                     own.is_default_group_claimed = False  # the program may make it, too
-                with fork_server_ended(), started_threads_ended(own):
+                with (
+                    own.exit_functions.called_afterwards(),
+                    fork_server_ended(),
+                    started_threads_ended(own),
+                ):
                     self.results[rank] = function(*args)
         except SystemExit as request:
             if request.code:

@@ -6,7 +6,6 @@ NOTE [Threads of a rank] in rank_turns.h says how they take turns.
 from __future__ import annotations
 
 import _thread
-import concurrent.futures.thread as pools
 import contextlib
 import functools
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from polyrank import _C
+from polyrank.ended_threads import join_threads_of_program, let_pools_end
 from polyrank.errors import CollectiveError, DivergenceError
 from polyrank.rank_threads.rank_globals import RankGlobals, rank_globals, thread_globals
 from polyrank.replacing.row import Row
@@ -200,16 +200,13 @@ def _end(own: RankGlobals, *, joins: bool) -> None:
     if not own.started:
         return
     try:
-        with pools._global_shutdown_lock:  # as pools do at the end of a process
-            pools._shutdown = True
-        for queue in tuple(pools._threads_queues.values()):
-            queue.put(None)
-        while joins and (left := _joined_at_the_end(own)):
-            left[0].join()
+        let_pools_end()
+        if joins:
+            join_threads_of_program(functools.partial(_started_threads, own))
     finally:
         own.rank_thread.end_threads()
 
 
-def _joined_at_the_end(own: RankGlobals) -> list[threading.Thread]:
+def _started_threads(own: RankGlobals) -> list[threading.Thread]:
     threads = (started.thread for started in own.started.values())
-    return [thread for thread in threads if thread is not None and not thread.daemon]
+    return [thread for thread in threads if thread is not None]

@@ -91,9 +91,12 @@ THREADS = _layer(
     "rank_threads.outside_waits",
     "rank_threads.started_threads",
     "rank_threads.profilers",
+    "rank_threads.exit_functions",
 )
-LOCKSTEP_RUN = _layer("polyrank run --world lockstep", "worlds.process_group:LOCKSTEP")
-FAKE_RUN = _layer("polyrank run --world fake", "worlds.process_group:FAKE")
+LOCKSTEP_RUN = _layer(
+    "polyrank run --world lockstep", "worlds.process_group:LOCKSTEP", "worlds.program_end"
+)
+FAKE_RUN = _layer("polyrank run --world fake", "worlds.process_group:FAKE", "worlds.program_end")
 LOSSES = _layer("polyrank check order", "divergence.order.losses")
 
 ALL = (

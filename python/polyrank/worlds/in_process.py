@@ -13,6 +13,7 @@ from polyrank.trace import Trace, trace
 from polyrank.worlds.ending import ending_of
 from polyrank.worlds.interrupts import terminated_as_interrupted
 from polyrank.worlds.outcome import Outcome, RunMeter
+from polyrank.worlds.program_end import program_ended
 from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["as_main", "run_here", "run_main"]
@@ -60,7 +61,7 @@ def as_main(options: RunOptions) -> Iterator[None]:
 
 def run_main(options: RunOptions) -> None:
     """Run the script or module as `__main__`, on the calling thread."""
-    with as_main(options), options.around():
+    with as_main(options), program_ended(), options.around():
         if options.is_module:
             runpy.run_module(options.script, run_name="__main__", alter_sys=True)
         else:

@@ -43,12 +43,16 @@ def run_on_rank(options: RunOptions, script: Script, rank: Rank) -> int:
         record.is_sent_at_exit()
         failure = _failure_of(script, rank.rank)
         exit_code = 0 if failure is None else failure.exit_code
+        has_raised = failure is not None and not failure.is_exit
+        if not has_raised:  # what it calls at its end finds the other ranks there
+            end_python()
         if failure is not None and exit_code:
             with held_back((signal.SIGINT,)):  # it would come for a program that is over
                 if options.log_folder is not None:
                     sys.stderr.write(failure.report)  # as a process does
                 rank.fail(failure)
-        end_python()
+        if has_raised:
+            end_python()
         if not exit_code:
             rank.run.end(rank.rank)
     record.send()
