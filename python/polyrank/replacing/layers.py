@@ -71,6 +71,7 @@ LOCKSTEP_MODE = _layer(
     "rank_dependent_functions",
     "python_random:SEEDS",
     "lockstep_stores",
+    "lockstep_threads",
     "spawned_ranks",
     "group_ranks",
     "rank_samplers",

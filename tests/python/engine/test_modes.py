@@ -166,9 +166,16 @@ def test_operand_on_a_subset_of_the_modes_ranks_stays_there() -> None:
 
 def test_mode_on_one_thread_leaves_others_alone() -> None:
     made: list[Tensor] = []
+    go_on = threading.Event()
+
+    def make() -> None:
+        go_on.wait()
+        made.append(torch.ones(2))
+
+    thread = threading.Thread(target=make)  # of the program's before: its own are in the mode
+    thread.start()
     with polyrank.LocalTensorMode(2):
-        thread = threading.Thread(target=lambda: made.append(torch.ones(2)))
-        thread.start()
+        go_on.set()
         thread.join()
     assert type(made[0]) is torch.Tensor
 
