@@ -75,6 +75,7 @@ LOCKSTEP_MODE = _layer(
     "spawned_ranks",
     "group_ranks",
     "rank_samplers",
+    "truncated_normal",
     "collective_functions",
     "object_collectives",
     "collectives_inside_torch",

@@ -1,0 +1,38 @@
+"""`torch.nn.init.trunc_normal_` where ranks' random streams differ: each draws again as often as it needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polyrank
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+BOUNDS = {"most fit": {"std": 0.02, "a": -0.03, "b": 0.02}, "few fit": {"a": 2.0, "b": 4.0}}
+
+
+def draw(device: str, seed: int | torch.SymInt, bounds: dict[str, float]) -> tuple[Any, Any]:
+    torch.manual_seed(seed)
+    weight = nn.Parameter(torch.empty(33, 7, device=device))
+    nn.init.trunc_normal_(weight, **bounds)
+    return weight.detach(), torch.rand(3, device=device)
+
+
+@pytest.mark.parametrize("bounds", BOUNDS.values(), ids=BOUNDS)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_each_rank_draws_as_alone(device: str, bounds: dict[str, float]) -> None:
+    with polyrank.virtual_gpu():
+        expected = [draw(device, seed, bounds) for seed in range(4)]
+        with polyrank.lockstep(4):
+            weight, after = draw(device, dist.get_rank(), bounds)
+        for rank in range(4):
+            assert torch.equal(weight._local_tensors[rank], expected[rank][0])
+            assert torch.equal(after._local_tensors[rank], expected[rank][1])  # and goes on so
+
+
+def test_what_all_ranks_share_stays_shared() -> None:
+    with polyrank.lockstep(4):
+        weight, _ = draw("cpu", 3, BOUNDS["most fit"])
+        assert len(weight.cohorts()) == 1
