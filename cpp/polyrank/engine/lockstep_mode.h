@@ -17,8 +17,8 @@ namespace polyrank {
 // Ranks that run in lockstep: while a mode is active, factories make LocalTensors over its ranks
 // and random operators draw from its ranks' streams.
 //
-// Thread rule: used by one thread at a time; autograd's threads may use the mode of the thread
-// that waits for them.
+// Thread rule: entered and left by one thread. Threads that its program starts, and autograd's, use
+// it meanwhile; of its generators only in a RandomTurn.
 class POLYRANK_API LockstepMode {
  public:
   // Throws: UsageError if `ranks` is empty.

@@ -34,6 +34,7 @@ RandomStreams::RandomStreams(const OperatorInfo& info, LockstepMode* mode, const
   if (device.is_meta() || operands.has_python_tensors()) {
     return;  // no values, no draws; and some kernels that only give shapes take no generator
   }
+  turn_.emplace();
   if (!device.has_index() && !device.is_cpu()) {
     device = at::globalContext().defaultGenerator(device).device();
   }

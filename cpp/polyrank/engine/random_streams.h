@@ -10,6 +10,7 @@
 #include <polyrank/engine/lockstep_mode.h>
 #include <polyrank/engine/operands.h>
 #include <polyrank/engine/operator_info.h>
+#include <polyrank/engine/random_turn.h>
 #include <polyrank/engine/rank_generators.h>
 
 #include <cstddef>
@@ -47,6 +48,7 @@ class RandomStreams {
  private:
   void restore_default();
 
+  std::optional<RandomTurn> turn_;  // from the first look at streams to the last
   RankGenerators* streams_ = nullptr;
   std::optional<RankGenerators> own_;
   std::optional<std::size_t> argument_;  // position of the generator argument

@@ -5,6 +5,7 @@
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/local_tensor.h>
 #include <polyrank/engine/local_tensor_impl.h>
+#include <polyrank/engine/random_turn.h>
 #include <polyrank/engine/rank_random.h>
 
 #include <vector>
@@ -52,10 +53,12 @@ void seed_ranks_on(LockstepMode& mode, c10::Device device, const c10::SymInt& se
   } else {
     seeds.push_back(seed.guard_int(__FILE__, __LINE__));
   }
+  const RandomTurn turn;
   mode.generators(generator_device(device)).seed(partition, seeds);
 }
 
 c10::SymInt initial_seeds(LockstepMode& mode, c10::Device device) {
+  const RandomTurn turn;
   const RankGenerators& generators = mode.generators(generator_device(device));
   std::vector<std::int64_t> seeds;
   seeds.reserve(static_cast<std::size_t>(generators.partition().num_cohorts()));
@@ -66,11 +69,13 @@ c10::SymInt initial_seeds(LockstepMode& mode, c10::Device device) {
 }
 
 at::Tensor rank_rng_state(LockstepMode& mode, c10::Device device) {
+  const RandomTurn turn;
   const RankGenerators& generators = mode.generators(generator_device(device));
   return make_local_tensor(generators.partition(), generators.get_state());
 }
 
 void set_rank_rng_state(LockstepMode& mode, c10::Device device, const at::Tensor& state) {
+  const RandomTurn turn;
   RankGenerators& generators = mode.generators(generator_device(device));
   if (const LocalTensorImpl* impl = LocalTensorImpl::from(state)) {
     check_ranks(mode, impl->ranks(), "generator state");

@@ -255,6 +255,7 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.library.Library._register_fake": "self, op_name, fn, _stacklevel, *, allow_override",
     "torch.multiprocessing.spawn.spawn": "fn, args, nprocs, join, daemon, start_method",
     "torch.multiprocessing.spawn.start_processes": "fn, args, nprocs, join, daemon, start_method",
+    "torch.nn.init._no_grad_trunc_normal_": "tensor, mean, std, a, b, generator",
     "torch.nn.parallel.DistributedDataParallel._distributed_rank": "self",
     "torch.random.get_rng_state": "",
     "torch.random.initial_seed": "",

@@ -100,6 +100,25 @@ def test_they_outlive_the_mode_as_plain_threads() -> None:
     assert type(kept[0]) is torch.Tensor
 
 
+def test_threads_that_draw_at_once_share_each_ranks_stream() -> None:
+    kept: list[Any] = []
+
+    def draw() -> None:
+        kept.extend(torch.rand(1) for _ in range(100))
+
+    with polyrank.lockstep(2):
+        torch.manual_seed(dist.get_rank())
+        threads = [threading.Thread(target=draw) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for rank in range(2):
+        torch.manual_seed(rank)
+        expected = [torch.rand(1).item() for _ in range(400)]
+        assert sorted(of_rank(value, rank).item() for value in kept) == sorted(expected)
+
+
 def test_wrong_arguments_are_pythons_errors() -> None:
     with polyrank.lockstep(WORLD_SIZE):
         with pytest.raises(TypeError, match="callable"):
