@@ -309,7 +309,6 @@ def test_silence_is_told_with_the_place_of_each_rank(
     monkeypatch.setattr(watching, "_FIRST_SECONDS", 0.3)
     monkeypatch.setattr(watching, "_LOOK_SECONDS", 0.1)
     reader, writer = os.pipe()
-    threading.Timer(1, os.write, (writer, b"x")).start()
 
     def program() -> None:
         if dist.get_rank() == 0:
@@ -318,6 +317,7 @@ def test_silence_is_told_with_the_place_of_each_rank(
             end = time.monotonic() + 1
             while time.monotonic() < end:
                 sum(range(1000))
+            os.write(writer, b"x")  # lets rank 0 go on, however late ranks have started
         dist.barrier()
 
     polyrank.run_ranks(program, 3)
