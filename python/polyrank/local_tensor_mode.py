@@ -21,6 +21,7 @@ from polyrank import _C
 from polyrank.bare_errors import explained
 from polyrank.errors import DivergenceError, UnsupportedOpError, UsageError
 from polyrank.local_tensor import LocalTensor, is_foreign_subclass
+from polyrank.python_support import require_tried_python
 from polyrank.rank_states import RankState, RankStates
 from polyrank.rank_text.names import watch_names
 from polyrank.rank_text.taken_for_one import prepare_guards
@@ -116,6 +117,7 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._per_rank_rng_states[min(self.ranks)]
 
     def __enter__(self) -> LocalTensorMode:
+        require_tried_python("lockstep")
         _C.cover_operators()
         _C.register_python_mode(self, self._state)
         if not _fake_tensor_mode_is_active():

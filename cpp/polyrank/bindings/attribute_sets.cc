@@ -1,4 +1,5 @@
 #include <polyrank/bindings/attribute_sets.h>
+#include <polyrank/bindings/class_dict.h>
 #include <polyrank/world/rank_thread.h>
 #include <torch/csrc/utils/pybind.h>
 
@@ -79,14 +80,14 @@ void exchange(py::handle type, setattrofunc from, setattrofunc to) {
 // `super().__setattr__` in a derived class must come to the function that its base has: Python
 // compares them. So the method that the interpreter finds under the name has it too.
 void put_method(const Family& family, const char* name, setattrofunc function) {
-  PyObject* const methods = family.type.tp_dict;
-  const auto inherited = py::reinterpret_borrow<py::object>(PyBaseObject_Type.tp_dict)[name];
+  const py::dict methods = dict_of_class(&family.type);
+  const py::object inherited = dict_of_class(&PyBaseObject_Type)[name];
   auto* const base = reinterpret_cast<PyWrapperDescrObject*>(inherited.ptr())
                          ->d_base;  // NOLINT(*-reinterpret-cast)
   // NOLINTNEXTLINE(*-reinterpret-cast): as CPython keeps it
   PyObject* method = PyDescr_NewWrapper(&family.type, base, reinterpret_cast<void*>(function));
   const auto owned = py::reinterpret_steal<py::object>(method);
-  if (!owned || PyDict_SetItemString(methods, name, method) < 0) {
+  if (!owned || PyDict_SetItemString(methods.ptr(), name, method) < 0) {
     throw py::error_already_set();
   }
 }

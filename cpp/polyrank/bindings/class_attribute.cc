@@ -1,4 +1,5 @@
 #include <polyrank/bindings/class_attribute.h>
+#include <polyrank/bindings/class_dict.h>
 
 #include <algorithm>
 #include <iterator>
@@ -74,11 +75,7 @@ bool is_of_metaclass(const py::object& owner, const py::str& name) {
 // What the class itself has, to be changed behind its metaclass.
 py::dict own_attributes(const py::object& owner) {
   auto* const type = reinterpret_cast<PyTypeObject*>(owner.ptr());  // NOLINT(*-reinterpret-cast)
-#if PY_VERSION_HEX >= 0x030C0000
-  return py::reinterpret_steal<py::dict>(PyType_GetDict(type));
-#else
-  return py::reinterpret_borrow<py::dict>(type->tp_dict);
-#endif
+  return dict_of_class(type);
 }
 
 bool has_own(const py::object& owner, const py::str& name) {

@@ -1,4 +1,5 @@
 #include <c10/core/DefaultDtype.h>
+#include <polyrank/bindings/class_dict.h>
 #include <polyrank/bindings/process_state.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
@@ -21,11 +22,12 @@ void check(int result) {
 
 // What the dict or class itself holds under that name, borrowed; null if nothing.
 PyObject* value_in(const py::object& owner, const py::handle& name) {
-  PyObject* dict =
-      PyType_Check(owner.ptr()) != 0
-          ? reinterpret_cast<PyTypeObject*>(owner.ptr())->tp_dict  // NOLINT(*-reinterpret-cast)
-          : owner.ptr();
-  PyObject* value = PyDict_GetItemWithError(dict, name.ptr());
+  py::object dict = owner;
+  if (PyType_Check(owner.ptr()) != 0) {
+    dict =
+        dict_of_class(reinterpret_cast<PyTypeObject*>(owner.ptr()));  // NOLINT(*-reinterpret-cast)
+  }
+  PyObject* value = PyDict_GetItemWithError(dict.ptr(), name.ptr());
   if (value == nullptr && PyErr_Occurred() != nullptr) {
     throw py::error_already_set();
   }

@@ -20,6 +20,7 @@ from polyrank import _C
 from polyrank.debug_level import unwrapped_groups
 from polyrank.errors import DivergenceError, UsageError
 from polyrank.local_tensor_mode import enabled_local_tensor_mode
+from polyrank.python_support import require_tried_python
 from polyrank.rank_threads.child_processes import fork_server_ended
 from polyrank.rank_threads.compiled_regions import CompiledRegions
 from polyrank.rank_threads.ending import join_threads, text_of, text_of_unfinished
@@ -307,6 +308,7 @@ def _ranks_now(turns: _C.RankTurns, threads: Sequence[threading.Thread]) -> Rank
 
 
 def _run_threads(run: _Run, function: Callable[..., Result], args: tuple[Any, ...]) -> list[Result]:
+    require_tried_python("the threads world")
     threads = [
         threading.Thread(
             target=run.run_rank, args=(rank, function, args), name="MainThread", daemon=True
