@@ -133,7 +133,7 @@ bench: $(VENV)/.editable $(RELEASE)/.configured ## Measure, beside PyTorch's own
 	  polyrank_collective_loops polyrank_thread_soak polyrank_core_benchmark
 	CMAKE_INSTALL_MODE=COPY cmake --install $(RELEASE) --component python --prefix python >$(RELEASE)/install.log
 	$(RELEASE)/benchmarks/polyrank_core_benchmark
-	python benchmarks/run.py $(BENCH_FLAGS)
+	python benchmarks/run.py --html build/bench/figures.html $(BENCH_FLAGS)
 
 # --- documents ----------------------------------------------------------------------------------
 

@@ -41,9 +41,16 @@ def print_table(results: Sequence[Figure | Skipped], console: Console) -> None:
     for skipped in results:
         if isinstance(skipped, Skipped):
             console.print(f"not measured ({skipped.section}): {skipped.reason}", markup=False)
+    for sentence in busy():
+        console.print(sentence)
+
+
+def busy() -> list[str]:
+    """A sentence, if the machine is too busy for budgets to hold."""
     load_per_core = os.getloadavg()[0] / (os.cpu_count() or 1)
-    if load_per_core > _LOAD_PER_CORE_OF_A_QUIET_MACHINE:
-        console.print(f"The machine was busy: {load_per_core:.1f} runnable processes a core.")
+    if load_per_core <= _LOAD_PER_CORE_OF_A_QUIET_MACHINE:
+        return []
+    return [f"The machine was busy: {load_per_core:.1f} runnable processes a core."]
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from parallel_figures import parallel_figures
 from process_figures import loading_figures, memory_figures, training_figures
 from process_group_figures import process_group_figures
 from processes_figures import processes_figures
-from report import print_table, write_json
+from report import busy, print_table, write_json
 from rich.console import Console
 from thread_figures import thread_figures
 from timing import Effort
@@ -66,12 +66,17 @@ def main() -> None:
     print_table(results, console)
     if args.json:
         write_json(results, args.json)
+    if args.html:
+        from figures_page import write_page  # needs plotly
+
+        write_page(results, args.html, busy())
 
 
 def _parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repeats, some minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="draw the figures here")
     parser.add_argument("--only", nargs="+", metavar="SECTION", help="measure these sections")
     parser.add_argument(
         "--boxed-calls",

@@ -19,11 +19,14 @@ ROOT = Path(__file__).resolve().parent.parent
 _LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(?:#[^)\s]*)?\)")
 _HEADERS = "headers"  # the folder of the site
 _RENDERED = ROOT / "build" / "docs" / "html"
+FIGURES = ROOT / "build" / "bench" / "figures.html"
 _has_headers = shutil.which("doxygen") is not None
 
 
 def on_files(files: Any, *, config: Any, **_: Any) -> Any:
     """MkDocs calls it with what the site will have."""
+    if FIGURES.exists():  # `make bench` was run in this checkout
+        files.append(File.generated(config, "figures.html", abs_src_path=str(FIGURES)))
     if not _has_headers:
         logging.getLogger("mkdocs").info("doxygen is not installed: the site has no C++ headers")
         return files
