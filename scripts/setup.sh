@@ -30,6 +30,8 @@ have_venv() { "$python" -c 'import ensurepip, venv' 2>/dev/null; }
 have_python_headers() {
   [[ -f $("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h ]]
 }
+# Pages of reports are looked at with it in tests; a user's machine goes without.
+have_browser() { command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v chrome >/dev/null; }
 have_gtest() { echo '#include <gmock/gmock.h>' | "${CXX:-c++}" -std=c++20 -x c++ -E - >/dev/null 2>&1; }
 
 command -v "$python" >/dev/null || die "no $python: install Python 3.11, or say PYTHON=... make"
@@ -46,6 +48,11 @@ have_gtest || install_debian libgtest-dev libgmock-dev
 have_gtest ||
   say "GoogleTest is missing, so the C++ tests are left out and \`make test\` will fail: install it" \
     "(Debian: libgtest-dev libgmock-dev)"
+
+if [[ ${CI:-} == true ]]; then
+  have_browser || install_debian chromium
+  command -v doxygen >/dev/null || install_debian doxygen
+fi
 
 if [[ ! -x $venv/bin/python ]]; then
   say "making $venv"

@@ -24,15 +24,15 @@ def blocks_of(page: Path) -> list[tuple[str, str, str]]:
     return _BLOCK.findall(page.read_text())
 
 
-def faults_of(page: Path, folder: Path) -> list[str]:
-    """Run a page in a folder; what its commands print otherwise than it says."""
+def faults_of(page: Path, folder: Path, python: str = sys.executable) -> list[str]:
+    """Run a page in a folder, with that Python; what its commands print otherwise than it says."""
     found = []
     for language, title, text in blocks_of(page):
         if title:
             (folder / title).write_text(text)
         elif language == "console":
             for command, expected in _commands(text):
-                found += _faults(command, expected, folder)
+                found += _faults(command, expected, folder, python)
     return found
 
 
@@ -46,8 +46,8 @@ def _commands(text: str) -> list[tuple[str, list[str]]]:
     return commands
 
 
-def _faults(command: str, expected: list[str], folder: Path) -> list[str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def _faults(command: str, expected: list[str], folder: Path, python: str) -> list[str]:
+    path = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=folder,

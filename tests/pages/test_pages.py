@@ -12,7 +12,12 @@ from pages.executed_page import blocks_of, faults_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-EXECUTED = sorted([ROOT / "README.md", DOCS / "quickstart.md", *(DOCS / "tutorials").glob("*.md")])
+TORCHTITAN = DOCS / "tutorials" / "torchtitan_on_a_laptop.md"
+# As `make clients CLIENTS_FLAGS="--only torchtitan"` makes it.
+PYTHON_WITH_TORCHTITAN = ROOT / "build" / "clients" / "torchtitan" / "bin" / "python"
+EXECUTED = sorted(
+    {ROOT / "README.md", DOCS / "quickstart.md", *(DOCS / "tutorials").glob("*.md")} - {TORCHTITAN}
+)
 
 
 @pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.stem)
@@ -20,6 +25,19 @@ def test_what_a_page_prints_is_what_it_says(page: Path, tmp_path: Path) -> None:
     assert any(language == "console" for language, _, _ in blocks_of(page))
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     assert not faults_of(page, tmp_path)
+
+
+@pytest.mark.skipif(
+    not PYTHON_WITH_TORCHTITAN.exists(), reason="make clients CLIENTS_FLAGS='--only torchtitan'"
+)
+def test_torchtitan_trains_as_the_tutorial_says(tmp_path: Path) -> None:
+    assert not faults_of(TORCHTITAN, tmp_path, str(PYTHON_WITH_TORCHTITAN))
+
+
+def test_the_tutorial_makes_what_the_client_makes() -> None:
+    (made,) = [text for _, title, text in blocks_of(TORCHTITAN) if title == "assets.py"]
+    client = (ROOT / "clients" / "programs" / "torchtitan_assets.py").read_text()
+    assert client.endswith(f"\n\n{made}")
 
 
 @pytest.mark.parametrize(

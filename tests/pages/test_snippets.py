@@ -32,12 +32,16 @@ def snippets(language: str) -> Iterator[tuple[Path, str]]:
 
 
 PYTHON = list(snippets("python"))
-# What stands in `console` is run: test_pages.py.
+# What stands in `console` is run: test_pages.py. Of torchtitan, where that is.
 SHELL = [
     pytest.param(line, id=f"{page.stem}: {line[:50]}")
-    for page, text in snippets("sh")
-    for line in text.replace("\\\n", " ").splitlines()
-    if line.startswith(("polyrank ", "make "))
+    for language in ("sh", "console")
+    for page, text in snippets(language)
+    if language == "sh" or page.stem == "torchtitan_on_a_laptop"
+    for whole in text.replace("\\\n", " ").splitlines()
+    if (line := re.sub(r"^\$ .*?python -m (?=polyrank)", "", whole)).startswith(
+        ("polyrank ", "make ")
+    )
 ]
 
 
@@ -80,7 +84,7 @@ def test_what_stands_around_snippets_has_one_each() -> None:
 
 @pytest.mark.parametrize("line", SHELL)
 def test_a_command_is_one_that_there_is(line: str) -> None:
-    words = shlex.split(line, comments=True)
+    words = shlex.split(re.split(r" \| | > ", line)[0], comments=True)
     if words[0] == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert {word for word in words[1:] if "=" not in word} <= set(targets)
