@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-import concurrent.futures.thread as pools
+import concurrent.futures.process as process_pools
+import concurrent.futures.thread as thread_pools
+import contextlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["join_threads_of_program", "let_pools_end"]
+__all__ = ["join_threads_of_program", "let_pools_end", "pools_ended"]
 
 
 def let_pools_end() -> None:
-    """Have all pools of threads take no more work, and their threads end when theirs is done."""
-    with pools._global_shutdown_lock:
-        pools._shutdown = True
-    for queue in tuple(pools._threads_queues.values()):
+    """Have all pools of threads or processes take no more work, and end when theirs is done."""
+    with thread_pools._global_shutdown_lock:
+        thread_pools._shutdown = True
+    for queue in tuple(thread_pools._threads_queues.values()):
         queue.put(None)
+    process_pools._global_shutdown = True
+    for wakeup in tuple(process_pools._threads_wakeups.values()):
+        wakeup.wakeup()
+
+
+@contextlib.contextmanager
+def pools_ended() -> Iterator[None]:
+    """Within this block pools end; others can be made afterwards, since the process goes on."""
+    let_pools_end()
+    try:
+        yield
+    finally:
+        thread_pools._shutdown = False
+        process_pools._global_shutdown = False
 
 
 def join_threads_of_program(threads: Callable[[], Iterable[threading.Thread]]) -> None:

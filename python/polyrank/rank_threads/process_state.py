@@ -6,7 +6,8 @@ place when the turn comes to a rank, and kept when another rank gets it (by _C.P
 
 from __future__ import annotations
 
-import concurrent.futures.thread as pools
+import concurrent.futures.process as process_pools
+import concurrent.futures.thread as thread_pools
 import contextlib
 import copy
 import copyreg
@@ -39,6 +40,10 @@ def _made_for_rank(stream: RandomStream) -> _Make:
     return lambda _, rank: stream.make(rank)
 
 
+def _no_threads(_value: Any, _rank: int) -> Any:
+    return weakref.WeakKeyDictionary()
+
+
 # Of Python's library: an object, a name in it, and what makes a rank's first value.
 _OF_LIBRARY: tuple[tuple[Any, str, _Make | None], ...] = (
     (sys, "argv", _copied),
@@ -60,9 +65,11 @@ _OF_LIBRARY: tuple[tuple[Any, str, _Make | None], ...] = (
     (logging, "_levelToName", _copied),
     (logging, "_nameToLevel", _copied),
     *((owner, name, None) for owner, name in OF_MULTIPROCESSING),
-    # Pools of threads, which a rank ends with its program.
-    (pools, "_shutdown", None),
-    (pools, "_threads_queues", lambda _value, _rank: weakref.WeakKeyDictionary()),
+    # Pools of threads and of processes, which a rank ends with its program.
+    (thread_pools, "_shutdown", None),
+    (thread_pools, "_threads_queues", _no_threads),
+    (process_pools, "_global_shutdown", None),
+    (process_pools, "_threads_wakeups", _no_threads),
 )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import concurrent.futures.thread as pools
 import contextlib
 import threading
 from collections.abc import Iterator
 
-from polyrank.ended_threads import join_threads_of_program, let_pools_end
+from polyrank.ended_threads import join_threads_of_program, pools_ended
 from polyrank.exit_functions import ExitFunctions, exit_rows
 
 __all__ = ["ROWS", "program_ended"]
@@ -43,8 +42,5 @@ def _wait_for_threads_but(others: set[threading.Thread]) -> None:
         return set(threading.enumerate()) - others
 
     if any(not thread.daemon for thread in started()):
-        let_pools_end()
-        try:
+        with pools_ended():
             join_threads_of_program(started)
-        finally:
-            pools._shutdown = False  # this process goes on

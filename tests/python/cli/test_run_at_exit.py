@@ -107,6 +107,31 @@ def test_threads_are_waited_for_before(world: str, tmp_path: Path) -> None:
         assert lines[0] == "worked 6.0"
 
 
+@pytest.mark.parametrize("world", WORLDS)
+def test_pools_of_processes_end_with_their_rank(world: str, tmp_path: Path) -> None:
+    text = (
+        "import builtins, multiprocessing\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "if __name__ == '__main__':\n"
+        "    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('fork'))\n"
+        "    builtins.kept = pool\n"  # nobody shuts it down
+        "    pool.submit(abs, -1).result()\n"
+        "    if rank == 3:\n"
+        "        dist.recv(torch.ones(1), 0)\n"  # the others have ended then, or soon will
+        "        time.sleep(0.5)\n"
+        "        print('got', pool.submit(abs, -2).result(), flush=True)\n"
+        "    elif rank == 0:\n"
+        "        dist.send(torch.ones(1), 3)\n"
+    )
+    if world == "lockstep":
+        text = (
+            text[: text.index("    if rank")] + "    print('got', pool.submit(abs, -2).result())\n"
+        )
+    done = run(tmp_path, text, world)
+    assert done.returncode == 0, done.stderr
+    assert printed(done).count("got 2") == 1
+
+
 @pytest.mark.parametrize("world", ["threads", "processes"])
 def test_ranks_of_run_ranks_call_it_at_their_end(world: str) -> None:
     program = (
