@@ -3,6 +3,7 @@
 #include <polyrank/exchange/host_backend.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/generator.h>
+#include <polyrank/virtual_gpu/inner_memory.h>
 #include <polyrank/virtual_gpu/memory_history.h>
 #include <polyrank/virtual_gpu/rank_gpus.h>
 #include <polyrank/virtual_gpu/reads.h>
@@ -137,6 +138,16 @@ void init_virtual_gpu(py::module_& module) {
   module.def("keep_memory_history", &keep_memory_history, py::arg("history"));
   module.def("set_memory_owner", &set_memory_owner, py::arg("tensor"), py::arg("owner"),
              py::arg("detail"));
+  module.def("inner_memory_table", [] {
+    py::list rows;
+    for (const InnerMemory& row : inner_memory_table()) {
+      rows.append(py::make_tuple(row.operation, row.what, to_string(row.certainty), row.source));
+    }
+    return rows;
+  });
+  module.def("blas_workspace_bytes", &blas_workspace_bytes);
+  module.def("set_blas_workspace_bytes", &set_blas_workspace_bytes, py::arg("bytes"));
+  module.def("clear_blas_workspaces", [] { rank_gpus()->clear_blas_workspaces(); });
   module.def("synchronize_gpu", &synchronize_gpu, py::arg("gpu"));
   module.def("data_reads", &data_reads);
   module.def(

@@ -126,8 +126,11 @@ class Tuning {
   }
 
   double channel() const {
-    // In a node the links carry what the channels of all its ranks bring.
-    const double most_in_node = links_.gpu_links / ranks_a_node_;
+    // In a node the links carry what the channels of all its ranks bring; without NVLink the way
+    // from one socket to the other carries as much as a ring of the node.
+    const double of_node =
+        links_.has_nvlink ? links_.gpu_links : links_.node_channel * links_.node_channels;
+    const double most_in_node = of_node / ranks_a_node_;
     const double between =
         ranks_a_node_ > 1 ? std::min(links_.network_channel, most_in_node) : links_.network_channel;
     if (algorithm_ == kRing || algorithm_ == kTree) {

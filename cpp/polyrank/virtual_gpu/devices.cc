@@ -2,6 +2,7 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/virtual_gpu/allocator_settings.h>
+#include <polyrank/virtual_gpu/blas_workspaces.h>
 #include <polyrank/virtual_gpu/composites.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/kernel.h>
@@ -42,8 +43,10 @@ void check(const VirtualGpus& gpus) {
 }  // namespace
 
 void switch_on_virtual_gpus(const VirtualGpus& gpus) {
+  rank_gpus()->clear_blas_workspaces();  // of those that were on before
   check(gpus);
   read_allocator_settings();
+  read_blas_workspace_size(gpus.major);
   place_gpu_kernels(gpus.has_bytes);
   place_gpu_composites();
   place_gpu_runtime();

@@ -5,14 +5,17 @@
 #include <polyrank/virtual_gpu/generator.h>
 #include <polyrank/virtual_gpu/gpu_timeline.h>
 #include <polyrank/virtual_gpu/host_call.h>
+#include <polyrank/virtual_gpu/inner_memory.h>
 #include <polyrank/virtual_gpu/kernel.h>
 #include <polyrank/virtual_gpu/memory_history.h>
 #include <polyrank/virtual_gpu/operator_work.h>
+#include <polyrank/virtual_gpu/rank_gpus.h>
 #include <polyrank/virtual_gpu/shape_call.h>
 #include <polyrank/virtual_gpu/storage.h>
 #include <polyrank/virtual_gpu/streams.h>
 
 #include <atomic>
+#include <deque>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -48,7 +51,25 @@ class GpuKernel final : public c10::OperatorKernel {
 
   std::once_flag info_made_;
   std::unique_ptr<const GpuOperator> info_;
+  const InnerMemory* inner_ = nullptr;
 };
+
+// Takes what the operator has for itself, and gives it back (NOTE [Memory inside operators]).
+void pass_through(const InnerMemory& inner, const PieceSizes& pieces, c10::DeviceIndex gpu) {
+  const std::shared_ptr<RankGpus>& rank = rank_gpus();
+  if (inner.takes_blas_workspace) {
+    rank->use_blas_workspace(gpu);
+  }
+  std::deque<GpuBlock> blocks;
+  for (const std::int64_t bytes : pieces) {
+    if (bytes > 0) {
+      blocks.emplace_back(rank.get(), gpu, bytes).set_owner("workspaces", inner.operation);
+    }
+  }
+  while (!blocks.empty()) {
+    blocks.pop_back();
+  }
+}
 
 bool is_made_of_others(const c10::OperatorHandle& op) {
   using c10::DispatchKey;
@@ -89,7 +110,8 @@ bool is_its_shape_function(const c10::OperatorHandle& op) {
     return has_shape;
   }
   return !op.hasKernelForDispatchKey(c10::DispatchKey::CUDA) &&
-         (has_kernel_of_cpu(op) || (has_shape && !is_made_of_others(op)));
+         (has_kernel_of_cpu(op) || (has_shape && !is_made_of_others(op)) ||
+          is_whole_on_cuda_alone(op));
 }
 
 bool lacks_kernel_of_cuda(const c10::OperatorHandle& op) {
@@ -206,11 +228,19 @@ class Kernels final {
 };
 
 void GpuKernel::run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-  std::call_once(info_made_, [&] { info_ = std::make_unique<const GpuOperator>(op); });
+  std::call_once(info_made_, [&] {
+    info_ = std::make_unique<const GpuOperator>(op);
+    inner_ = inner_memory_of(info_->name);
+  });
   Kernels::instance().follow_changes();
   run_backward_here();
   const OperationScope scope(info_->name);
   HostCall call(op, *info_, stack);
+  const InnerMemory* inner = call.has_bytes() ? nullptr : inner_;
+  PieceSizes pieces;
+  if (inner != nullptr && inner->pieces != nullptr) {
+    pieces = inner->pieces(OperatorArguments(op, *stack));
+  }
   if (call.has_bytes()) {
     std::optional<HostDrawsAsGpu> draws;
     if (info_->draws_without_one) {
@@ -223,6 +253,9 @@ void GpuKernel::run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
     call_shape_function(op, info_->num_arguments, stack);
   }
   call.take_back(stack);
+  if (inner != nullptr) {
+    pass_through(*inner, pieces, call.gpu());
+  }
 }
 
 void GpuKernel::run_timed(const c10::OperatorHandle& op, c10::DeviceIndex gpu,

@@ -5,6 +5,7 @@
 #include <c10/core/Device.h>
 #include <polyrank/allocator/caching_allocator.h>
 #include <polyrank/core/export.h>
+#include <polyrank/virtual_gpu/blas_workspaces.h>
 #include <polyrank/virtual_gpu/devices.h>
 
 #include <array>
@@ -50,6 +51,10 @@ class POLYRANK_API RankGpus {
 
   const at::Generator& generator(c10::DeviceIndex gpu);
 
+  // A matmul without bytes runs on that GPU (NOTE [cuBLAS's workspaces]).
+  void use_blas_workspace(c10::DeviceIndex gpu) { workspaces_.use(this, gpu); }
+  void clear_blas_workspaces() { workspaces_.clear(); }
+
  private:
   // Throws: c10::Error if there can't be a GPU of that index.
   static std::size_t checked(c10::DeviceIndex gpu);
@@ -59,6 +64,7 @@ class POLYRANK_API RankGpus {
   std::mutex mutex_;
   std::array<std::unique_ptr<CachingAllocator>, kMaxGpus> allocators_;
   std::array<at::Generator, kMaxGpus> generators_;
+  BlasWorkspaces workspaces_;  // blocks of allocators_: goes first
 };
 
 // Those of the calling thread's rank; of the process, where the thread is no rank's.

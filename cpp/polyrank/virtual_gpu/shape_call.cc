@@ -122,12 +122,28 @@ void to_copy(const c10::OperatorHandle& op, std::size_t num_arguments, torch::ji
   }
 }
 
+// `_fused_rms_norm(input, normalized_shape, …)`: a whole result, and a number for each row.
+void fused_rms_norm(const c10::OperatorHandle& op, std::size_t num_arguments,
+                    torch::jit::Stack* stack) {
+  const at::Tensor input = argument(op, "input", num_arguments, stack).toTensor();
+  const std::size_t num_dims =
+      argument(op, "normalized_shape", num_arguments, stack).toIntVector().size();
+  c10::DimVector rows(input.sizes());
+  std::fill(rows.end() - static_cast<std::ptrdiff_t>(num_dims), rows.end(), 1);
+  const bool is_half = input.scalar_type() == at::kHalf || input.scalar_type() == at::kBFloat16;
+  torch::jit::drop(*stack, num_arguments);
+  torch::jit::push(*stack, at::empty(input.sizes(), input.options()));
+  torch::jit::push(
+      *stack, at::empty(rows, input.options().dtype(is_half ? at::kFloat : input.scalar_type())));
+}
+
 // Those that are more than a shape function.
 const std::unordered_map<std::string_view, Run>& special_calls() {
   static const std::unordered_map<std::string_view, Run> calls{
       {"aten::_local_scalar_dense", &read_number}, {"aten::equal", &read_equality},
       {"aten::allclose", &read_equality},          {"aten::copy_", &copy},
       {"aten::_foreach_copy_", &copy_each},        {"aten::_to_copy", &to_copy},
+      {"aten::_fused_rms_norm", &fused_rms_norm},
   };
   return calls;
 }
@@ -156,6 +172,10 @@ void check_writes_nothing_of_cpu(const c10::OperatorHandle& op, std::size_t num_
 }
 
 }  // namespace
+
+bool is_whole_on_cuda_alone(const c10::OperatorHandle& op) {
+  return op.schema().name() == "aten::_fused_rms_norm";
+}
 
 bool has_shape_function(const c10::OperatorHandle& op) {
   const auto has = [&](DispatchKey key) { return op.hasKernelForDispatchKey(key); };

@@ -6,13 +6,13 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/virtual_gpu/allocator_settings.h>
 #include <polyrank/virtual_gpu/devices.h>
-#include <polyrank/virtual_gpu/memory_history.h>
+#include <polyrank/virtual_gpu/gpu_block.h>
 #include <polyrank/virtual_gpu/rank_gpus.h>
 #include <polyrank/virtual_gpu/storage.h>
-#include <polyrank/virtual_gpu/streams.h>
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
 namespace polyrank {
@@ -27,26 +27,9 @@ class Holding {
   Holding(c10::intrusive_ptr<c10::StorageImpl> host, c10::DeviceIndex gpu, std::size_t bytes)
       : host_(std::move(host)), gpu_(gpu), rank_(rank_gpus()) {
     if (bytes > 0) {  // as CUDA's allocator, which has no block for nothing
-      block_ = new_block(static_cast<std::int64_t>(bytes));
-      history_ = memory_history();
-    }
-    if (history_ != nullptr) {
-      const auto [allocated, reserved] = totals();
-      piece_ =
-          history_->made(block_->size, gpu_, block_->address, block_->stream, allocated, reserved);
+      block_.emplace(rank_.get(), gpu, static_cast<std::int64_t>(bytes));
     }
   }
-  ~Holding() {
-    if (block_ != nullptr) {
-      rank_->with_allocator(gpu_, [&](CachingAllocator& allocator) { allocator.free(block_); });
-    }
-    if (history_ != nullptr) {
-      const auto [allocated, reserved] = totals();
-      history_->freed(piece_, allocated, reserved);
-    }
-  }
-  Holding(const Holding&) = delete;
-  Holding& operator=(const Holding&) = delete;
 
   const c10::intrusive_ptr<c10::StorageImpl>& host() const noexcept { return host_; }
   c10::DeviceIndex gpu() const noexcept { return gpu_; }
@@ -58,52 +41,28 @@ class Holding {
     }
     // Nobody can have it mapped: who reads it is stopped.
     // NOLINTNEXTLINE(performance-no-int-to-ptr): the address is a number, and never read
-    return block_ == nullptr ? nullptr : reinterpret_cast<void*>(block_->address);
+    return block_ ? reinterpret_cast<void*>(block_->address()) : nullptr;
   }
 
   // Says whose the memory is, if a history is kept.
   void set_owner(std::string_view owner, std::string_view detail) const {
-    if (history_ != nullptr) {
-      history_->set_owner(piece_, owner, detail);
+    if (block_) {
+      block_->set_owner(owner, detail);
     }
   }
 
   void record_stream(StreamNumber stream) const {
     // With bytes work is done when it is launched, so nothing must be kept for it.
-    if (block_ != nullptr && host_->device_type() == c10::kMeta) {
-      rank_->with_allocator(
-          gpu_, [&](CachingAllocator& allocator) { allocator.record_stream(block_, stream); });
+    if (block_ && host_->device_type() == c10::kMeta) {
+      block_->record_stream(stream);
     }
   }
 
  private:
-  // Allocated and reserved bytes.
-  std::pair<std::int64_t, std::int64_t> totals() const {
-    return rank_->with_allocator(gpu_, [](const CachingAllocator& allocator) {
-      const AllocatorStatistics& statistics = allocator.statistics();
-      return std::pair(statistics.allocated_bytes.all.current,
-                       statistics.reserved_bytes.all.current);
-    });
-  }
-
-  Block* new_block(std::int64_t bytes) const {
-    const StreamNumber stream = current_gpu_stream({c10::kCUDA, gpu_}).id();
-    try {
-      return rank_->with_allocator(gpu_, [&](CachingAllocator& allocator) {
-        allocator.set_options(allocator_options());
-        return allocator.allocate(bytes, stream);
-      });
-    } catch (const OutOfMemory& error) {
-      TORCH_CHECK_WITH(OutOfMemoryError, false, error.what());
-    }
-  }
-
   c10::intrusive_ptr<c10::StorageImpl> host_;
   c10::DeviceIndex gpu_;
   std::shared_ptr<RankGpus> rank_;  // the one that made it, whoever frees it
-  Block* block_ = nullptr;
-  std::shared_ptr<MemoryHistory> history_;
-  std::int64_t piece_ = -1;  // of history_
+  std::optional<GpuBlock> block_;
 };
 
 void delete_holding(void* holding) { delete static_cast<Holding*>(holding); }

@@ -31,6 +31,7 @@ class Links:
     network_gb_s: Figure  # a GPU's share
     network_channel_gb_s: Figure  # of a channel between nodes
     network_latency_us: Figure  # beside that of NCCL's tables
+    has_nvlink: bool = True  # else GPUs are joined by PCIe
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,12 @@ def _domain(reader: FigureReader, gpus_per_node: int | None) -> int | None:
 def _links_of(content: Mapping[str, Any] | None) -> tuple[Links | None, list[str]]:
     """The links, or what is wrong with them."""
     reader = FigureReader(content or {})
+    has_nvlink = (
+        reader.take("has_nvlink", bool, "true or false") if reader.has("has_nvlink") else True
+    )
     may_be_zero = ("nvls_channel_gb_s", "nvls_channels", "network_latency_us")
-    names = Links.__dataclass_fields__
+    names = [name for name in Links.__dataclass_fields__ if name != "has_nvlink"]
     figures = reader.figures(name for name in names if name not in may_be_zero)
     figures |= reader.figures(may_be_zero, is_positive=False)
     wrong = [f"links: {problem}" for problem in reader.problems("links")]
-    return (None, wrong) if wrong else (Links(**figures), [])
+    return (None, wrong) if wrong else (Links(**figures, has_nvlink=has_nvlink), [])

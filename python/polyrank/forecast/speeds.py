@@ -230,7 +230,7 @@ def _nccl_tables(generation: str) -> _C.NcclTables:
 
 def _links(links: Links) -> _C.NcclLinks:
     made = _C.NcclLinks()
-    made.has_nvlink = True  # clusters without it have no figures for times yet
+    made.has_nvlink = links.has_nvlink
     made.gpu_links = links.gpu_links_gb_s.value
     made.node_channel = links.node_channel_gb_s.value
     made.node_channels = links.node_channels.value

@@ -256,3 +256,19 @@ def test_live_bytes_are_those_of_live_storages(seed: int) -> None:
             }
             expected = sum(-(-size // 512) * 512 for size in sizes.values())
             assert torch.cuda.memory_allocated() == expected
+
+
+def test_a_norm_is_one_kernel_that_keeps_a_number_a_row() -> None:
+    with polyrank.forecast() as f:
+        norm = nn.RMSNorm(WIDTH, device="cuda", dtype=torch.bfloat16)
+        x = torch.empty(16, 4, WIDTH, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+        before = torch.cuda.memory_allocated()
+        y = norm(x)
+        assert y.stride() == x.stride()
+        assert torch.cuda.memory_allocated() == before + y.nbytes + 512  # 64 floats
+        y.backward(torch.empty_like(y))
+        assert x.grad is not None
+        assert norm.weight.grad is not None
+    operations = [piece.operation for piece in f.history.pieces()]
+    assert operations.count("aten::_fused_rms_norm") == 2
+    assert "aten::rsqrt" not in operations

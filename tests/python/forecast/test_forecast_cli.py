@@ -83,10 +83,12 @@ def test_times_are_forecast_where_they_are_asked_for(tmp_path: Path) -> None:
     assert not kernels & (streams - {0})
 
 
-def test_a_cluster_without_figures_for_times_is_refused(tmp_path: Path) -> None:
+def test_a_cluster_without_figures_for_times_is_refused(
+    tmp_path: Path, cluster_without_times: str
+) -> None:
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
-    result = polyrank("forecast", "--cluster", "l40s-pcie", "--time", str(script), "64")
+    result = polyrank("forecast", "--cluster", cluster_without_times, "--time", str(script), "64")
     assert result.returncode == 2
     assert "has no figures for times" in " ".join(result.stderr.replace("│", " ").split())
 

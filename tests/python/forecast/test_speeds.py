@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polyrank
 import pytest
+import torch
+import torch.distributed as dist
 from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.forecast import speeds
@@ -12,20 +15,19 @@ from polyrank.forecast.clusters import cluster_names, find_cluster
 from polyrank.forecast.speeds import core_speeds, gpu_table, gpu_table_names
 
 HALF, FP8 = 3, 4  # the core's MathType
-WITH_TIMES = [name for name in cluster_names() if find_cluster(name).gpu_speeds is not None]
 
 
-def test_clusters_with_nvlink_have_times() -> None:
-    assert set(cluster_names()) - set(WITH_TIMES) == {"l40s-pcie"}
-    assert {find_cluster(name).gpu_speeds for name in WITH_TIMES} == set(gpu_table_names())
+def test_all_clusters_have_times() -> None:
+    assert {find_cluster(name).gpu_speeds for name in cluster_names()} == set(gpu_table_names())
 
 
-@pytest.mark.parametrize("name", WITH_TIMES)
+@pytest.mark.parametrize("name", cluster_names())
 def test_each_figure_has_a_source(name: str) -> None:
     cluster = find_cluster(name)
     table = gpu_table(cluster)
     assert all(figure.source for figure in table.figures.values())
-    assert all(figure.source for figure in vars(cluster.links).values())
+    links = {name: value for name, value in vars(cluster.links).items() if name != "has_nvlink"}
+    assert all(figure.source for figure in links.values())
     assert core_speeds(cluster).gpu.multiprocessors == cluster.multiprocessors
 
 
@@ -49,11 +51,21 @@ def test_the_best_matmuls_are_as_fast_as_was_measured(
     assert 2 * m * n * k / nanoseconds / 1e3 == pytest.approx(tflops, rel=0.01)
 
 
-def test_a_cluster_without_figures_is_told_so() -> None:
+def test_a_cluster_without_figures_is_told_so(cluster_without_times: str) -> None:
     with pytest.raises(
-        UsageError, match=r"l40s-pcie has no figures for times.*gpu_speeds and \[links\]"
+        UsageError, match=r"memory-alone has no figures for times.*gpu_speeds and \[links\]"
     ):
-        core_speeds(find_cluster("l40s-pcie"))
+        core_speeds(find_cluster(cluster_without_times))
+
+
+def test_without_nvlink_an_all_reduce_is_a_ring_over_pcie() -> None:
+    """Eight GPUs with 15 GB/s from one to the next: 14 steps of an eighth each, never by LL128."""
+    with polyrank.forecast("l40s-pcie", world_size=8, time=True) as f:
+        x = torch.empty(2**28, device="cuda")
+        dist.all_reduce(x)
+    took = f.time.whole.by_operator["all_reduce"].communication_ns
+    assert took == pytest.approx(2 * x.nbytes * 7 / 8 / 15, rel=0.01)
+    assert "ring, Simple" in f.timeline.chrome_trace(0)
 
 
 def own_cluster(folder: Path, table: str) -> str:

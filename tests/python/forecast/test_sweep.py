@@ -119,7 +119,6 @@ def test_none_that_fits_is_an_exit_code(tmp_path: Path) -> None:
     ("options", "words"),
     [
         (["--vary", "tp"], "NAME=VALUE"),
-        (["--vary", "tp=1", "--cluster", "l40s-pcie"], "no figures for times"),
         (["--vary", "tp=1", "--cluster", "none"], "there is no cluster"),
     ],
 )
@@ -127,6 +126,12 @@ def test_wrong_options_are_told(options: list[str], words: str) -> None:
     run = polyrank(*options, "x.py")
     assert run.returncode == 2
     assert words in " ".join(run.stderr.replace("│", " ").split())
+
+
+def test_a_cluster_without_figures_for_times_is_told(cluster_without_times: str) -> None:
+    run = polyrank("--vary", "tp=1", "--cluster", cluster_without_times, "x.py")
+    assert run.returncode == 2
+    assert "no figures for times" in " ".join(run.stderr.replace("│", " ").split())
 
 
 def test_the_page_has_a_point_for_each_forecast() -> None:
