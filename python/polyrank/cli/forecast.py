@@ -87,7 +87,10 @@ def forecast(
     tokens: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="What the rank takes in a step, for tokens a second (--time)."
+            min=1,
+            metavar="N",
+            help="What the rank takes in a step, for tokens a second (--time); if not given, what its "
+            "embedding is given.",
         ),
     ] = None,
     trace_file: Annotated[
@@ -187,13 +190,13 @@ def forecast(
                         *("--on-read", on_read.value),
                         *(["-m"] if module else []),
                         *(["--time"] if has_time else []),
+                        *(["--tokens", str(tokens)] if tokens is not None else []),
                     ],
                     program=[script, *(arguments or ())],
                     cluster=cluster,
                     ranks=asked_ranks,
                     finds_stages=stages,
                     with_time=has_time,
-                    tokens=tokens,
                     slow=slowness,
                     jobs=jobs,
                     json_target=json_target,

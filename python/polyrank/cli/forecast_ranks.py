@@ -28,7 +28,6 @@ class RanksAsked:
     ranks: Sequence[int]
     finds_stages: bool
     with_time: bool
-    tokens: int | None
     slow: Mapping[int, float]
     jobs: int | None
     json_target: Path | None
@@ -53,8 +52,8 @@ def forecast_ranks(asked: RanksAsked) -> int:
     if asked.with_time:
         try:
             recordings, gpu = made.recordings(), gpu_table(find_cluster(asked.cluster))
-            as_they_are = replayed(recordings, gpu, tokens=asked.tokens)
-            together = replayed(recordings, gpu, tokens=asked.tokens, slow=asked.slow)
+            as_they_are = replayed(recordings, gpu, tokens=made.tokens())
+            together = replayed(recordings, gpu, tokens=made.tokens(), slow=asked.slow)
             if asked.chakra is not None:
                 asked.chakra.write(recordings)
         except (DeadlockError, UsageError) as error:

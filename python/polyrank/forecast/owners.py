@@ -18,6 +18,8 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils.weak import WeakIdKeyDictionary
 
 from polyrank import _C
+from polyrank.forecast.tokens import TokenCount
+from polyrank.module_paths import paths_of
 
 __all__ = ["OPTIMIZER", "owners_told"]
 
@@ -25,12 +27,16 @@ OPTIMIZER = "optimizer"  # what stands for a module while an optimizer steps
 
 
 @contextlib.contextmanager
-def owners_told(history: _C.MemoryHistory, after_step: Callable[[], None]) -> Iterator[None]:
-    """A block in which the history learns who owns what. Calls `after_step` after each step.
+def owners_told(
+    history: _C.MemoryHistory, tokens: TokenCount, after_step: Callable[[], None]
+) -> Iterator[None]:
+    """A block in which the history learns who owns what, and tokens are counted.
+
+    Calls `after_step` after each step.
 
     A step ends with the step of the optimizer that stepped first: programs may have several.
     """
-    owners = _Owners(history, after_step)
+    owners = _Owners(history, tokens, after_step)
     handles = [
         register_module_forward_pre_hook(owners.module_runs),
         register_optimizer_step_pre_hook(owners.before_step),
@@ -45,11 +51,14 @@ def owners_told(history: _C.MemoryHistory, after_step: Callable[[], None]) -> It
 
 
 class _Owners:
-    def __init__(self, history: _C.MemoryHistory, after_step: Callable[[], None]) -> None:
+    def __init__(
+        self, history: _C.MemoryHistory, tokens: TokenCount, after_step: Callable[[], None]
+    ) -> None:
         self._history = history
+        self._tokens = tokens
         self._after_step = after_step
         self._names: Any = WeakIdKeyDictionary()  # of parameters
-        self._seen: Any = WeakIdKeyDictionary()  # modules
+        self._paths: Any = WeakIdKeyDictionary()  # of modules that ran
         # The optimizer whose steps count. Weak, as is all that is kept here: what the program lets go
         # of must be gone.
         self._first: Callable[[], torch.optim.Optimizer | None] = lambda: None
@@ -57,10 +66,13 @@ class _Owners:
 
     def module_runs(self, module: nn.Module, args: Any) -> None:
         """The first module that runs knows the names of all within it."""
-        if module in self._seen:
-            return
-        for part in module.modules():
-            self._seen[part] = True
+        if module not in self._paths:
+            self._own_parts(module)
+        self._tokens.module_runs(module, args, lambda: str(self._paths[module]))
+
+    def _own_parts(self, module: nn.Module) -> None:
+        for path, part in paths_of(module):
+            self._paths[part] = path
         for name, parameter in module.named_parameters():
             self._names.setdefault(parameter, name)
             _own(parameter, "parameters", name)
@@ -86,6 +98,7 @@ class _Owners:
             self._first = weakref.ref(optimizer)
         if optimizer is self._first():
             self._history.next_step()
+            self._tokens.end_step()
             self._after_step()
 
     def leave_step(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from polyrank.errors import UsageError
 from polyrank.forecast.process import DOES_NOT_FIT, Ended, run_forecast
+from polyrank.forecast.tokens import Tokens
 from polyrank.resumable import run_parts
 
 __all__ = ["RankForecast", "RanksForecast", "parse_ranks", "parse_slow"]
@@ -79,6 +80,13 @@ class RankForecast:
         return [] if document is None else list(document["messages_among"])
 
     @property
+    def tokens(self) -> Tokens | None:
+        """What it takes in a step, where its program or its caller says so."""
+        document = self.ended.document
+        told = document and document["time"] and document["time"]["tokens"]
+        return Tokens(**told) if told else None
+
+    @property
     def has_whole_steps(self) -> bool:
         """Whether what it recorded is all that it would have launched."""
         document = self.ended.document
@@ -134,6 +142,10 @@ class RanksForecast:
         if failed:
             return failed[0] or 1
         return 0 if all(one.fits for one in self.ranks) else DOES_NOT_FIT
+
+    def tokens(self) -> dict[int, Tokens]:
+        """Of each rank of which it is known."""
+        return {one.rank: one.tokens for one in self.ranks if one.tokens is not None}
 
     def recordings(self) -> list[dict[str, Any]]:
         """Of all ranks.

@@ -16,6 +16,7 @@ from polyrank.forecast.memory import Memory, memory_of
 from polyrank.forecast.owners import owners_told
 from polyrank.forecast.speeds import GpuTable, core_speeds, gpu_table
 from polyrank.forecast.times import Time, time_of
+from polyrank.forecast.tokens import TokenCount, Tokens
 from polyrank.module_paths import named_modules_run
 from polyrank.virtual_gpu import virtual_gpu
 
@@ -50,7 +51,8 @@ class Forecast:
         self.messages_among: list[int] = []  # ranks; this one is among them if it sends any
         self._memory: Memory | None = None
         self.timeline: _C.GpuTimeline | None = None
-        self._tokens = tokens
+        self._tokens = None if tokens is None else Tokens(tokens, "the caller")
+        self._token_count = TokenCount()
         self._gpu: GpuTable | None = None
         if with_time:
             self.timeline = _C.GpuTimeline(core_speeds(cluster))
@@ -71,7 +73,8 @@ class Forecast:
         if self.timeline is None or self._gpu is None:
             raise UsageError("this forecast has no times: ask for them (time=True, or --time)")
         reports, whole = self.timeline.step_reports(), self.timeline.whole_report()
-        return time_of(reports, whole, self._gpu, self._tokens)
+        tokens = self._tokens or self._token_count.tokens(has_steps=bool(reports))
+        return time_of(reports, whole, self._gpu, tokens)
 
     def report(self) -> str:
         """All of it as text."""
@@ -116,7 +119,7 @@ class Forecast:
                 has_bytes=False,
             ),
             named_modules_run(),
-            owners_told(self.history, after_step),
+            owners_told(self.history, self._token_count, after_step),
         ):
             self._take_memory_beside()
             _C.keep_memory_history(self.history)
@@ -166,7 +169,8 @@ def forecast(
         on_read: What a read of a GPU's data gives: "assume", a stand-in that the report lists, or
             "error".
         time: Whether `time` is forecast, too; the cluster's file must have figures for it.
-        tokens: How many the rank takes in a step, for tokens a second.
+        tokens: How many the rank takes in a step, for tokens a second; if not given, as many as its
+            embedding is given.
 
     Raises:
         UsageError: an argument makes no sense.

@@ -22,6 +22,7 @@ def time_dict(time: Time) -> dict[str, Any]:
     steady = time.steady
     return {
         "step_ns": steady.ns,
+        "tokens": None if time.tokens is None else dataclasses.asdict(time.tokens),
         "tokens_per_second": time.tokens_per_second,
         "model_flops": steady.model_flops,
         "mfu": time.mfu,
@@ -61,7 +62,8 @@ def _totals(time: Time) -> Table:
         table.add_row(name, f"{_ms(nanoseconds)}, {share:6.1%}")
 
     table.add_row("from end to end", _ms(steady.ns))
-    if time.tokens_per_second is not None:
+    if time.tokens is not None and time.tokens_per_second is not None:
+        table.add_row(f"tokens, {time.tokens.source}", f"{time.tokens.count:,}")
         table.add_row("tokens a second, of this rank", f"{time.tokens_per_second:,.0f}")
     if steady.ns:
         table.add_row(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyrank.forecast.speeds import Compared, GpuTable
+from polyrank.forecast.tokens import Tokens
 
 __all__ = ["Idle", "StepTime", "Time", "WorkSum", "time_of"]
 
@@ -72,7 +73,7 @@ class Time:
     whole: StepTime
     peak_flops: float  # of the GPU, half precision, a second
     compared: Compared | None  # how far off such forecasts were; None: nobody looked
-    tokens: int | None  # that this rank takes in a step, as the caller says
+    tokens: Tokens | None  # that this rank takes in a step; None: nobody says
 
     @property
     def steady(self) -> StepTime:
@@ -94,14 +95,14 @@ class Time:
         """Of this rank."""
         if self.tokens is None or not self.steady.ns:
             return None
-        return self.tokens / self.steady.seconds
+        return self.tokens.count / self.steady.seconds
 
 
 def time_of(
     step_reports: list[dict[str, Any]],
     whole_report: dict[str, Any],
     gpu: GpuTable,
-    tokens: int | None,
+    tokens: Tokens | None,
 ) -> Time:
     """What a timeline's reports say."""
     return Time(

@@ -10,6 +10,7 @@ from polyrank import _C
 from polyrank.forecast.speeds import GpuTable
 from polyrank.forecast.time_report import time_dict
 from polyrank.forecast.times import Time, time_of
+from polyrank.forecast.tokens import Tokens
 
 __all__ = ["Together", "replayed"]
 
@@ -63,10 +64,10 @@ def replayed(
     recordings: Sequence[dict[str, Any]],
     gpu: GpuTable,
     *,
-    tokens: int | None = None,
+    tokens: Mapping[int, Tokens] | None = None,
     slow: Mapping[int, float] | None = None,
 ) -> Together:
-    """Replay what ranks recorded, together.
+    """Replay what ranks recorded, together; `tokens` are by rank.
 
     Raises:
         DeadlockError: they wait for what never comes.
@@ -75,8 +76,8 @@ def replayed(
     slow = dict(slow or {})
     replay = _C.JointReplay(list(recordings), slow)
     times = [
-        time_of(replay.step_reports(i), replay.whole_report(i), gpu, tokens)
-        for i in range(len(replay.ranks))
+        time_of(replay.step_reports(i), replay.whole_report(i), gpu, (tokens or {}).get(rank))
+        for i, rank in enumerate(replay.ranks)
     ]
     return Together(
         ranks=list(replay.ranks),
