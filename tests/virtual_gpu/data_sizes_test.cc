@@ -71,6 +71,18 @@ TEST_F(DataSizes, WhatTheCallTellsIsNoRead) {
   EXPECT_TRUE(data_reads().empty());
 }
 
+TEST_F(DataSizes, CountsAreAsManyAsTheCallSays) {
+  const at::Tensor numbers = at::empty({9}, on_gpu().dtype(at::kLong));
+  const at::Tensor counts = at::bincount(numbers, {}, 4);
+  EXPECT_EQ(counts.sizes(), Sizes({4}));
+  EXPECT_EQ(counts.scalar_type(), at::kLong);
+  ASSERT_EQ(data_reads().size(), 1U);
+  EXPECT_EQ(data_reads()[0].operation, "bincount()");
+  EXPECT_EQ(data_reads()[0].assumed, "all numbers are below minlength");
+  const at::Tensor weights = at::empty({9}, on_gpu());
+  EXPECT_EQ(at::bincount(numbers, weights, 4).scalar_type(), at::kFloat);
+}
+
 TEST_F(DataSizes, WhereThereIsNoLargestItIsRefused) {
   const at::Tensor numbers = at::empty({6}, on_gpu().dtype(at::kLong));
   EXPECT_THROW(at::bincount(numbers), UnsupportedOpError);

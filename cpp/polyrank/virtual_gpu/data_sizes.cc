@@ -87,14 +87,40 @@ void unique_consecutive(Stack* stack, std::size_t num_arguments) {
   }
 }
 
-const std::unordered_map<std::string_view, void (*)(Stack*, std::size_t)>& largest_sizes() {
-  static const std::unordered_map<std::string_view, void (*)(Stack*, std::size_t)> table{
-      {"aten::nonzero", &nonzero},
-      {"aten::masked_select", &masked_select},
-      {"aten::_unique2", &unique},
-      {"aten::unique_consecutive", &unique_consecutive},
+// bincount(self, weights, minlength), with a length
+void bincount(Stack* stack, std::size_t num_arguments) {
+  const c10::IValue weights = torch::jit::peek(*stack, 1, num_arguments);
+  const bool has_weights = weights.isTensor() && weights.toTensor().defined();
+  const bool are_float = has_weights && weights.toTensor().scalar_type() == at::kFloat;
+  const at::ScalarType counts = are_float ? at::kFloat : (has_weights ? at::kDouble : at::kLong);
+  replace(stack, num_arguments,
+          {meta({torch::jit::peek(*stack, 2, num_arguments).toInt()}, counts)});
+}
+
+constexpr std::string_view kAllAreChosen = "every element is chosen";
+
+struct LargestSize {
+  void (*make_results)(Stack*, std::size_t);
+  std::string_view assumed = kAllAreChosen;
+};
+
+// Null: there is no largest size.
+const LargestSize* largest_size(const c10::OperatorHandle& op, std::size_t num_arguments,
+                                const Stack& stack) {
+  static const std::unordered_map<std::string_view, LargestSize> table{
+      {"aten::nonzero", {&nonzero}},
+      {"aten::masked_select", {&masked_select}},
+      {"aten::_unique2", {&unique}},
+      {"aten::unique_consecutive", {&unique_consecutive}},
+      {"aten::bincount", {&bincount, "all numbers are below minlength"}},
   };
-  return table;
+  const auto found = table.find(op.schema().name());
+  if (found == table.end() || !op.schema().overload_name().empty()) {
+    return nullptr;
+  }
+  const bool has_none = op.schema().name() == "aten::bincount" &&
+                        torch::jit::peek(stack, 2, num_arguments).toInt() == 0;
+  return has_none ? nullptr : &found->second;
 }
 
 bool is_mask(const at::Tensor& tensor) {
@@ -150,10 +176,8 @@ bool has_size_of_data(const c10::OperatorHandle& op, std::size_t num_arguments,
 
 void call_with_largest_size(const c10::OperatorHandle& op, std::size_t num_arguments,
                             Stack* stack) {
-  const auto& table = largest_sizes();
-  const auto found = table.find(op.schema().name());
-  const bool has_own = found != table.end() && op.schema().overload_name().empty();
-  if (!has_own && !indexes(op)) {
+  const LargestSize* own = largest_size(op, num_arguments, *stack);
+  if (own == nullptr && !indexes(op)) {
     throw UnsupportedOpError(
         c10::str(op.operator_name(),
                  ": its result has as many elements as the data says, which a virtual GPU without "
@@ -161,9 +185,9 @@ void call_with_largest_size(const c10::OperatorHandle& op, std::size_t num_argum
                  "takes one, or compute it on the CPU."));
   }
   note_read(op.schema().name().substr(op.schema().name().find("::") + 2) + "()",
-            "every element is chosen");
-  if (has_own) {
-    found->second(stack, num_arguments);
+            std::string(own == nullptr ? kAllAreChosen : own->assumed));
+  if (own != nullptr) {
+    own->make_results(stack, num_arguments);
   } else {
     index_by_places(op, stack, num_arguments);
   }

@@ -115,10 +115,10 @@ def _peak(history: _C.MemoryHistory, event: _C.MemoryEvent, at: int) -> Peak:
     for piece in alive:
         owner = owner_of(piece)
         by_owner[owner] += piece.bytes
-        if owner in ("saved for backward", "temporaries"):
+        if owner in ("saved for backward", "temporaries", "workspaces"):
             by_module[piece.module or "(no module)"] += piece.bytes
         elif piece.detail:
-            by_module[piece.detail.rpartition(".")[0] or piece.detail] += piece.bytes
+            by_module[piece.detail.rpartition(".")[0] or "(root)"] += piece.bytes
     made = history.pieces()[event.piece]
     return Peak(
         step=event.step + 1,

@@ -24,6 +24,7 @@ __all__ = ["SCHEMA_VERSION", "report_dict", "report_text", "write_snapshot"]
 SCHEMA_VERSION = 1
 _MOST_MODULES = 12
 _WIDTH = 120
+_SHOWN_IN_MIB = 10 * 2**20
 
 
 def report_dict(forecast: Forecast) -> dict[str, Any]:
@@ -55,6 +56,9 @@ def _plain(value: Any) -> Any:
 
 
 def _gib(num_bytes: int) -> str:
+    """In MiB what would be a hundredth of a GiB, or less."""
+    if 0 < abs(num_bytes) < _SHOWN_IN_MIB:
+        return f"{num_bytes / 2**20:,.2f} MiB"
     return f"{num_bytes / 2**30:,.2f} GiB"
 
 

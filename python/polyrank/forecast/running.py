@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -119,6 +121,7 @@ class Forecast:
                 has_bytes=False,
             ),
             named_modules_run(),
+            _own_hooks_untold(),
             owners_told(self.history, self._token_count, after_step),
         ):
             self._take_memory_beside()
@@ -144,6 +147,19 @@ class Forecast:
         taken = self.cluster.context_bytes + self.cluster.communicator_bytes(num_communicators())
         for gpu in range(self.cluster.gpus_per_node):
             _C.set_gpu_capacity(self.cluster.memory_bytes - taken, gpu)
+
+
+@contextlib.contextmanager
+def _own_hooks_untold() -> Iterator[None]:
+    """A block in which torch.compile does not warn of hooks on all modules: they are ours."""
+    text = "Using `torch.compile(module)` when there are global hooks"
+    warnings.filterwarnings("ignore", message=re.escape(text))
+    added = warnings.filters[0]
+    try:
+        yield
+    finally:
+        if added in warnings.filters:
+            warnings.filters.remove(added)  # type: ignore[attr-defined]
 
 
 def _message_ranks() -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +273,26 @@ def test_a_norm_is_one_kernel_that_keeps_a_number_a_row() -> None:
     operations = [piece.operation for piece in f.history.pieces()]
     assert operations.count("aten::_fused_rms_norm") == 2
     assert "aten::rsqrt" not in operations
+
+
+def test_compiling_warns_of_no_hooks_that_the_program_has_not(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    before = list(warnings.filters)
+    with polyrank.forecast() as f:
+        torch.compile(nn.Linear(WIDTH, 1000, device="cuda"))(torch.empty(3, WIDTH, device="cuda"))
+    assert not [one for one in recwarn if "global hooks" in str(one.message)]
+    assert list(warnings.filters) == before
+    assert "MiB" in f.report()  # less than a hundredth of a GiB
+
+
+def test_workspaces_are_of_the_module_that_runs() -> None:
+    class Net(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[x > 0]
+
+    with polyrank.forecast() as f:
+        Net()(torch.empty(2**20, device="cuda"))
+    assert f.memory.peak is not None
+    assert f.memory.peak.by_owner["workspaces"] == 2**23
+    assert set(f.memory.peak.by_module) == {"Net"}
