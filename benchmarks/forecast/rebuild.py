@@ -23,6 +23,22 @@ _MODELS = {
 }
 _CHECKPOINTING = ("none", "full", "selective op")
 
+# What torchtitan and PyTorch had before these days, by torchtitan's commits and PyTorch's pull requests.
+_UNTIL = {
+    # run_llama_train.sh sets expandable_segments:True (a5e57e4a9)
+    "expandable_segments": "2024-10-22",
+    # PyTorch's nightlies took cuDNN's attention first on H100 from June 2024 on (pytorch#125343), until #138522
+    "cudnn_attention": "2024-11-01",
+    # AdamW with foreach functions (fused is the default since 6e4988550)
+    "foreach_optimizer": "2025-02-24",
+    # torchtitan's own RMSNorm, of many operators (nn.RMSNorm since 3b39d7ab0)
+    "own_norm": "2025-03-19",
+    # nn.RMSNorm made of many operators (one kernel since pytorch#153666)
+    "composite_norm": "2025-08-01",
+    # embedding, last norm and output in the model's group of FSDP (groups of their own since 83e694105)
+    "one_root_group": "2025-07-28",
+}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -35,6 +51,7 @@ class Run:
     ranks: int
     is_compiled: bool  # it was; here it runs uncompiled
     tokens: int  # a step, of one GPU
+    allocator: str  # PYTORCH_ALLOC_CONF
 
 
 def measured_runs() -> list[dict[str, str]]:
@@ -82,6 +99,7 @@ def _with_torchtitan(row: dict[str, str]) -> Run | str:
     if reason := _why_not_torchtitan(row):
         return reason
     family, flavor = _MODELS[row["model"]]
+    as_of = {name for name, until in _UNTIL.items() if row["date"] < until}
     run = {
         "family": family,
         "flavor": flavor,
@@ -92,6 +110,7 @@ def _with_torchtitan(row: dict[str, str]) -> Run | str:
         "tp": int(row["tp"]),
         "ac": row["ac"],
         "reshard": "never" if "reshard_after_forward=never" in row["notes"] else "default",
+        "as_of": sorted(as_of - {"expandable_segments"}),
     }
     cluster = next(name for start, name in _CLUSTERS.items() if row["gpu"].startswith(start))
     return Run(
@@ -102,4 +121,5 @@ def _with_torchtitan(row: dict[str, str]) -> Run | str:
         ranks=int(row["n_gpus"]),
         is_compiled=row["compile"] not in ("no", ""),
         tokens=int(row["mbs"]) * int(row["seq"]) // int(row["tp"]),
+        allocator="" if "expandable_segments" in as_of else "expandable_segments:True",
     )

@@ -11,6 +11,7 @@ its peaks.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -91,7 +92,13 @@ def score(row: dict[str, str], run: Run, python: Path) -> Scored:
             *(str(HERE / "programs" / run.program), run.argument),
         ]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=folder
+            command,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+            cwd=folder,
+            env=os.environ | {"PYTORCH_ALLOC_CONF": run.allocator},
         )
         told = json.loads(report.read_text()) if report.is_file() else None
     ran = told is not None and done.returncode in (0, DOES_NOT_FIT)

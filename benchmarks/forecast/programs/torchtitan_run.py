@@ -1,5 +1,5 @@
 """torchtitan 0.3.0's trainer on a row of measured_runs.csv: its own model, parallelism, optimizer and
-loop, set as the versions that the rows are of had them.
+loop, set as the versions that the rows are of had them ("as_of": rebuild.py says since when they have not).
 
     polyrank forecast … torchtitan_run.py '{"model": "8B", "seq": 8192, …}'
 
@@ -15,6 +15,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torchtitan.distributed.fsdp
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
 from torch.nn.attention import SDPBackend
 from torchtitan.components.checkpoint import CheckpointManager
 from torchtitan.components.dataloader import BaseDataLoader
@@ -26,15 +29,57 @@ from torchtitan.config import ParallelismConfig, TrainingConfig
 from torchtitan.distributed.activation_checkpoint import FullAC, SelectiveAC
 from torchtitan.models.common.attention import ScaledDotProductAttention
 from torchtitan.models.common.config_utils import decoder_vocab_size
+from torchtitan.models.common.embedding import Embedding
+from torchtitan.models.common.nn_modules import RMSNorm
 
 # Added in torch 2.14; nothing times out in one process.
 if not hasattr(dist, "set_timeout"):
     dist.set_timeout = lambda *args, **kwargs: None
 
-# The rows' versions called scaled_dot_product_attention as it comes: flash attention first.
-ScaledDotProductAttention.sdpa_backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
-
 CHECKPOINTING = {"none": None, "full": FullAC.Config, "selective op": SelectiveAC.Config}
+
+
+def own_norm(self: RMSNorm, x: Tensor) -> Tensor:
+    """As torchtitan's was: rounded before it is multiplied by the weight."""
+    wide = x.float()
+    scaled = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+    return scaled.type_as(x) * self.weight
+
+
+def composite_norm(self: RMSNorm, x: Tensor) -> Tensor:
+    """As PyTorch made it of others: rounded at the end."""
+    wide = x.float()
+    scaled = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+    return (scaled * self.weight).type_as(x)
+
+
+def shards_layers_and_all(module: Any, **settings: Any) -> Any:
+    """FSDP as it was: what is no layer is the whole model's, and the last layer stays whole."""
+    parts = module if isinstance(module, list) else [module]
+    if all(isinstance(part, (Embedding, RMSNorm, nn.Linear)) for part in parts):
+        return None
+    sharded = fully_shard(module, **settings)
+    if layers := getattr(module, "layers", None):
+        list(layers.values())[-1].set_reshard_after_forward(False)
+    return sharded
+
+
+def set_versions(as_of: list[str]) -> None:
+    """Sets torchtitan as it was then."""
+    # scaled_dot_product_attention chose by itself.
+    backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+    if "cudnn_attention" in as_of:
+        backends.insert(0, SDPBackend.CUDNN_ATTENTION)
+        kept = SelectiveAC.get_save_ops
+        unknown = {torch.ops.aten._scaled_dot_product_cudnn_attention.default}
+        SelectiveAC.get_save_ops = lambda self: kept(self) - unknown
+    ScaledDotProductAttention.sdpa_backends = backends
+    if "own_norm" in as_of:
+        RMSNorm.forward = own_norm
+    elif "composite_norm" in as_of:
+        RMSNorm.forward = composite_norm
+    if "one_root_group" in as_of:
+        torchtitan.distributed.fsdp.fully_shard = shards_layers_and_all
 
 
 class NoTokenizer(BaseTokenizer):
@@ -86,6 +131,11 @@ def spec_of(family: str, flavor: str) -> Any:
     return spec
 
 
+def optimizer_of(run: dict[str, Any]) -> Any:
+    kind = "foreach" if "foreach_optimizer" in run["as_of"] else "fused"
+    return dataclasses.replace(default_adamw(lr=3e-4), implementation=kind)
+
+
 def config_of(run: dict[str, Any]) -> Any:
     from torchtitan.trainer import Trainer
 
@@ -94,7 +144,7 @@ def config_of(run: dict[str, Any]) -> Any:
     return Trainer.Config(
         model_spec=spec,
         loss=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec)),
-        optimizer=default_adamw(lr=3e-4),
+        optimizer=optimizer_of(run),
         tokenizer=NoTokenizer.Config(),
         dataloader=MadeUpData.Config(),
         dump_folder=tempfile.mkdtemp(),
@@ -117,5 +167,7 @@ def config_of(run: dict[str, Any]) -> Any:
     )
 
 
-trainer = config_of(json.loads(sys.argv[1])).build()
+run = json.loads(sys.argv[1])
+set_versions(run["as_of"])
+trainer = config_of(run).build()
 trainer.train()

@@ -123,7 +123,8 @@ std::vector<MemoryPiece> MemoryHistory::alive_after(std::int64_t event) const {
 }
 
 bool MemoryHistory::is_saved(const MemoryPiece& piece) const {
-  if (piece.is_backward || piece.module.empty()) {
+  // What no operator made is a storage that was given its size back.
+  if (piece.is_backward || piece.module.empty() || piece.operation.empty()) {
     return false;
   }
   const auto start =

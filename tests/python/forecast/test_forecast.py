@@ -14,6 +14,7 @@ import torch
 from polyrank.errors import UnsupportedOpError, UsageError
 from polyrank.forecast.report import write_snapshot
 from torch import nn
+from torch.distributed.fsdp import fully_shard
 from torch.utils.checkpoint import checkpoint
 
 MIB = 2**20
@@ -296,3 +297,16 @@ def test_workspaces_are_of_the_module_that_runs() -> None:
     assert f.memory.peak is not None
     assert f.memory.peak.by_owner["workspaces"] == 2**23
     assert set(f.memory.peak.by_module) == {"Net"}
+
+
+def test_what_fsdp_gathers_is_communication_and_not_saved() -> None:
+    """The root's parameters stay gathered until backward, as what is saved does."""
+    with polyrank.forecast(world_size=8) as f:
+        model = model_of(4)
+        fully_shard(model)
+        train(model, batch=8)
+    memory = f.memory
+    assert memory.peak is not None
+    assert memory.peak.step == 2
+    assert memory.peak.by_owner["communication"] >= 4 * WEIGHT
+    assert memory.peak.by_owner.get("saved for backward", 0) < WEIGHT
