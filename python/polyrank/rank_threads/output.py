@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from abc import abstractmethod
 from collections import defaultdict
@@ -13,7 +14,7 @@ from typing import Any, TextIO
 
 from polyrank.rank_threads.rank_globals import rank_globals
 
-__all__ = ["output_in_files", "prefixed_output"]
+__all__ = ["output_in_files", "prefixed_output", "stream_of_descriptor"]
 
 
 class _RankBytes(io.RawIOBase):
@@ -26,8 +27,9 @@ class _RankBytes(io.RawIOBase):
         return True
 
     def write(self, data: Any, /) -> int:
-        self._text.write(bytes(data).decode(errors="backslashreplace"))
-        return len(data)
+        whole = bytes(data)
+        self._text.write(whole.decode(errors="backslashreplace"))
+        return len(whole)
 
     def flush(self) -> None:
         self._text.flush()
@@ -105,13 +107,37 @@ class _RankFiles(_RankStream):
             file.write(text)
 
 
+# By the descriptor of the stream that it stands for, with the file that this was.
+_of_descriptors: dict[int, tuple[_RankStream, tuple[int, int]]] = {}
+
+
+def stream_of_descriptor(number: Any) -> _RankBytes | None:
+    """Where the calling rank's bytes go that are written to that descriptor, as `os.write(1, …)` does.
+
+    None: to the descriptor. It is no standard one, no rank calls, or the program has made another file of it.
+    """
+    found = _of_descriptors.get(number) if isinstance(number, int) else None
+    if found is None or rank_globals() is None or _file_of(number) != found[1]:
+        return None
+    return found[0].buffer
+
+
+def _file_of(number: int) -> tuple[int, int]:
+    status = os.fstat(number)
+    return status.st_dev, status.st_ino
+
+
 @contextlib.contextmanager
 def _in_place_of_output(out: _RankStream, err: _RankStream) -> Iterator[None]:
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = out, err
+    for stream in (out, err):
+        with contextlib.suppress(OSError, ValueError):  # a notebook's has none
+            _of_descriptors[stream.fileno()] = stream, _file_of(stream.fileno())
     try:
         yield
     finally:
+        _of_descriptors.clear()
         sys.stdout, sys.stderr = before
 
 

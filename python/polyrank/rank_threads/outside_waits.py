@@ -30,6 +30,7 @@ from torch._C._distributed_c10d import FileStore, PrefixStore, Store, TCPStore
 
 from polyrank import _C
 from polyrank.rank_threads.child_processes import run_in_shell, start_child
+from polyrank.rank_threads.output import stream_of_descriptor
 from polyrank.rank_threads.own_settings import settings_of_ranks
 from polyrank.rank_threads.own_signals import BUILTINS as SIGNALS
 from polyrank.rank_threads.paused import paused
@@ -63,6 +64,18 @@ def _reading(original: Function, file: Any, *args: Any, **options: Any) -> Any:
 
 def _writing(original: Function, file: Any, *args: Any, **options: Any) -> Any:
     return _on_file(original, file, True, args, options)
+
+
+def _write(original: Function, file: Any, data: Any, /) -> Any:
+    stream = stream_of_descriptor(file)
+    return _writing(original, file, data) if stream is None else stream.write(data)
+
+
+def _write_all(original: Function, file: Any, pieces: Any, /) -> Any:
+    stream = stream_of_descriptor(file)
+    if stream is None:
+        return _writing(original, file, pieces)
+    return stream.write(b"".join(map(bytes, pieces)))
 
 
 def _on_file(
@@ -246,7 +259,8 @@ def _rows() -> Iterator[_Row]:
     yield os, "mkdir rmdir link symlink rename replace unlink remove", "poll"
     yield os, "open", _open
     yield os, "read readv preadv", _reading
-    yield os, "write writev", _writing
+    yield os, "write", _write
+    yield os, "writev", _write_all
     yield os, "waitpid", _wait_for_child
     yield os, "waitid", _wait_for_child
     yield os, "wait wait3 wait4", _outside

@@ -192,6 +192,41 @@ def test_a_folder_for_what_ranks_print(tmp_path: Path) -> None:
     assert "ValueError: no data\n" in (tmp_path / "logs" / "1" / "stderr.log").read_text()
 
 
+@pytest.mark.parametrize("in_files", [True, False])
+def test_what_ranks_write_to_descriptors_is_theirs(tmp_path: Path, in_files: bool) -> None:
+    done = run_script_with(
+        tmp_path,
+        ["--log-dir", str(tmp_path / "logs")] if in_files else [],
+        "import os\n"
+        "dist.init_process_group()\n"
+        "rank = dist.get_rank()\n"
+        "text = f'{rank} writes\\n'.encode()\n"
+        "assert os.write(1, memoryview(text)) == len(text)\n"
+        "assert os.writev(2, [text, b'twice\\n']) == len(text) + 6\n"
+        "print('printed', flush=True)\n"
+        "read, write = os.pipe()\n"
+        "os.write(write, b'x')\n"
+        "assert os.read(read, 1) == b'x'\n"
+        "dist.barrier()\n"
+        "if rank == 2:\n"
+        "    before = os.dup(1)\n"
+        "    os.dup2(os.open('own.txt', os.O_CREAT | os.O_WRONLY), 1)\n"
+        "    os.write(1, b'elsewhere')\n"
+        "    os.dup2(before, 1)\n",
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "own.txt").read_bytes() == b"elsewhere"
+    for rank in range(3):
+        if in_files:
+            folder = tmp_path / "logs" / str(rank)
+            assert (folder / "stdout.log").read_text() == f"{rank} writes\nprinted\n"
+            assert (folder / "stderr.log").read_text() == f"{rank} writes\ntwice\n"
+        else:
+            assert f"[rank{rank}]: {rank} writes\n[rank{rank}]: printed\n" in done.stdout
+            assert f"[rank{rank}]: {rank} writes\n[rank{rank}]: twice\n" in done.stderr
+    assert not (in_files and done.stdout)
+
+
 # Rank 0 takes two messages as they come, and can't do with them in one order.
 RACE = """
 dist.init_process_group()
