@@ -87,12 +87,17 @@ void unique_consecutive(Stack* stack, std::size_t num_arguments) {
   }
 }
 
+// What the counts of bincount are: the weights' sums, or numbers of elements.
+at::ScalarType dtype_of_counts(const c10::IValue& weights) {
+  if (!weights.isTensor() || !weights.toTensor().defined()) {
+    return at::kLong;
+  }
+  return weights.toTensor().scalar_type() == at::kFloat ? at::kFloat : at::kDouble;
+}
+
 // bincount(self, weights, minlength), with a length
 void bincount(Stack* stack, std::size_t num_arguments) {
-  const c10::IValue weights = torch::jit::peek(*stack, 1, num_arguments);
-  const bool has_weights = weights.isTensor() && weights.toTensor().defined();
-  const bool are_float = has_weights && weights.toTensor().scalar_type() == at::kFloat;
-  const at::ScalarType counts = are_float ? at::kFloat : (has_weights ? at::kDouble : at::kLong);
+  const at::ScalarType counts = dtype_of_counts(torch::jit::peek(*stack, 1, num_arguments));
   replace(stack, num_arguments,
           {meta({torch::jit::peek(*stack, 2, num_arguments).toInt()}, counts)});
 }

@@ -83,15 +83,15 @@ constexpr auto kTable = std::to_array<InnerMemory>({
 std::span<const InnerMemory> inner_memory_table() { return kTable; }
 
 const InnerMemory* inner_memory_of(std::string_view operation) {
-  static const auto* rows = [] {
-    auto* made = new std::unordered_map<std::string_view, const InnerMemory*>();
+  static const auto rows = [] {
+    std::unordered_map<std::string_view, const InnerMemory*> made;
     for (const InnerMemory& row : kTable) {
-      made->emplace(row.operation, &row);
+      made.emplace(row.operation, &row);
     }
     return made;
   }();
-  const auto found = rows->find(operation);
-  return found == rows->end() ? nullptr : found->second;
+  const auto found = rows.find(operation);
+  return found == rows.end() ? nullptr : found->second;
 }
 
 std::string_view to_string(Certainty certainty) {

@@ -4,6 +4,7 @@
 #include <polyrank/core/str_cat.h>
 #include <polyrank/virtual_gpu/data_sizes.h>
 #include <polyrank/virtual_gpu/devices.h>
+#include <polyrank/virtual_gpu/known_shapes.h>
 #include <polyrank/virtual_gpu/reads.h>
 #include <polyrank/virtual_gpu/shape_call.h>
 #include <polyrank/virtual_gpu/streams.h>
@@ -204,7 +205,7 @@ void call_shape_function(const c10::OperatorHandle& op, std::size_t num_argument
                  op.schema().name(), "\")."));
   }
   check_writes_nothing_of_cpu(op, num_arguments, *stack);
-  redispatch(op, stack);
+  call_or_remember(op, num_arguments, stack, [&] { redispatch(op, stack); });
 }
 
 }  // namespace polyrank
