@@ -27,6 +27,6 @@ def require_tried_python(world: str) -> None:
     tried = " and ".join(".".join(map(str, one)) for one in TRIED)
     raise UsageError(
         f"{world} needs Python {tried}, and this is {'.'.join(map(str, version))}, of which it does not know all that "
-        "goes past it: text that differs between ranks would be taken for one. Take Python 3.11, or the worlds "
-        "processes, fake and real, which run on any"
+        "goes past it: text that differs between ranks would be taken for one. Take Python 3.11, or the "
+        "processes world (`--world processes`), which exchanges nothing of that"
     )
