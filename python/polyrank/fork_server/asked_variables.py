@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from types import FrameType
 from typing import Any
 
 __all__ = ["AskedVariables", "asked_since_start", "first_difference", "note_from_now"]
@@ -14,8 +16,11 @@ _READ_BY_LIBRARIES = (
     *("TORCH", "PYTORCH", "ATEN_", "AT_", "C10_", "CAFFE2_", "FBGEMM_", "NNPACK_", "XNNPACK_"),
     *("GLOO_", "NCCL_", "UCC_", "UCX_", "MPI_", "OMPI_", "PMI", "TP_", "TENSORPIPE_", "KINETO_"),
     *("CUDA", "CUBLAS", "CUDNN", "NVIDIA_", "HIP", "ROC", "HSA_", "SYCL", "ZE_", "XPU_"),
-    *("GLOG_", "GRPC_", "ASAN_", "LSAN_", "TSAN_", "UBSAN_", "PYTHON", "POLYRANK_"),
+    *("TQDM_", "GLOG_", "GRPC_", "ASAN_", "LSAN_", "TSAN_", "UBSAN_", "PYTHON", "POLYRANK_"),
 )
+# Modules that go through all variables for those whose names begin so as the above has it: the others mean
+# nothing to them. PyTorch imports tqdm where it is installed.
+_LOOKING_THROUGH = frozenset({"tqdm.utils"})
 # Options of commands, which these read in each run.
 _OPTIONS = ("POLYRANK_RUN_", "POLYRANK_SERVE")
 
@@ -23,6 +28,16 @@ _OPTIONS = ("POLYRANK_RUN_", "POLYRANK_SERVE")
 def _is_read_by_libraries(name: str) -> bool:
     """Whether it may have a meaning for what is compiled."""
     return name.startswith(_READ_BY_LIBRARIES) and not name.startswith(_OPTIONS)
+
+
+def _is_looked_through(reader: FrameType) -> bool:
+    """Whether `items()` of the whole environment reads, for one who takes few of them."""
+    caller = reader.f_back
+    return (
+        reader.f_globals.get("__name__") == "collections.abc"
+        and caller is not None
+        and caller.f_globals.get("__name__") in _LOOKING_THROUGH
+    )
 
 
 class AskedVariables:
@@ -36,7 +51,8 @@ class AskedVariables:
         names = self.names
 
         def getitem(environment: Any, key: Any) -> Any:
-            names.add(os.fsdecode(key) if isinstance(key, bytes) else key)
+            if not _is_looked_through(sys._getframe(1)):
+                names.add(os.fsdecode(key) if isinstance(key, bytes) else key)
             return original(environment, key)
 
         # On the class: `os.environ` is reached by whoever holds it, and by get(), getenv() and `in`.
