@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,18 +53,25 @@ def _programs(check: str) -> list[Program]:
     return [program for program in programs if bool(program.line) == (check != "right")]
 
 
+SWEEP = os.environ.get("POLYRANK_SWEEP") == "1"
+
 AGREEMENT = _programs("agreement")
 REFERENCE = _programs("reference")
 WITHOUT_FAULT = _programs("right")  # what looks like a fault, and is none
 
 
 def cases(programs: list[Program]) -> pytest.MarkDecorator:
-    """Each of the programs in each of its worlds."""
+    """Each of the programs in one of its worlds, these in turn; POLYRANK_SWEEP=1: in each."""
     return pytest.mark.parametrize(
         ("program", "world"),
         [
             pytest.param(program, world, id=f"{program.file.stem}-{world}")
-            for program in programs
-            for world in program.worlds
+            for number, program in enumerate(programs)
+            for world in _worlds_of(program, number)
         ],
     )
+
+
+def _worlds_of(program: Program, number: int) -> list[str]:
+    worlds = list(program.worlds)
+    return worlds if SWEEP else [worlds[number % len(worlds)]]
