@@ -62,35 +62,35 @@ class Place:
     def add_to(self, switch: _C.NameSwitch, layers: int) -> None:
         """Have the switch put what belongs there while these layers are on."""
         assert not isinstance(self.target, HeldObject)  # noqa: S101
-        prepared = self._prepared_for(layers)
-        if prepared is None:
-            self.target.add_theirs(switch)
+        own = self._own(layers)
+        if own:
+            self.target.add_ours(switch, self._prepared_for(own))
         else:
-            self.target.add_ours(switch, prepared)
+            self.target.add_theirs(switch)
 
     def put_object(self, layers: int) -> None:
         """Put what belongs where an object is held while these layers are on."""
         assert isinstance(self.target, HeldObject)  # noqa: S101
-        prepared = self._prepared_for(layers)
-        if prepared is None:
+        own = self._own(layers)
+        if own:
+            self.target.put(self._prepared_for(own))
+        else:
             self.target.put_back()
             self._prepared.clear()  # it may be another one the next time
-        else:
-            self.target.put(prepared)
 
-    def _prepared_for(self, layers: int) -> Any:
-        """What its target takes while these layers are on; None if it is theirs."""
-        own = sum(layer for layer in self.rows if layers & layer)
-        if own and own not in self._prepared:
-            self._prepared[own] = self._prepare(own)
-        return self._prepared[own] if own else None
+    def _own(self, layers: int) -> int:
+        """Those of the layers that replace it."""
+        return sum(layer for layer in self.rows if layers & layer)
 
-    def _prepare(self, layers: int) -> Any:
-        made: Any = self.target.original
-        for layer, row in sorted(self.rows.items()):
-            if layers & layer:
-                made = row.make(made)
-        return self.target.prepared(made)
+    def _prepared_for(self, own: int) -> Any:
+        """What its target takes while these layers of its rows are on, which may be None."""
+        if own not in self._prepared:
+            made: Any = self.target.original
+            for layer, row in sorted(self.rows.items()):
+                if own & layer:
+                    made = row.make(made)
+            self._prepared[own] = self.target.prepared(made)
+        return self._prepared[own]
 
 
 # By what it is about, so that rows of several worlds meet in one place, under whatever name.
