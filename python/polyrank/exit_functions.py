@@ -9,15 +9,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from polyrank.code_of import is_of_library
 from polyrank.errors import Error
 from polyrank.replacing.row import Row
 
 __all__ = ["ExitFunctions", "exit_rows"]
 
 Function = Callable[..., Any]
-
-# What one process has one of. What they register is for the process's end.
-_OF_THE_PROCESS = frozenset({*sys.stdlib_module_names, "torch", "polyrank"})
 
 
 class ExitFunctions:
@@ -76,7 +74,9 @@ def exit_rows(current: Callable[[], ExitFunctions | None]) -> tuple[Row, ...]:
     def registers(original: Function) -> Function:
         def register(function: Function, /, *args: Any, **options: Any) -> Function:
             own = current()
-            if own is None or not callable(function) or _is_of_the_process():
+            # What Python's library, torch and polyrank register is for the end of the process.
+            is_program = not is_of_library(sys._getframe(1).f_code.co_filename)
+            if own is None or not callable(function) or not is_program:
                 return original(function, *args, **options)  # type: ignore[no-any-return]
             own.add(function, args, options)
             return function
@@ -97,9 +97,3 @@ def exit_rows(current: Callable[[], ExitFunctions | None]) -> tuple[Row, ...]:
         Row("atexit", "register", registers, why),
         Row("atexit", "unregister", unregisters, why),
     )
-
-
-def _is_of_the_process() -> bool:
-    """Whether the caller's caller is."""
-    name: str = sys._getframe(2).f_globals.get("__name__", "")
-    return name.partition(".")[0] in _OF_THE_PROCESS

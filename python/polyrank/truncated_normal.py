@@ -23,8 +23,8 @@ def _draw(
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
     mode = enabled_local_tensor_mode()
-    # A DTensor's ranks ask each other whether one has to draw again, so that all draw as often. Other
-    # layouts of memory take values in another order.
+    # A DTensor's ranks draw from one stream, by their shards: that is left to PyTorch, and refused where
+    # ranks would not draw equally often. Other layouts of memory take values in another order.
     if (
         mode is None
         or generator is not None
