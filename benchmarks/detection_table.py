@@ -33,12 +33,14 @@ PATIENCE = 2.5  # time-outs after which a program that says nothing is called ha
 
 HEAD = """# Programs that hang or disagree
 
-What {count} broken programs of 4 ranks say first, and after how long. Where an issue is named, the
-program is a small form of what was reported there. All are in
-[examples/broken_programs.py](../examples/broken_programs.py), a script for both worlds, and each is a
-test (tests/python/threads/test_broken_programs.py). Processes had a time-out of {timeout:g} s, which is
-30 min unless a program says otherwise: what takes {timeout:g} s here takes half an hour there. "DETAIL" is
-TORCH_DISTRIBUTED_DEBUG=DETAIL. Written by `python benchmarks/detection_table.py`.
+What does polyrank say of a program that hangs or disagrees, and what do gloo's processes say? The table has {count} broken
+programs for 4 ranks, with the first error of each and the time until it came. A program with an issue's number is a small form
+of what was reported there.
+
+[examples/broken_programs.py](../examples/broken_programs.py) has all programs, and runs them on ranks of both kinds. Each is a
+test (tests/python/threads/test_broken_programs.py). The processes had a time-out of {timeout:g} s. The default is 30 min, so an
+error that takes {timeout:g} s in this table takes half an hour elsewhere. "DETAIL" is TORCH_DISTRIBUTED_DEBUG=DETAIL.
+`python benchmarks/detection_table.py` writes this page.
 
 | program | polyrank, ranks as threads | gloo's processes | with DETAIL |
 |---|---|---|---|
