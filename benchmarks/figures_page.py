@@ -74,4 +74,6 @@ def _bars(title: str, figures: Sequence[Figure], *, ratios: bool) -> Any:
 
 
 def _name(figure: Figure) -> str:
-    return figure.work if figure.num_ranks is None else f"{figure.work}, {figure.num_ranks:,} ranks"
+    if figure.num_ranks is None:
+        return figure.work
+    return f"{figure.work}, {figure.num_ranks:,} {'rank' if figure.num_ranks == 1 else 'ranks'}"

@@ -52,7 +52,7 @@ def check_page_can_be_written() -> None:
     try:
         import plotly  # noqa: F401
     except ImportError as error:
-        raise UsageError("--html draws with plotly: pip install polyrank[html]") from error
+        raise UsageError("the page is drawn with plotly 6 or later: pip install plotly") from error
 
 
 def page_text(

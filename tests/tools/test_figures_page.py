@@ -34,6 +34,7 @@ def test_each_figure_is_drawn_beside_its_peer_and_budget(
         figure.Figure(
             "operators", "add <8>", 4e-6, "seconds", 8, 2e-6, "plain add", 1e-4, budget=6
         ),
+        figure.Figure("operators", "add", 4e-6, "seconds", 1),
         figure.Figure("memory", "a rank", 2.0**20, "bytes"),
         figure.Skipped("boxed", "there is no program"),
     ]
@@ -42,5 +43,7 @@ def test_each_figure_is_drawn_beside_its_peer_and_budget(
     for told in ("operators: times plain add", "memory: bytes", "LocalTensorMode", "budget"):
         assert told in text
     assert "add &lt;8&gt;, 8 ranks" in text or "add \\u0026lt;8\\u0026gt;, 8 ranks" in text
+    assert "add, 1 rank" in text
+    assert "1 ranks" not in text
     assert "boxed: there is no program" in text
     assert '"x":[2.0]' in text.replace(" ", "")

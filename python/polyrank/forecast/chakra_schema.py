@@ -81,7 +81,7 @@ def check_chakra_can_be_written() -> None:
         from google.protobuf.proto import serialize_length_prefixed  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            "--chakra writes with protobuf, 6.31 or later: pip install polyrank[chakra]"
+            "the traces are written with protobuf 6.31 or later: pip install --upgrade protobuf"
         ) from error
 
 

@@ -56,6 +56,14 @@ def test_run_and_report_write_the_same_pictures(tmp_path: Path) -> None:
     assert "is no trace" in done.stderr
 
 
+def test_without_plotly_it_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "plotly.py").write_text("raise ImportError")
+    done = run(tmp_path, "run", "--ranks", "2", "--html", "run.html", "script.py")
+    assert done.returncode == 2
+    assert "pip install plotly" in done.stderr
+    assert done.stderr.count("--html") == 1
+
+
 @pytest.mark.parametrize("world", ["threads", "processes"])
 def test_a_deadlock_is_drawn(tmp_path: Path, world: str) -> None:
     ranks = ("run", "--world", world, "--ranks", "2", "--html", "run.html", "script.py", "--hang")
