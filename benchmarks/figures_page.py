@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 import torch
 from figure import Figure, Skipped
-from polyrank.html_page import page_text, plain
+from polyrank.output.html_page import page_text, plain
 
 _BAR = 26  # pixels of a row
 _EDGES = 130

@@ -1,4 +1,5 @@
 from polyrank._C import Cohort, RankSet, num_cohort_threads, set_num_cohort_threads
+from polyrank.any_world.failed_ranks import RanksFailedError
 from polyrank.divergence.agreement import Agreement, agreement, expect_equal
 from polyrank.errors import (
     CollectiveError,
@@ -15,26 +16,26 @@ from polyrank.errors import (
 from polyrank.fake import fake_world
 from polyrank.forecast.running import Forecast, forecast
 from polyrank.install import install, uninstall
-from polyrank.local_int_node import LocalIntNode
-from polyrank.local_runner_mode import LocalRunnerMode
-from polyrank.local_tensor import LocalTensor
-from polyrank.local_tensor_mode import (
-    LocalTensorMode,
+from polyrank.lockstep_world.local_runner_mode import LocalRunnerMode
+from polyrank.lockstep_world.lockstep import lockstep, reduction_order
+from polyrank.numbers.local_int_node import LocalIntNode
+from polyrank.rank_threads import run_ranks
+from polyrank.recording.trace import Trace, trace
+from polyrank.tensor.active_modes import (
     enabled_local_tensor_mode,
     local_tensor_mode,
     maybe_disable_local_tensor_mode,
 )
-from polyrank.lockstep import lockstep, reduction_order
-from polyrank.per_rank import PerRank
-from polyrank.rank_functions import (
+from polyrank.tensor.local_tensor import LocalTensor
+from polyrank.tensor.local_tensor_mode import LocalTensorMode
+from polyrank.tensor.per_rank import PerRank
+from polyrank.tensor.rank_functions import (
     maybe_run_for_local_tensor,
     rank_map,
     reconcile,
     reconcile_args,
     tensor_map,
 )
-from polyrank.rank_threads import RanksFailedError, run_ranks
-from polyrank.trace import Trace, trace
 from polyrank.version import __version__
 from polyrank.virtual_gpu import virtual_gpu
 from polyrank.world import RunningWorld, current_world

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from polyrank.unheard_errors import UnheardErrors
+    from polyrank.tensor.unheard_errors import UnheardErrors
 
 
 listeners: list[UnheardErrors] = []  # of the modes that are on

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 if TYPE_CHECKING:
-    from polyrank.trace import Trace
+    from polyrank.recording.trace import Trace
     from polyrank.world import World
 
 _MARKER = "ranks"

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from _pytest._code.code import ExceptionChainRepr, ReprFileLocation, ReprTracebackNative
-from polyrank.rank_names import rank_names
-from polyrank.rank_threads.failed import TracebackOfRankError, is_ended_by_another, rank_of
+from polyrank.any_world.failed_ranks import TracebackOfRankError, is_ended_by_another, rank_of
+from polyrank.any_world.rank_names import rank_names
 
 __all__ = ["Failure", "folded", "shown"]
 

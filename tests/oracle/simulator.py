@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from polyrank.lockstep import init_lockstep_group
+from polyrank.lockstep_world.lockstep import init_lockstep_group
 from torch import Tensor
 from torch.distributed._local_tensor import LocalIntNode, LocalTensor, LocalTensorMode
 from torch.utils import _pytree as pytree

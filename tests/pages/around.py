@@ -32,8 +32,8 @@ with polyrank.lockstep(4):
 world_size, num_stages, last, ranks_per_stage = 4, 2, 1, 2
 ranks_of = [frozenset({0, 1}), frozenset({2, 3})]
 layers = [torch.nn.Linear(3, 3, bias=False).requires_grad_(False) for _ in range(2)]
-from polyrank.lockstep import init_lockstep_group
-from polyrank.process_groups import known_process_groups
+from polyrank.lockstep_world.lockstep import init_lockstep_group
+from polyrank.lockstep_world.groups.process_groups import known_process_groups
 with known_process_groups():
     init_lockstep_group(world_size)
     x = torch.ones(1, 3)

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from oracle.rank_by_rank import local, same_on
 from polyrank import LocalTensor, LocalTensorMode
-from polyrank.html_repr import ROWS_SHOWN, trace_html
+from polyrank.output.html_repr import ROWS_SHOWN, trace_html
 
 
 class Rows(html.parser.HTMLParser):

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polyrank.group_ranks  # noqa: F401 (tells which parts of torch act as a program does)
+import polyrank.lockstep_world.groups.group_ranks  # noqa: F401 (tells which parts of torch act as a program does)
 import pytest
 import torch
 from hypothesis import assume, given

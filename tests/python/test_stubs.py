@@ -94,11 +94,11 @@ NAMES_THAT_MODULES_HAVE_TOO = """
 import sys
 import polyrank
 assert "torch" not in sys.modules
-import polyrank.lockstep
+import polyrank.lockstep_world.lockstep
 import polyrank.install.names
 import polyrank.fake
 from polyrank import install, lockstep, trace, virtual_gpu
-from polyrank.lockstep import reduction_order
+from polyrank.lockstep_world.lockstep import reduction_order
 assert callable(lockstep) and callable(trace) and callable(install) and callable(virtual_gpu)
 assert polyrank.lockstep is lockstep and polyrank.reduction_order is reduction_order
 assert polyrank.dist2 is sys.modules["polyrank.dist2"]

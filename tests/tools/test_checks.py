@@ -77,6 +77,27 @@ def test_includes_point_down_only(
     assert check_layers.problems(tmp_path) == expected
 
 
+@pytest.mark.parametrize(
+    ("module", "code", "why"),
+    [
+        ("tensor/x", "from polyrank.worlds.device import y", ["worlds.device", "worlds.device.y"]),
+        ("fake/x", "def f():\n    import polyrank.cli.app", ["cli.app"]),
+        ("fake/part/x", "from polyrank import worlds", ["worlds"]),
+        ("worlds/x", "from polyrank.tensor.per_rank import PerRank", None),
+        ("fake/x", "if TYPE_CHECKING:\n    import polyrank.cli.app", None),
+        ("tensor/x", "from polyrank.errors import Error", None),
+    ],
+)
+def test_imports_point_down_only(
+    tmp_path: Path, module: str, code: str, why: list[str] | None
+) -> None:
+    write(tmp_path, f"python/polyrank/{module}.py", code + "\n")
+    room = module.partition("/")[0]
+    assert check_layers.room_problems(tmp_path) == [
+        f"python/polyrank/{module}.py: {room} may not use {other}" for other in why or ()
+    ]
+
+
 def test_a_name_with_two_definitions_is_told(tmp_path: Path) -> None:
     own = "namespace polyrank {\n\nnamespace {\n\nstruct Kept {\n};\n\n}  // namespace\n"
     meeting = "\nstruct Meeting {\n  int x;\n};\n\ninline int of(\n    int x) {\n  return x;\n}\n"

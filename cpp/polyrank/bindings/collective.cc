@@ -126,7 +126,8 @@ c10::SymInt global_ranks_by_name(const std::string& name, const RankSet& ranks,
 // A group that was made while nobody took note: torch.distributed knows its members.
 std::vector<std::int64_t> find_members(const std::string& name, std::int64_t* world_size) {
   const py::gil_scoped_acquire gil;
-  const py::tuple found = py::module_::import("polyrank.process_groups").attr("members_of")(name);
+  const py::tuple found =
+      py::module_::import("polyrank.lockstep_world.groups.process_groups").attr("members_of")(name);
   *world_size = found[1].is_none() ? *world_size : found[1].cast<std::int64_t>();
   return found[0].cast<std::vector<std::int64_t>>();
 }

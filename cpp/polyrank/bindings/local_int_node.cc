@@ -118,7 +118,8 @@ py::object make_local_int_node(const py::handle& /*type*/,
                                const std::map<std::int64_t, std::int64_t>& local_ints) {
   LocalInt number = from_ranks(local_ints);
   if (number.is_uniform()) {
-    return py::module_::import("polyrank.local_int_node").attr("ConstantIntNode")(number.value(0));
+    return py::module_::import("polyrank.numbers.local_int_node")
+        .attr("ConstantIntNode")(number.value(0));
   }
   return py::cast(c10::make_intrusive<LocalIntNode>(std::move(number)));
 }

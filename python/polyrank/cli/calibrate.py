@@ -41,7 +41,7 @@ def calibrate(
     from polyrank.calibrate.table_file import table_text
     from polyrank.calibrate.timing import GpuTimer, check_gpu
     from polyrank.errors import UsageError
-    from polyrank.written_whole import write_text
+    from polyrank.output.written_whole import write_text
 
     try:
         check_gpu()

@@ -78,7 +78,7 @@ class Reports:
 
     def tell(self, found: Report) -> NoReturn:
         """Print and write it, and end with its exit code."""
-        from polyrank.written_whole import write_json, write_text
+        from polyrank.output.written_whole import write_json, write_text
 
         sys.stderr.write(found.text())
         if self.json_file is not None:
@@ -366,7 +366,7 @@ def _with_progress(campaign: Campaign, reports: Reports) -> CheckedMutants:
     from rich.console import Console
     from rich.progress import Progress
 
-    from polyrank.written_whole import write_json
+    from polyrank.output.written_whole import write_json
 
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("without a mutation", total=None)

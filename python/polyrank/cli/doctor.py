@@ -32,7 +32,7 @@ def doctor(
     """
     target = None if json_file is None else writable_option(json_file, "--json")
     from polyrank.doctor.diagnose import diagnose
-    from polyrank.written_whole import write_json
+    from polyrank.output.written_whole import write_json
 
     diagnosis = diagnose(with_self_tests=self_test)
     sys.stdout.write(diagnosis.text())

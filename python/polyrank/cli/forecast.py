@@ -294,9 +294,9 @@ def _run(
     from polyrank.errors import UsageError
     from polyrank.forecast.page import write_page
     from polyrank.forecast.report import write_snapshot
+    from polyrank.output.written_whole import write_json, write_text
     from polyrank.worlds.fake import entered
     from polyrank.worlds.in_process import run_here, run_main
-    from polyrank.written_whole import write_json, write_text
 
     gpus = made.gpus(steps=steps, refuses_reads=refuses_reads)
     outcome = run_here(options, entered(options, gpus), run_main)

@@ -43,7 +43,7 @@ def forecast_ranks(asked: RanksAsked) -> int:
     from polyrank.forecast.ranks_report import ranks_dict, ranks_text
     from polyrank.forecast.speeds import gpu_table
     from polyrank.forecast.together import replayed
-    from polyrank.written_whole import write_json, write_text
+    from polyrank.output.written_whole import write_json, write_text
 
     made = RanksForecast(asked.options, asked.program, asked.with_time)
     _run(made, asked)

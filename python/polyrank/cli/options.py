@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from polyrank.output.written_whole import writable_target
 from polyrank.world import MAX_RANKS
-from polyrank.written_whole import writable_target
 
 __all__ = [
     "Arguments",
@@ -98,7 +98,7 @@ def writable_option(file: Path, option: str) -> Path:
 def page_option(file: Path) -> Path:
     """The same of an HTML page."""
     from polyrank.errors import UsageError
-    from polyrank.html_page import check_page_can_be_written
+    from polyrank.output.html_page import check_page_can_be_written
 
     try:
         check_page_can_be_written()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from polyrank.worlds.progress import ProgressLine
+from polyrank.any_world.progress import ProgressLine
 from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["Progress", "progress"]

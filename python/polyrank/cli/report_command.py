@@ -43,7 +43,7 @@ def report(
 
         sys.stdout.write(table_text(recorded.launches))
         return
+    from polyrank.output.written_whole import write_text
     from polyrank.run_report.page import run_page
-    from polyrank.written_whole import write_text
 
     write_text(target, run_page(recorded))

@@ -13,10 +13,10 @@ from pathlib import Path
 from polyrank.cli.json_report import json_document
 from polyrank.cli.progress import progress
 from polyrank.cli.report import print_report
+from polyrank.output.written_whole import write_json, write_text
 from polyrank.world import find_world
 from polyrank.worlds.outcome import Outcome
 from polyrank.worlds.run_options import RunOptions
-from polyrank.written_whole import write_json, write_text
 
 __all__ = ["run_program"]
 

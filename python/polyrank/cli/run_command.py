@@ -30,7 +30,7 @@ from polyrank.cli.run_checks import (
     without_unused_settings,
     writable_folder,
 )
-from polyrank.fork_server.this_run import served_run
+from polyrank.process_ranks.served_run import served_run
 from polyrank.world import worlds
 from polyrank.worlds.run_options import RunOptions, script_folder
 

@@ -73,7 +73,7 @@ def sweep(
     from polyrank.forecast.clusters import find_cluster
     from polyrank.forecast.speeds import gpu_table
     from polyrank.forecast.sweep import Result, Sweep, parse_variations, sweep_page, sweep_table
-    from polyrank.written_whole import write_json, write_text
+    from polyrank.output.written_whole import write_json, write_text
 
     try:
         gpu_table(find_cluster(cluster))

@@ -16,8 +16,8 @@ from polyrank.divergence.meeting import Meeting
 from polyrank.divergence.recording import OperationLog
 from polyrank.divergence.watch import Watch
 from polyrank.errors import DivergenceError, UsageError
-from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.rank_threads.rank_globals import rank_globals
+from polyrank.tensor.active_modes import enabled_local_tensor_mode
 
 __all__ = ["Agreement", "agreement", "expect_equal", "launches_told", "watched_ranks"]
 

@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from polyrank import _C
-from polyrank.local_tensor import LocalTensor
+from polyrank.tensor.local_tensor import LocalTensor
 
 __all__ = [
     "Content",

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from polyrank.any_world.rank_names import rank_names
 from polyrank.divergence.blame import Root, Trail, Visit, differs, trail
 from polyrank.divergence.finding import site_of
 from polyrank.divergence.operations import Operand, Operation
-from polyrank.rank_names import rank_names
 
 __all__ = ["Fault", "fault_of_meeting", "fault_of_order", "fault_of_rows"]
 

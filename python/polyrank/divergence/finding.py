@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from polyrank.any_world.rank_names import rank_names
 from polyrank.divergence.content import Content, groups_of
 from polyrank.divergence.operations import Place
 from polyrank.divergence.path_picture import Stop, path_picture
 from polyrank.divergence.report import rows
-from polyrank.rank_names import rank_names
 
 __all__ = ["Finding", "Held", "Site", "held_by_ranks", "site_of"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from polyrank.html_page import plain
+from polyrank.output.html_page import plain
 
 __all__ = ["Stop", "path_picture"]
 

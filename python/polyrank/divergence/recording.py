@@ -19,7 +19,7 @@ from polyrank.divergence.content import Content, Copies, Share, content_of, shap
 from polyrank.divergence.histories import UNINITIALIZED, geometry_key, history_of
 from polyrank.divergence.operations import Key, Operand, Operation, Place
 from polyrank.divergence.streams import Streams, draws
-from polyrank.local_tensor import is_foreign_subclass
+from polyrank.tensor.local_tensor import is_foreign_subclass
 
 __all__ = ["OperationLog"]
 

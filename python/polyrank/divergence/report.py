@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from polyrank.html_page import page_text
+from polyrank.output.html_page import page_text
 from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["EXIT_FOUND", "Report", "identity_of", "rows"]

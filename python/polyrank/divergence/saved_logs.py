@@ -20,10 +20,10 @@ from torch.utils._debug_mode import DebugMode, _calls, _utils
 from polyrank import _C
 from polyrank.divergence.debug_logs import FORMAT, VERSION
 from polyrank.divergence.report import Report, identity_of
+from polyrank.output.written_whole import write_text
 from polyrank.world import find_world
 from polyrank.worlds.outcome import Outcome
 from polyrank.worlds.run_options import RunOptions
-from polyrank.written_whole import write_text
 
 __all__ = ["SavedLogs", "document_of", "log_file", "save_logs"]
 

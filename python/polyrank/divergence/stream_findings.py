@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from polyrank.any_world.rank_names import rank_names
 from polyrank.divergence.blame import differs
 from polyrank.divergence.finding import Finding, Site, held_by_ranks, site_of
 from polyrank.divergence.operations import Key, Operand, Operation
 from polyrank.divergence.streams import CPU_STREAM, parting_of
 from polyrank.divergence.verdict import Case
-from polyrank.rank_names import rank_names
 
 __all__ = ["declared_stream_finding", "drawn_in_parts", "joined_stream_finding", "stream_finding"]
 

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from polyrank.any_world.rank_names import rank_names
 from polyrank.divergence.blame import differs
 from polyrank.divergence.content import Content, content_of
 from polyrank.divergence.operations import Key, Operand, Operation
-from polyrank.rank_names import rank_names
 
 __all__ = [
     "CPU_STREAM",

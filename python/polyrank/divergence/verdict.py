@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from polyrank.any_world.rank_names import rank_names
 from polyrank.divergence.blame import Root, Trail, Visit, differs, trail
 from polyrank.divergence.content import Content
 from polyrank.divergence.faults import Fault, fault_of_meeting, fault_of_order, fault_of_rows
@@ -13,7 +14,6 @@ from polyrank.divergence.finding import Finding, Site, Step, held_by_ranks, site
 from polyrank.divergence.operations import Key, Operation
 from polyrank.divergence.reduced import reducing_collective
 from polyrank.divergence.streams import parting_of
-from polyrank.rank_names import rank_names
 
 __all__ = ["Case", "verdict"]
 

@@ -27,8 +27,8 @@ from polyrank.divergence.histories import mark_parameter, storage_key, writers_o
 from polyrank.divergence.operations import Operation, Place
 from polyrank.divergence.recording import OperationLog
 from polyrank.divergence.streams import CPU_STREAM, RANDOM_STREAM, state_of
-from polyrank.mesh_answers import meshes_of_family
-from polyrank.module_paths import named_modules_run, paths_of
+from polyrank.lockstep_world.groups.mesh_answers import meshes_of_family
+from polyrank.recording.module_paths import named_modules_run, paths_of
 
 __all__ = ["Facts", "Shards", "Told", "Watch"]
 

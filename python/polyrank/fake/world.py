@@ -12,9 +12,9 @@ from torch.distributed import distributed_c10d
 from torch.utils.weak import WeakIdKeyDictionary
 
 from polyrank import _C
+from polyrank.any_world.mesh_identity import give_identity, new_identity, tell_identity
 from polyrank.errors import CollectiveError, UsageError
 from polyrank.fake.group_ranks import GroupRanks
-from polyrank.mesh_identity import give_identity, new_identity, tell_identity
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -104,7 +104,7 @@ class FakeWorld:
 
     @property
     def identity(self) -> int:
-        """What sets meshes apart of this world and the rank that it is; see mesh_identity.py."""
+        """What sets meshes apart of this world and the rank that it is; see any_world/mesh_identity.py."""
         return self._identities[self.rank]
 
     def expect(

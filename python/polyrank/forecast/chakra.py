@@ -12,7 +12,7 @@ from typing import Any
 from polyrank.errors import UsageError
 from polyrank.forecast.chakra_schema import chakra_messages
 from polyrank.forecast.work_graph import GraphNode, work_graph
-from polyrank.written_whole import write_bytes
+from polyrank.output.written_whole import write_bytes
 
 __all__ = ["chakra_traces", "check_chakra_folder", "write_chakra"]
 

@@ -19,7 +19,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from polyrank import _C
 from polyrank.forecast.tokens import TokenCount
-from polyrank.module_paths import paths_of
+from polyrank.recording.module_paths import paths_of
 
 __all__ = ["OPTIMIZER", "owners_told"]
 

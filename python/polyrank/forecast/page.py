@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyrank.forecast.memory import owner_of
 from polyrank.forecast.time_report import modules_over_time
-from polyrank.html_page import page_text
+from polyrank.output.html_page import page_text
 
 if TYPE_CHECKING:
     from polyrank import _C

@@ -13,7 +13,7 @@ from typing import Any
 from polyrank.errors import UsageError
 from polyrank.forecast.process import DOES_NOT_FIT, Ended, run_forecast
 from polyrank.forecast.tokens import Tokens
-from polyrank.resumable import run_parts
+from polyrank.output.resumable import run_parts
 
 __all__ = ["RankForecast", "RanksForecast", "parse_ranks", "parse_slow"]
 

@@ -19,7 +19,7 @@ from polyrank.forecast.owners import owners_told
 from polyrank.forecast.speeds import GpuTable, core_speeds, gpu_table
 from polyrank.forecast.times import Time, time_of
 from polyrank.forecast.tokens import TokenCount, Tokens
-from polyrank.module_paths import named_modules_run
+from polyrank.recording.module_paths import named_modules_run
 from polyrank.virtual_gpu import virtual_gpu
 
 __all__ = ["EnoughStepsError", "Forecast", "forecast"]

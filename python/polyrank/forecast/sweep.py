@@ -17,8 +17,8 @@ from rich.table import Table
 
 from polyrank.errors import UsageError
 from polyrank.forecast.process import run_forecast
-from polyrank.html_page import page_text
-from polyrank.resumable import read_kept, run_parts
+from polyrank.output.html_page import page_text
+from polyrank.output.resumable import read_kept, run_parts
 
 __all__ = [
     "SWEEP_SCHEMA_VERSION",

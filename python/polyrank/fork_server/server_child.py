@@ -10,8 +10,8 @@ from typing import NoReturn
 from polyrank.fork_server.messages import MOST_FILES, Message, receive, send
 from polyrank.fork_server.place import check_peer
 from polyrank.fork_server.takeover import CantBecomeError, become, run_command
-from polyrank.fork_server.this_run import HandedBackError, ServedRun, be_served
 from polyrank.fork_server.warm_process import WarmProcess
+from polyrank.process_ranks.served_run import HandedBackError, ServedRun, be_served
 
 __all__ = ["CLOSE", "RUN", "ServerChild"]
 

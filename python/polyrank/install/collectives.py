@@ -15,7 +15,7 @@ from torch.distributed.distributed_c10d import ProcessGroup
 
 from polyrank import _C
 from polyrank.errors import UsageError
-from polyrank.local_tensor import LocalTensor
+from polyrank.tensor.local_tensor import LocalTensor
 
 # Name of the function -> operator with the same arguments.
 _OPERATORS: dict[str, str] = {

@@ -9,7 +9,7 @@ import torch
 from torch.distributed.device_mesh import DeviceMesh
 
 from polyrank.errors import UsageError
-from polyrank.local_tensor_mode import enabled_local_tensor_mode
+from polyrank.tensor.active_modes import enabled_local_tensor_mode
 
 
 def _require_mode(what: str) -> None:

@@ -16,14 +16,15 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from polyrank.fake.world import current_fake_world
 from polyrank.install.chunks import Chunks
-from polyrank.local_tensor import LocalTensor
-from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
-from polyrank.process_groups import own_group_ranks
-from polyrank.rank_dependent_numbers import (
+from polyrank.lockstep_world.groups.process_groups import own_group_ranks
+from polyrank.numbers.rank_dependent_numbers import (
     is_rank_dependent_number,
     number_on_rank,
 )
 from polyrank.replacing.row import Row
+from polyrank.tensor.active_modes import enabled_local_tensor_mode
+from polyrank.tensor.local_tensor import LocalTensor
+from polyrank.tensor.local_tensor_mode import LocalTensorMode
 
 # Attribute with a group rank -> attribute with its group.
 _RANKS_OF_MESH = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from polyrank.local_tensor_mode import LocalTensorMode as PolyrankMode
 from polyrank.replacing.layers import LOCKSTEP_MESHES, LOCKSTEP_SEEDS
 from polyrank.replacing.replacements import Replacements
+from polyrank.tensor.local_tensor_mode import LocalTensorMode as PolyrankMode
 from polyrank.torch_features import simulator_patches_get_rank
 
 

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from polyrank import fake, rank_functions
+from polyrank import fake
 from polyrank.install import collectives, rank_functions_of_torch, rank_states
 from polyrank.install.device_mesh import LocalDeviceMesh
 from polyrank.install.mode import LocalTensorMode
-from polyrank.local_int_node import LocalIntNode
-from polyrank.local_runner_mode import LocalRunnerMode
-from polyrank.local_tensor import LocalTensor
-from polyrank.local_tensor_mode import (
+from polyrank.lockstep_world.local_runner_mode import LocalRunnerMode
+from polyrank.numbers.local_int_node import LocalIntNode
+from polyrank.replacing.row import Row
+from polyrank.tensor import rank_functions
+from polyrank.tensor.active_modes import (
     active_modes,
     enabled_local_tensor_mode,
     local_tensor_mode,
     maybe_disable_local_tensor_mode,
     process_modes,
 )
-from polyrank.replacing.row import Row
+from polyrank.tensor.local_tensor import LocalTensor
 
 MODULE = "torch.distributed._local_tensor"
 C10D_MODULE = "torch.distributed._local_tensor._c10d"

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch.distributed as dist
 
+from polyrank.any_world.failed_ranks import RanksFailedError
 from polyrank.errors import UsageError
-from polyrank.rank_threads.failed import RanksFailedError
 from polyrank.replacing.row import Row
 
 __all__ = ["ROWS", "WORLDS", "run_process_tests_in"]

@@ -11,10 +11,11 @@ from torch.utils import _pytree as pytree
 
 from polyrank import _C
 from polyrank.errors import DivergenceError
-from polyrank.local_tensor import LocalTensor
-from polyrank.local_tensor_mode import LocalTensorMode, local_tensor_mode
-from polyrank.rank_dependent_numbers import is_rank_dependent_number
-from polyrank.rank_functions import run_by_cohort
+from polyrank.numbers.rank_dependent_numbers import is_rank_dependent_number
+from polyrank.tensor.active_modes import local_tensor_mode
+from polyrank.tensor.local_tensor import LocalTensor
+from polyrank.tensor.local_tensor_mode import LocalTensorMode
+from polyrank.tensor.rank_functions import run_by_cohort
 
 
 def for_each_rank_run_func(

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from polyrank.local_tensor import LocalTensor
-from polyrank.local_tensor_mode import LocalTensorMode, enabled_local_tensor_mode
-from polyrank.rank_states import RankState
+from polyrank.tensor.active_modes import enabled_local_tensor_mode
+from polyrank.tensor.local_tensor import LocalTensor
+from polyrank.tensor.local_tensor_mode import LocalTensorMode
+from polyrank.tensor.rank_states import RankState
 
 
 def get_rng_state() -> RankState:

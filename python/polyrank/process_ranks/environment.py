@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from polyrank.torchrun_variables import variables_of_all_ranks, variables_of_rank
+from polyrank.any_world.torchrun_variables import variables_of_all_ranks, variables_of_rank
 
 __all__ = ["ReservedPort", "torchrun_variables"]
 

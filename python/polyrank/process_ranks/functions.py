@@ -15,15 +15,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from polyrank.any_world.failed_ranks import RanksFailedError, TracebackOfRankError, note_rank
+from polyrank.any_world.mesh_identity import be_unlike_earlier_meshes
+from polyrank.any_world.rank_endings import text_of, text_of_unfinished
 from polyrank.errors import CollectiveMismatchError, DeadlockError, UsageError
-from polyrank.mesh_identity import be_unlike_earlier_meshes
 from polyrank.process_ranks.become_rank import end_python
 from polyrank.process_ranks.endings import Ending, Failure, causes_first, text_of_status
 from polyrank.process_ranks.environment import ReservedPort, torchrun_variables
 from polyrank.process_ranks.launcher import Launch, Rank, run_processes
 from polyrank.process_ranks.output import ForwardedOutput
-from polyrank.rank_threads.ending import text_of, text_of_unfinished
-from polyrank.rank_threads.failed import RanksFailedError, TracebackOfRankError, note_rank
 
 __all__ = ["run_ranks_in_processes"]
 

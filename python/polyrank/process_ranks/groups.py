@@ -22,8 +22,8 @@ from torch.distributed import distributed_c10d
 
 from polyrank import _C
 from polyrank._C import RankSet
-from polyrank.debug_level import unwrapped_groups
-from polyrank.rank_threads.group_functions import backend_config, show_backend_as, split_by_lists
+from polyrank.any_world.debug_level import unwrapped_groups
+from polyrank.any_world.group_functions import backend_config, show_backend_as, split_by_lists
 from polyrank.torch_features import is_of_program
 
 __all__ = ["Holders", "RankGroups", "holders_of_replaced"]

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from polyrank import _C
-from polyrank.fork_server.this_run import private_files
 from polyrank.process_ranks.become_rank import Surroundings, become_rank
 from polyrank.process_ranks.channel import Channel
 from polyrank.process_ranks.endings import Failure
@@ -26,6 +25,7 @@ from polyrank.process_ranks.groups import RankGroups, holders_of_replaced
 from polyrank.process_ranks.interruptions import held_back, noted_signals, release
 from polyrank.process_ranks.output import RankOutput, flush_output
 from polyrank.process_ranks.remote_forks import OtherLauncher, fork_as_told
+from polyrank.process_ranks.served_run import private_files
 from polyrank.process_ranks.spawning import be_what_is_spawned
 from polyrank.process_ranks.supervisor import Outcome, Supervisor
 from polyrank.process_ranks.this_process import be_rank

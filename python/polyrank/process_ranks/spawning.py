@@ -11,8 +11,8 @@ from typing import Any
 
 import torch.distributed as dist
 
+from polyrank.any_world.spawned_ranks import Place, makes_ranks_processes, start_rows
 from polyrank.replacing.layers import PROCESSES
-from polyrank.spawned_ranks import Place, makes_ranks_processes, start_rows
 
 __all__ = ["ROWS", "be_what_is_spawned"]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from polyrank.any_world.rank_names import rank_names
 from polyrank.process_ranks.become_rank import BODY_CALLER, FRAMES_SIGNAL
-from polyrank.rank_names import rank_names
 
 __all__ = ["Standing", "Standstill", "where_ranks_stand"]
 

@@ -14,13 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from polyrank import _C
+from polyrank.any_world.progress import RanksNow, tells_of_ranks
+from polyrank.any_world.rank_names import rank_names
 from polyrank.process_ranks.channel import Inbox
 from polyrank.process_ranks.endings import Ending, text_of_status
 from polyrank.process_ranks.forking import RankProcess
 from polyrank.process_ranks.standstill import Standing, Standstill, where_ranks_stand
 from polyrank.process_ranks.thread_standstill import ThreadStandstill
-from polyrank.rank_names import rank_names
-from polyrank.worlds.progress import RanksNow, tells_of_ranks
 
 if TYPE_CHECKING:
     from polyrank.process_ranks.launcher import Launch

@@ -10,7 +10,7 @@ from typing import Any
 
 from polyrank import _C
 from polyrank.errors import DivergenceError
-from polyrank.rank_dependent_numbers import is_rank_dependent_number
+from polyrank.numbers.rank_dependent_numbers import is_rank_dependent_number
 from polyrank.rank_text.marked import FIRST_COHORTS, MOST_COHORTS
 from polyrank.rank_text.taken_for_one import showing
 from polyrank.replacing.row import Row, with_original

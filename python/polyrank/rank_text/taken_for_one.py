@@ -25,12 +25,12 @@ from typing import Any, NoReturn
 import torch
 
 from polyrank import _C
-from polyrank.code_of import IN_TORCH, is_of_library, is_of_python
 from polyrank.errors import DivergenceError
 from polyrank.errors_by_rank import ErrorsByRank
-from polyrank.rank_dependent_numbers import number_of_ranks
+from polyrank.numbers.rank_dependent_numbers import number_of_ranks
 from polyrank.rank_text.marked import MarkedText, is_rank_dependent_text, text_of_ranks
 from polyrank.rank_text.variables import number_of_variable
+from polyrank.replacing.code_of import IN_TORCH, is_of_library, is_of_python
 
 __all__ = ["is_watched", "prepare_guards", "showing", "take_apart"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polyrank.exit_functions import ExitFunctions, exit_rows
+from polyrank.any_world.exit_functions import ExitFunctions, exit_rows
 from polyrank.rank_threads.rank_globals import rank_globals
 
 __all__ = ["ROWS"]

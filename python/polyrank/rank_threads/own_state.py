@@ -207,7 +207,7 @@ OWN_STATE = (
     Own("torch.distributed.tensor._redistribute", ("_planner_cache", "_warned_flatten_issues")),
 )
 
-# Caches by mesh, of which each equals its rank's alone (mesh_identity.py): right, and never asked again.
+# Caches by mesh, of which each equals its rank's alone (any_world/mesh_identity.py): right, and never asked again.
 FORGOTTEN_CACHES = (
     "torch.distributed.tensor._collective_utils:MeshTopoInfo.build_from_mesh",
     "torch.distributed.tensor._redistribute:_gen_transform_infos",

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from polyrank import _C
-from polyrank.exit_functions import ExitFunctions
-from polyrank.mesh_identity import IdentityOfThread, new_identity, tell_identity
+from polyrank.any_world.exit_functions import ExitFunctions
+from polyrank.any_world.mesh_identity import IdentityOfThread, new_identity, tell_identity
 from polyrank.rank_threads.compiled_regions import CompiledRegions
 from polyrank.rank_threads.operators import Operators
 

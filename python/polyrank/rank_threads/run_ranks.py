@@ -17,14 +17,14 @@ import torch
 import torch.distributed as dist
 
 from polyrank import _C
-from polyrank.debug_level import unwrapped_groups
+from polyrank.any_world.debug_level import unwrapped_groups
+from polyrank.any_world.failed_ranks import RanksFailedError, note_rank
+from polyrank.any_world.progress import RanksNow, tells_of_ranks
+from polyrank.any_world.rank_endings import join_threads, text_of, text_of_unfinished
 from polyrank.errors import DivergenceError, UsageError
-from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.python_support import require_tried_python
 from polyrank.rank_threads.child_processes import fork_server_ended
 from polyrank.rank_threads.compiled_regions import CompiledRegions
-from polyrank.rank_threads.ending import join_threads, text_of, text_of_unfinished
-from polyrank.rank_threads.failed import RanksFailedError, note_rank
 from polyrank.rank_threads.operators import Operators
 from polyrank.rank_threads.output import output_in_files, prefixed_output
 from polyrank.rank_threads.outside_waits import outside_waits_give_the_turn
@@ -38,7 +38,7 @@ from polyrank.rank_threads.scripts import Script
 from polyrank.rank_threads.started_threads import started_threads_ended
 from polyrank.rank_threads.torch_globals import globals_by_thread
 from polyrank.rank_threads.watching import watched
-from polyrank.worlds.progress import RanksNow, tells_of_ranks
+from polyrank.tensor.active_modes import enabled_local_tensor_mode
 
 __all__ = ["RanksFailedError", "run_processes", "run_ranks", "run_script"]
 

@@ -7,8 +7,8 @@ import os
 import random
 
 from polyrank import _C
+from polyrank.any_world.spawned_ranks import Place, makes_ranks_processes
 from polyrank.rank_threads.rank_globals import rank_globals
-from polyrank.spawned_ranks import Place, makes_ranks_processes
 
 __all__ = ["wrap_start_processes"]
 

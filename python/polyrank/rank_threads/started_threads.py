@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from polyrank import _C
-from polyrank.ended_threads import join_threads_of_program, let_pools_end
+from polyrank.any_world.ended_threads import join_threads_of_program, let_pools_end
 from polyrank.errors import CollectiveError, DivergenceError
 from polyrank.rank_threads.rank_globals import RankGlobals, rank_globals, thread_globals
 from polyrank.replacing.row import Row

@@ -17,18 +17,15 @@ from torch._C._distributed_c10d import PrefixStore, ProcessGroup
 from torch.distributed import distributed_c10d
 
 from polyrank import _C
+from polyrank.any_world.group_functions import show_backend_as
+from polyrank.any_world.mesh_identity import wrap_mesh_init
+from polyrank.any_world.spawned_ranks import start_rows
 from polyrank.errors import UnsupportedOpError, UsageError
-from polyrank.mesh_identity import wrap_mesh_init
-from polyrank.rank_threads.group_functions import (
-    show_backend_as,
-    wrap_monitored_barrier,
-    wrap_split_group,
-)
+from polyrank.rank_threads.group_functions import wrap_monitored_barrier, wrap_split_group
 from polyrank.rank_threads.rank_globals import new_groups, rank_globals
 from polyrank.rank_threads.spawning import wrap_start_processes
 from polyrank.replacing.layers import THREADS
 from polyrank.replacing.row import Row
-from polyrank.spawned_ranks import start_rows
 
 __all__ = ["BACKEND", "ROWS", "globals_by_thread"]
 
@@ -148,7 +145,7 @@ def _wrap_helper(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _wrap_wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
     """`_create_process_group_wrapper`, asked for by the debug level DETAIL: compares what ranks
-    launch, over gloo. That is compared here anyway (see debug_level.py).
+    launch, over gloo. That is compared here anyway (see any_world/debug_level.py).
     """
 
     @functools.wraps(original)

@@ -53,36 +53,42 @@ VIRTUAL_GPU = _layer(
     "virtual_gpu.uncompiled",
     "forecast.data_parallel",
 )
-FAKE = _layer("fake world", "fake.functions", "fake.objects", "fake.mesh", "mesh_scatter:FAKE")
+FAKE = _layer(
+    "fake world",
+    "fake.functions",
+    "fake.objects",
+    "fake.mesh",
+    "lockstep_world.groups.mesh_scatter:FAKE",
+)
 # A world that is within another lies above it: a lockstep run may happen in a process that has
 # installed polyrank, whose fake world is then left alone.
-LOCKSTEP_GROUPS = _layer("lockstep: process groups", "process_groups")
-LOCKSTEP_MESHES = _layer("lockstep: meshes", "mesh_answers")
-LOCKSTEP_SEEDS = _layer("lockstep: seeds", "random_functions:SEEDS")
+LOCKSTEP_GROUPS = _layer("lockstep: process groups", "lockstep_world.groups.process_groups")
+LOCKSTEP_MESHES = _layer("lockstep: meshes", "lockstep_world.groups.mesh_answers")
+LOCKSTEP_SEEDS = _layer("lockstep: seeds", "lockstep_world.random_functions:SEEDS")
 LOCKSTEP_MODE = _layer(
     "lockstep: a mode",
-    "random_functions:STATES",
-    "tensors_and_numbers",
-    "number_classes",
-    "number_methods",
-    "uncompiled_functions",
+    "lockstep_world.random_functions:STATES",
+    "lockstep_world.tensors_and_numbers",
+    "numbers.number_classes",
+    "numbers.number_methods",
+    "lockstep_world.uncompiled_functions",
     "rank_text.names",
     "rank_text.numbers",
-    "rank_dependent_functions",
-    "python_random:SEEDS",
-    "lockstep_stores",
-    "lockstep_threads",
-    "spawned_ranks",
-    "group_ranks",
-    "rank_samplers",
-    "truncated_normal",
-    "collective_functions",
-    "object_collectives",
-    "collectives_inside_torch",
-    "mesh_scatter:LOCKSTEP",
+    "numbers.rank_dependent_functions",
+    "lockstep_world.python_random:SEEDS",
+    "lockstep_world.stores",
+    "lockstep_world.threads",
+    "any_world.spawned_ranks",
+    "lockstep_world.groups.group_ranks",
+    "lockstep_world.rank_samplers",
+    "lockstep_world.truncated_normal",
+    "lockstep_world.groups.collective_functions",
+    "lockstep_world.groups.object_collectives",
+    "lockstep_world.groups.collectives_inside_torch",
+    "lockstep_world.groups.mesh_scatter:LOCKSTEP",
 )
 # On with the mode, once a program has seeded one by a number that differs.
-LOCKSTEP_DRAWS = _layer("lockstep: streams seeded by rank", "python_random:DRAWS")
+LOCKSTEP_DRAWS = _layer("lockstep: streams seeded by rank", "lockstep_world.python_random:DRAWS")
 PROCESS_TESTS = _layer("pytest --polyrank-ranks", "install.process_tests")
 PROCESSES = _layer("a rank's process", "process_ranks.spawning")
 THREADS = _layer(

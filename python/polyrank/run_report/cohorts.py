@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from polyrank.html_page import plain
+from polyrank.output.html_page import plain
 from polyrank.run_report.recorded import Launch
 
 __all__ = ["cohorts_over_time", "is_shared"]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from polyrank.html_page import plain
+from polyrank.output.html_page import plain
 from polyrank.run_report.recorded import Launch
 
 __all__ = ["bytes_by_group", "bytes_by_group_and_module", "sent"]

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from polyrank.html_page import plain
+from polyrank.output.html_page import plain
 
 __all__ = ["Node", "failure_graph", "nodes_of"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from polyrank.html_page import page_text
+from polyrank.output.html_page import page_text
 from polyrank.run_report.cohorts import cohorts_over_time, is_shared
 from polyrank.run_report.communication import bytes_by_group, bytes_by_group_and_module
 from polyrank.run_report.failure_graph import failure_graph, nodes_of

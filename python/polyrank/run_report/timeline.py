@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Sequence
 from typing import Any
 
-from polyrank.html_page import plain
+from polyrank.output.html_page import plain
 from polyrank.run_report.recorded import Launch
 
 __all__ = ["timeline"]

@@ -24,7 +24,7 @@ class DefaultGenerators:
         return _C.virtual_gpus().count
 
     def __getitem__(self, gpu: int) -> Any:
-        from polyrank.local_tensor_mode import enabled_local_tensor_mode
+        from polyrank.tensor.active_modes import enabled_local_tensor_mode
 
         if not -len(self) <= gpu < len(self):
             raise IndexError(f"there are {len(self)} virtual GPUs, and {gpu} was asked for")

@@ -29,7 +29,7 @@ def _setup_device(original: Callable[..., Any], mesh: Any) -> Any:
     PyTorch lets it choose until CUDA is started, which a virtual GPU always is: here until the program
     chooses, or has something on one.
     """
-    from polyrank.local_tensor_mode import enabled_local_tensor_mode
+    from polyrank.tensor.active_modes import enabled_local_tensor_mode
 
     is_alone = enabled_local_tensor_mode() is None and "LOCAL_RANK" in os.environ
     if mesh.device_type == "cuda" and _C.virtual_gpus().count and is_alone and not _is_chosen():

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from polyrank.rank_dependent_numbers import is_rank_dependent_number
+from polyrank.numbers.rank_dependent_numbers import is_rank_dependent_number
 from polyrank.rank_text.marked import is_rank_dependent_text
 
 __all__ = ["EachRanksGpu", "index_of_ranks_gpu"]

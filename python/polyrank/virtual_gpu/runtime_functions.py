@@ -149,7 +149,7 @@ def _memory_stats(gpu: int) -> dict[str, Any]:
     Raises:
         UnsupportedOpError: several ranks run in lockstep.
     """
-    from polyrank.local_tensor_mode import enabled_local_tensor_mode
+    from polyrank.tensor.active_modes import enabled_local_tensor_mode
 
     mode = enabled_local_tensor_mode()
     if mode is not None and len(mode.ranks) > 1:

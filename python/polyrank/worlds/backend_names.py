@@ -13,7 +13,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from polyrank.code_of import calling_file, is_of_library
+from polyrank.replacing.code_of import calling_file, is_of_library
 from polyrank.replacing.row import Row
 
 __all__ = ["ROWS", "name_default_backend"]

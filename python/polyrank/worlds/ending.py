@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from polyrank.any_world.failed_ranks import RanksFailedError, rank_of
+from polyrank.any_world.rank_names import rank_names
 from polyrank.errors import CollectiveError, DivergenceError, UnsupportedOpError
-from polyrank.rank_names import rank_names
-from polyrank.rank_threads import RanksFailedError
-from polyrank.rank_threads.failed import rank_of
 from polyrank.worlds.interrupts import interrupt_behind, number_of
 
 __all__ = ["EXIT_RAISED", "Ending", "ending_of", "ending_of_error", "ending_of_exit"]

@@ -14,17 +14,17 @@ from typing import Any, NoReturn
 import torch
 
 from polyrank import _C
-from polyrank.code_of import is_of_python
-from polyrank.errors import DivergenceError
-from polyrank.rank_text.taken_for_one import is_watched
-from polyrank.rank_text.variables import is_variable, known_variables, text_of_variable
-from polyrank.torchrun_variables import (
+from polyrank.any_world.torchrun_variables import (
     OMP_NUM_THREADS,
     RANK_DEPENDENT,
     numbers_of_rank,
     variables_of_all_ranks,
     variables_of_rank,
 )
+from polyrank.errors import DivergenceError
+from polyrank.rank_text.taken_for_one import is_watched
+from polyrank.rank_text.variables import is_variable, known_variables, text_of_variable
+from polyrank.replacing.code_of import is_of_python
 
 _PORT = 29500
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from polyrank.trace import Trace, trace
+from polyrank.recording.trace import Trace, trace
 from polyrank.worlds.ending import ending_of
 from polyrank.worlds.interrupts import terminated_as_interrupted
 from polyrank.worlds.outcome import Outcome, RunMeter

@@ -23,7 +23,7 @@ class LockstepWorld(World):
     takes = frozenset({"rank_env"})
 
     def running(self) -> RunningWorld | None:
-        from polyrank.local_tensor_mode import enabled_local_tensor_mode
+        from polyrank.tensor.active_modes import enabled_local_tensor_mode
 
         mode = enabled_local_tensor_mode()
         return None if mode is None else RunningWorld(self.name, len(mode.ranks), None)
@@ -35,7 +35,7 @@ class LockstepWorld(World):
 
     @contextlib.contextmanager
     def surrounding(self, world_size: int, **options: Any) -> Iterator[None]:
-        from polyrank.lockstep import lockstep
+        from polyrank.lockstep_world.lockstep import lockstep
 
         with lockstep(world_size, **options):
             yield
@@ -47,8 +47,8 @@ class LockstepWorld(World):
 @contextlib.contextmanager
 def _entered(options: RunOptions) -> Iterator[None]:
     from polyrank.install import install, uninstall
-    from polyrank.local_tensor_mode import LocalTensorMode
-    from polyrank.process_groups import known_process_groups
+    from polyrank.lockstep_world.groups.process_groups import known_process_groups
+    from polyrank.tensor.local_tensor_mode import LocalTensorMode
     from polyrank.virtual_gpu.rank_devices import EachRanksGpu
     from polyrank.worlds.device import device_as_asked
     from polyrank.worlds.environment import torchrun_environment

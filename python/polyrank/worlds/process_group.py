@@ -14,12 +14,12 @@ import torch.distributed as dist
 
 from polyrank import _C
 from polyrank._C import FakeMember, FakeRank, FakeStore
+from polyrank.any_world.spawned_ranks import Place, makes_ranks_processes, start_rows
 from polyrank.errors import DivergenceError, UsageError
 from polyrank.fake.world import fake_process_groups_of_dist2, required_fake_world
-from polyrank.lockstep import init_lockstep_group
+from polyrank.lockstep_world.lockstep import init_lockstep_group
 from polyrank.replacing.layers import FAKE_RUN, LOCKSTEP_RUN
 from polyrank.replacing.row import Row
-from polyrank.spawned_ranks import Place, makes_ranks_processes, start_rows
 from polyrank.worlds.backend_names import ROWS as NAMES
 from polyrank.worlds.backend_names import name_default_backend
 

@@ -6,8 +6,8 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from polyrank.ended_threads import join_threads_of_program, pools_ended
-from polyrank.exit_functions import ExitFunctions, exit_rows
+from polyrank.any_world.ended_threads import join_threads_of_program, pools_ended
+from polyrank.any_world.exit_functions import ExitFunctions, exit_rows
 
 __all__ = ["ROWS", "program_ended"]
 

@@ -91,7 +91,7 @@ def _run_schedules(
 @contextlib.contextmanager
 def _on_rank(options: RunOptions, rank: int) -> Iterator[None]:
     """What surrounds the script on the thread of one rank."""
-    from polyrank.torchrun_variables import variables_of_rank
+    from polyrank.any_world.torchrun_variables import variables_of_rank
 
     os.environ.update(variables_of_rank(rank, options.local_world_size))
     with options.around():

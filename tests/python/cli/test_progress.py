@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from polyrank.any_world.progress import RanksNow, tells_of_ranks
 from polyrank.cli.progress import Progress
-from polyrank.worlds.progress import RanksNow, tells_of_ranks
 from polyrank.worlds.run_options import RunOptions
 
 OPTIONS = RunOptions(

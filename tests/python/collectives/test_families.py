@@ -113,7 +113,7 @@ def test_group_made_before_stands_for_its_pattern() -> None:
 
 
 def test_group_ranks() -> None:
-    from polyrank.process_groups import group_rank_of_ranks
+    from polyrank.lockstep_world.groups.process_groups import group_rank_of_ranks
 
     mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "tp"))
     ranks = list(range(4))

@@ -13,7 +13,8 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
-from polyrank import DeadlockError, DivergenceError, UnsupportedOpError, lockstep_stores
+from polyrank import DeadlockError, DivergenceError, UnsupportedOpError
+from polyrank.lockstep_world import stores as lockstep_stores
 
 
 def of_all_ranks() -> dist.Store:

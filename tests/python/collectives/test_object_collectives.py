@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from polyrank import _C
-from polyrank.per_rank import merged
+from polyrank.tensor.per_rank import merged
 from torch.distributed.device_mesh import init_device_mesh
 
 pytestmark = pytest.mark.usefixtures("world4")

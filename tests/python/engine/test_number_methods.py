@@ -14,7 +14,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
-from polyrank.rank_dependent_numbers import is_rank_dependent_number, number_on_rank
+from polyrank.numbers.rank_dependent_numbers import is_rank_dependent_number, number_on_rank
 
 WORLD_SIZE = 4
 

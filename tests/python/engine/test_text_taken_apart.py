@@ -18,7 +18,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from polyrank import DivergenceError
-from polyrank.rank_dependent_numbers import number_on_rank
+from polyrank.numbers.rank_dependent_numbers import number_on_rank
 from polyrank.rank_text.marked import text_on_ranks
 
 WORLD_SIZE = 12  # so that texts differ in length

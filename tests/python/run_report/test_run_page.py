@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from polyrank.html_page import page_text
+from polyrank.output.html_page import page_text
 from polyrank.run_report.page import run_page
 from polyrank.run_report.recorded import Recorded
 from run_report.launches import launch

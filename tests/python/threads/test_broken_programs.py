@@ -10,7 +10,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
-from polyrank.rank_threads import RanksFailedError
+from polyrank.any_world.failed_ranks import RanksFailedError
 from torch._C import _distributed_c10d as _c10d
 
 ROOT = Path(__file__).resolve().parents[3]

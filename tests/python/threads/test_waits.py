@@ -10,7 +10,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
-from polyrank.rank_threads import RanksFailedError
+from polyrank.any_world.failed_ranks import RanksFailedError
 from polyrank.torch_features import OF_NO_PART
 
 

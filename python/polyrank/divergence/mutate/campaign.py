@@ -15,7 +15,7 @@ from polyrank.divergence.mutate.command import Command, Ended
 from polyrank.divergence.mutate.mutants import Mutant, mutants_of, recording, sites_in
 from polyrank.divergence.mutate.report import SCHEMA_VERSION, CheckedMutants, Result
 from polyrank.errors import UsageError
-from polyrank.resumable import read_kept, run_parts
+from polyrank.output.resumable import read_kept, run_parts
 
 __all__ = ["Campaign", "Limits"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from polyrank.any_world.rank_names import rank_names
 from polyrank.divergence.mutate.command import Ended
 from polyrank.divergence.mutate.mutants import Mutant
 from polyrank.divergence.report import EXIT_FOUND, Report
-from polyrank.rank_names import rank_names
 
 __all__ = ["SCHEMA_VERSION", "CheckedMutants", "Result"]
 

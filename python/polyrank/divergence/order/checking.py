@@ -10,7 +10,7 @@ from typing import Any, get_args
 from polyrank.divergence.checking import output_dropped
 from polyrank.divergence.order.losses import Losses, told_of_backward
 from polyrank.divergence.report import Report, identity_of
-from polyrank.lockstep import ReductionOrder, reduction_order
+from polyrank.lockstep_world.lockstep import ReductionOrder, reduction_order
 from polyrank.world import find_world
 from polyrank.worlds.outcome import Outcome
 from polyrank.worlds.run_options import RunOptions

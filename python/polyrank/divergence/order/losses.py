@@ -10,9 +10,9 @@ import torch
 
 from polyrank import _C
 from polyrank.divergence.content import content_of
-from polyrank.local_tensor_mode import enabled_local_tensor_mode
 from polyrank.replacing.layers import LOSSES
 from polyrank.replacing.row import Row, with_original
+from polyrank.tensor.active_modes import enabled_local_tensor_mode
 
 __all__ = ["ROWS", "Losses", "told_of_backward"]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import nn
 
 from polyrank.divergence.content import content_of
-from polyrank.module_paths import paths_of
+from polyrank.recording.module_paths import paths_of
 
 __all__ = ["ModuleNames", "joined"]
 

@@ -17,7 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from polyrank.local_tensor import is_foreign_subclass
+from polyrank.tensor.local_tensor import is_foreign_subclass
 
 __all__ = ["in_double", "in_pieces"]
 

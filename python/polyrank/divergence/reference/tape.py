@@ -24,8 +24,8 @@ from polyrank.divergence.operations import Operation
 from polyrank.divergence.recording import OperationLog
 from polyrank.divergence.reference.names import ModuleNames, joined
 from polyrank.divergence.reference.values import Made, ValueLog
-from polyrank.local_tensor_mode import enabled_local_tensor_mode
-from polyrank.module_paths import named_modules_run
+from polyrank.recording.module_paths import named_modules_run
+from polyrank.tensor.active_modes import enabled_local_tensor_mode
 
 __all__ = ["INITIAL", "LOSS", "Event", "Tape", "Until", "What"]
 

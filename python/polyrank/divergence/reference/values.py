@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from polyrank import _C
 from polyrank.divergence.content import Copies, content_of
 from polyrank.divergence.histories import UNINITIALIZED, history_of
-from polyrank.local_tensor import is_foreign_subclass
+from polyrank.tensor.local_tensor import is_foreign_subclass
 
 __all__ = ["Made", "ValueLog"]
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint import state_dict_saver
 
-from polyrank.in_lockstep import in_lockstep
 from polyrank.install.checkpoint.loading import load_state_dict
 from polyrank.install.checkpoint.saving import save_state_dict
-from polyrank.local_tensor import LocalTensor
+from polyrank.lockstep_world.in_lockstep import in_lockstep
 from polyrank.replacing.row import Row
+from polyrank.tensor.local_tensor import LocalTensor
 
 
 def _save_at_once(self: Any, staged: Any, **options: Any) -> Future[Any]:

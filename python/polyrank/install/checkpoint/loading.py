@@ -21,7 +21,7 @@ from polyrank.install.checkpoint.rank_views import (
     local_of,
 )
 from polyrank.install.checkpoint.steps import Step
-from polyrank.local_tensor_mode import local_tensor_mode
+from polyrank.tensor.active_modes import local_tensor_mode
 
 
 @dataclass

@@ -11,11 +11,11 @@ from torch.distributed.tensor import DTensor
 from torch.utils import _pytree as pytree
 
 from polyrank.errors import UnsupportedOpError
-from polyrank.local_tensor import LocalTensor
-from polyrank.local_tensor_mode import LocalTensorMode
-from polyrank.one_rank import as_rank
-from polyrank.per_rank import PerRank, merged
-from polyrank.rank_dependent_numbers import number_on_rank
+from polyrank.lockstep_world.one_rank import as_rank
+from polyrank.numbers.rank_dependent_numbers import number_on_rank
+from polyrank.tensor.local_tensor import LocalTensor
+from polyrank.tensor.local_tensor_mode import LocalTensorMode
+from polyrank.tensor.per_rank import PerRank, merged
 
 StateDict = dict[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch.distributed.checkpoint.api import CheckpointException, _wrap_exception
 
 from polyrank.errors import Error
-from polyrank.one_rank import as_rank
+from polyrank.lockstep_world.one_rank import as_rank
 
 __all__ = ["Step"]
 

@@ -14,12 +14,12 @@ from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from polyrank import _C
 from polyrank.errors import DivergenceError
-from polyrank.in_lockstep import in_lockstep
 from polyrank.install.data_parallel.reducer import Reducer
-from polyrank.local_tensor import LocalTensor
-from polyrank.local_tensor_mode import enabled_local_tensor_mode
-from polyrank.process_groups import own_group_ranks
+from polyrank.lockstep_world.groups.process_groups import own_group_ranks
+from polyrank.lockstep_world.in_lockstep import in_lockstep
 from polyrank.replacing.row import Row
+from polyrank.tensor.active_modes import enabled_local_tensor_mode
+from polyrank.tensor.local_tensor import LocalTensor
 
 
 class Logger:

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from polyrank.any_world.rank_endings import text_of_unfinished
+from polyrank.any_world.rank_names import rank_names
 from polyrank.process_ranks.endings import Ending, causes_first, text_of_status
 from polyrank.process_ranks.environment import ReservedPort, torchrun_variables
 from polyrank.process_ranks.launcher import Launch, run_processes
@@ -26,9 +28,7 @@ from polyrank.process_ranks.output import (
 )
 from polyrank.process_ranks.supervisor import Outcome as ProcessesOutcome
 from polyrank.process_ranks.warm import warm
-from polyrank.rank_names import rank_names
 from polyrank.rank_threads import Script
-from polyrank.rank_threads.ending import text_of_unfinished
 from polyrank.worlds.device import device_as_asked
 from polyrank.worlds.merged_records import merged_report, merged_trace
 from polyrank.worlds.outcome import Outcome

@@ -19,7 +19,7 @@ from polyrank.process_ranks.endings import Failure
 from polyrank.process_ranks.interruptions import held_back
 from polyrank.process_ranks.launcher import Rank
 from polyrank.rank_threads import Script
-from polyrank.trace import Trace, trace
+from polyrank.recording.trace import Trace, trace
 from polyrank.worlds.ending import Ending, ending_of, ending_of_error
 from polyrank.worlds.outcome import RunMeter
 from polyrank.worlds.run_options import RunOptions, script_folder

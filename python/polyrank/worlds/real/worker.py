@@ -12,13 +12,13 @@ import sys
 import time
 from pathlib import Path
 
-from polyrank.trace import trace
+from polyrank.output.written_whole import write_json
+from polyrank.recording.trace import trace
 from polyrank.worlds.device import device_as_asked
 from polyrank.worlds.ending import ending_of
 from polyrank.worlds.in_process import run_main
 from polyrank.worlds.outcome import RunMeter
 from polyrank.worlds.run_options import RunOptions
-from polyrank.written_whole import write_json
 
 __all__ = ["arguments_for", "main", "record_file"]
 

@@ -1,0 +1,1 @@
+"""What a rank's program meets in every world."""

@@ -1,0 +1,1 @@
+"""A program for all its ranks at once: what torch and Python's library do there."""

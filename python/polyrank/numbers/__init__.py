@@ -1,0 +1,1 @@
+"""Numbers that differ between ranks, as Python code meets them."""

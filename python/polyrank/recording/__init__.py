@@ -1,0 +1,1 @@
+"""Traces: every collective that a program launches, with its line and its module."""
