@@ -22,6 +22,11 @@ def train():
 """
 
 AROUND = {
+    ("README", "polyrank.run_ranks"): """\
+def function():
+    return dist.get_rank()
+SNIPPET
+""",
     ("collectives", "rank, n = "): """\
 with polyrank.lockstep(4):
     x, y = torch.ones(2) * dist.get_rank(), torch.zeros(2)
