@@ -22,7 +22,7 @@ def train():
 """
 
 AROUND = {
-    ("README", "polyrank.run_ranks"): """\
+    ("README", "print(polyrank.run_ranks"): """\
 def function():
     return dist.get_rank()
 SNIPPET

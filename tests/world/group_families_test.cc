@@ -49,7 +49,7 @@ TEST(GroupFamilies, DeclaredFamilyNeedsNoPattern) {
   groups.add("b", {1, 2}, 6, "mesh_dp");
   groups.declare_family({"a", "b"});
   EXPECT_EQ(family_of(groups, "b"), "[0,3] [1,2]");
-  EXPECT_EQ(groups.find("a")->label, "mesh_dp");
+  EXPECT_EQ(groups.find("a")->launch_group->label, "mesh_dp");
 }
 
 TEST(GroupFamilies, GroupsOfADeclaredFamilyDoNotCompleteOthers) {
@@ -83,7 +83,7 @@ TEST(GroupFamilies, RefusesWhatIsNoGroupOrNoFamily) {
 TEST(ResolveGroup, KnowsTheWorldByItsSize) {
   group_families().clear();
   const auto world = resolve_group("default", /*group_size=*/4, /*num_ranks=*/4);
-  EXPECT_EQ(world->label, "world");
+  EXPECT_EQ(world->launch_group->label, "world");
   EXPECT_EQ(world->family.to_string(), "[0,1,2,3]");
 }
 
@@ -93,7 +93,7 @@ TEST(ResolveGroup, NamesTheGroupsThatThereAre) {
               ThrowsMessage<CollectiveError>(
                   HasSubstr("there is no process group \"nope\"; none was made")));
   group_families().add("7", {0, 1}, 4, "");
-  EXPECT_EQ(resolve_group("7", -1, 4)->label, "ranks 0-1");
+  EXPECT_EQ(resolve_group("7", -1, 4)->launch_group->label, "ranks 0-1");
   EXPECT_THAT([] { resolve_group("nope", -1, 4); },
               ThrowsMessage<CollectiveError>(HasSubstr("there are \"7\"")));
   group_families().clear();

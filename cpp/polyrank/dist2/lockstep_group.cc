@@ -85,7 +85,7 @@ std::set<Members> parts_of(const KnownGroup& group, const std::vector<c10::SymIn
     for (const std::int64_t rank : part) {
       const auto [first, is_new] = part_of.emplace(rank, &part);
       if (!is_new) {
-        throw CollectiveError(str_cat("group \"", group.label,
+        throw CollectiveError(str_cat("group \"", group.launch_group->label,
                                       "\": ranks disagree on the groups to split it into: ",
                                       RankSet::of(*first->second).to_string(), " and ",
                                       RankSet::of(part).to_string(), " both have rank ", rank));

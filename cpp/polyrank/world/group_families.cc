@@ -67,9 +67,7 @@ std::optional<std::string> given_label(const std::string& description) {
 
 KnownGroup::KnownGroup(const std::string& name, const std::string& label, const Members& members,
                        const GroupFamily& family)
-    : name(name),
-      label(label),
-      family(family),
+    : family(family),
       launch_group(std::make_shared<LaunchGroup>(LaunchGroup{.name = name,
                                                              .label = label,
                                                              .size = family.group_size(),

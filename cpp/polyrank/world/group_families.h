@@ -37,10 +37,8 @@ struct KnownGroup {
   KnownGroup(const std::string& name, const std::string& label,
              const std::vector<std::int64_t>& members, const GroupFamily& family);
 
-  std::string name;
-  std::string label;  // what people call it: "world", "mesh_dp", "ranks 0-3"
   GroupFamily family;
-  std::shared_ptr<const LaunchGroup> launch_group;  // as the record of launches names it
+  std::shared_ptr<const LaunchGroup> launch_group;  // its name, its label, its ranks
 };
 
 // The process groups that the program made.

@@ -32,10 +32,8 @@ def _draw(
         or is_foreign_subclass(type(tensor))
         or not tensor.is_contiguous()
         or not all(type(size) is int for size in tensor.shape)
+        or len((states := _streams(mode, tensor.device)).cohorts()) == 1
     ):
-        return original(tensor, mean, std, a, b, generator)  # type: ignore[no-any-return]
-    states: Any = mode._state.get_rng_state(tensor.device)
-    if len(states.cohorts()) == 1:
         return original(tensor, mean, std, a, b, generator)  # type: ignore[no-any-return]
     drawn = _drawn_by_stream(
         mode,
@@ -45,6 +43,10 @@ def _draw(
     )
     with torch.no_grad():
         return tensor.copy_(drawn)
+
+
+def _streams(mode: LocalTensorMode, device: torch.device) -> Any:
+    return mode._state.get_rng_state(device)
 
 
 def _drawn_by_stream(

@@ -64,7 +64,7 @@ class Checker {
             .describe =
                 [this, group](std::int64_t group_rank) {
                   const auto members = group_.family.members(group);
-                  return str_cat("group \"", group_.label, "\" (ranks ",
+                  return str_cat("group \"", group_.launch_group->label, "\" (ranks ",
                                  RankSet::of({members.begin(), members.end()}).to_string(),
                                  "), rank ", members[static_cast<std::size_t>(group_rank)]);
                 },
@@ -101,8 +101,8 @@ class Checker {
     if (std::ranges::none_of(meeting->launches, has_come)) {
       return;
     }
-    meeting->group =
-        std::make_shared<const MeetingGroup>(MeetingGroup{group_.label, meeting->participants});
+    meeting->group = std::make_shared<const MeetingGroup>(
+        MeetingGroup{group_.launch_group->label, meeting->participants});
     meeting->sequence = collective_record().next_sequence(*group_.launch_group);
     if (const std::exception_ptr mismatch = explain_mismatch(*meeting)) {
       std::rethrow_exception(mismatch);

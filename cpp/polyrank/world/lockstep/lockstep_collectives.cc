@@ -49,7 +49,7 @@ constexpr std::array<const char*, 5> kNamespaces = {
 void check_group(const CollectiveCall& call, const KnownGroup& group) {
   const std::int64_t size = group.family.group_size();
   if (call.stated_group_size >= 0 && call.stated_group_size != size) {
-    throw CollectiveError(str_cat("group \"", group.label, "\": ", call.spec->op_name,
+    throw CollectiveError(str_cat("group \"", group.launch_group->label, "\": ", call.spec->op_name,
                                   " was told that it has ", call.stated_group_size,
                                   " ranks, but it has ", size, ". Pass the group's own size."));
   }

@@ -177,7 +177,7 @@ MemberInputs LockstepLaunch::inputs_of_group(std::int64_t group,
                                              const std::vector<RankOperand>& inputs) const {
   const auto members = group_.family.members(group);
   MemberInputs member_inputs;
-  member_inputs.group_label = group_.label;
+  member_inputs.group_label = group_.launch_group->label;
   member_inputs.members = members;
   for (const RankOperand& input : inputs) {
     member_inputs.tensors.push_back(held_by(members, input));
@@ -216,10 +216,10 @@ void LockstepLaunch::check_fits(const RankOperand& output, const RankResults& re
     const at::Tensor& target = output.on_rank(rank);
     const at::Tensor& result = results.on_rank(rank);
     if (target.numel() != result.numel() || target.dtype() != result.dtype()) {
-      throw CollectiveError(str_cat("group \"", group_.label, "\": ", to_string(call_.spec->kind),
-                                    " gives rank ", rank, " ", describe_tensor(result),
-                                    ", but the tensor to hold it is ", describe_tensor(target),
-                                    ". Allocate the output with that size and dtype."));
+      throw CollectiveError(str_cat(
+          "group \"", group_.launch_group->label, "\": ", to_string(call_.spec->kind),
+          " gives rank ", rank, " ", describe_tensor(result), ", but the tensor to hold it is ",
+          describe_tensor(target), ". Allocate the output with that size and dtype."));
     }
   }
 }
@@ -229,7 +229,7 @@ void LockstepLaunch::keep_results(const RankOperand& input, RankResults results)
     results = with_kept_ranks(results, input, ranks_);
   }
   if (results.tensors.empty()) {
-    throw CollectiveError(str_cat("group \"", group_.label,
+    throw CollectiveError(str_cat("group \"", group_.launch_group->label,
                                   "\": none of its family's groups lies "
                                   "within the tensors' ranks ",
                                   ranks_.to_string(), ", so that no rank has a result."));

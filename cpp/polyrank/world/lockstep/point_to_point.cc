@@ -23,7 +23,8 @@ std::int64_t global_peer(const GroupFamily& family, std::int64_t rank, std::int6
   const std::int64_t global = family.member(family.group_of(rank), static_cast<std::int32_t>(peer));
   if (global == rank) {
     throw UnsupportedOpError(str_cat(
-        "group \"", group.label, "\": rank ", rank, is_send ? " sends to" : " receives from",
+        "group \"", group.launch_group->label, "\": rank ", rank,
+        is_send ? " sends to" : " receives from",
         " itself. In lockstep all ranks run this line: give a peer that differs between ranks, as "
         "`(dist.get_rank() + 1) % world_size`, or a LocalTensor that lives on the ranks that act "
         "alone; a program where only some ranks send runs in the threads world."));
@@ -37,8 +38,8 @@ PointToPoint read_point_to_point(const CollectiveCall& call, std::size_t unit,
                                  const KnownGroup& group) {
   PointToPoint message;
   message.tensor = call.units[unit].inputs.front();
-  message.group_name = group.name;
-  message.group_label = group.label;
+  message.group_name = group.launch_group->name;
+  message.group_label = group.launch_group->label;
   message.tag = call.tags[unit];
   const GroupFamily& family = group.family;
   const c10::SymInt& peers = call.peers[unit];
