@@ -6,13 +6,16 @@ it forks, no rank needs to have of its own.
 
 from __future__ import annotations
 
+import dis
 import importlib
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from types import CodeType
 
 import torch
 
-__all__ = ["make_warm", "warm"]
+__all__ = ["make_warm", "needs_warmth", "warm"]
 
 # What programs of several ranks import, or PyTorch does for them at the first step.
 _MODULES = (
@@ -28,7 +31,58 @@ _MODULES = (
 _NUM_STEPS = 2  # the second one makes what the first one's state asks for
 
 
+# A program that imports no more than this and Python's library, and asks for none of these attributes,
+# computes with tensors and collectives alone: its ranks start sooner from a cold launcher.
+_COLD_MODULES = frozenset({"numpy", "polyrank", "torch", "torch.distributed"})
+_WARM_NAMES = frozenset(
+    [
+        "autograd",
+        "backward",
+        "compile",
+        "eval",
+        "exec",
+        "export",
+        "fsdp",
+        "func",
+        "import_module",
+        "jit",
+        "nn",
+        "optim",
+        "run_module",
+        "run_path",
+        "utils",
+        "__import__",
+    ]
+)
+
 _is_warm = False  # this process, or the one that has forked it
+
+
+def needs_warmth(code: CodeType) -> bool:
+    """Whether ranks that run this would use what make_warm() makes; where that is not sure, True."""
+    return any(
+        not _WARM_NAMES.isdisjoint(part.co_names) or any(map(_is_warm_import, _imports(part)))
+        for part in _all_code(code)
+    )
+
+
+def _all_code(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _all_code(constant)
+
+
+def _imports(code: CodeType) -> Iterator[str]:
+    """The modules that `import` statements name, of `from . import x` the empty one."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            yield str(instruction.argval)
+
+
+def _is_warm_import(module: str) -> bool:
+    is_of_python = module.partition(".")[0] in sys.stdlib_module_names
+    return module not in _COLD_MODULES and not is_of_python
 
 
 def warm(preloaded: Iterable[str] = ()) -> None:

@@ -27,6 +27,11 @@ class Script:
         # A module is looked up on each rank: that loads the packages it is in, which are the rank's.
         self._code = None if is_module else compile(Path(name).read_bytes(), self._file, "exec")
 
+    @property
+    def code(self) -> CodeType | None:
+        """What it runs; None of a module, which is not looked up yet."""
+        return self._code
+
     def run(self) -> None:
         """Run it on the rank of the calling thread.
 

@@ -10,9 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from polyrank import _C
 from polyrank.recording.module_paths import named_modules_run
 
@@ -43,6 +40,9 @@ class Trace:
 
     def summary(self) -> str:
         """A table by kind, group, module and phase, as text; bytes are of one rank."""
+        from rich.console import Console  # takes long to import, which most runs can do without
+        from rich.table import Table
+
         table = Table(title=f"{len(self):,} collectives")
         for name in ("module", "phase", "kind", "group"):
             table.add_column(name)

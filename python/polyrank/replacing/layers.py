@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from polyrank.replacing.replacements import Replacements
+from polyrank.replacing.replacements import Replacements, Table
 
 __all__ = [
     "ALL",
@@ -27,11 +27,13 @@ __all__ = [
 _layers = itertools.count()
 
 
-def _layer(name: str, *rows_in: str) -> Replacements:
-    tables = tuple(
-        f"polyrank.{table}" if ":" in table else f"polyrank.{table}:ROWS" for table in rows_in
-    )
-    return Replacements(name, next(_layers), tables)
+def _table(name: str, *, after: str | None = None) -> Table:
+    return Table(f"polyrank.{name}" if ":" in name else f"polyrank.{name}:ROWS", after)
+
+
+def _layer(name: str, *tables: str | Table) -> Replacements:
+    known = tuple(table if isinstance(table, Table) else _table(table) for table in tables)
+    return Replacements(name, next(_layers), known)
 
 
 INSTALL = _layer(
@@ -39,8 +41,8 @@ INSTALL = _layer(
     "install.names",
     "install.fully_shard",
     "install.data_parallel",
-    "install.checkpoint",
-    "install.dtensor_equal",
+    _table("install.checkpoint", after="torch.distributed.checkpoint"),
+    _table("install.dtensor_equal", after="torch.distributed.tensor"),
     "install.threaded_tests",
 )
 VIRTUAL_GPU = _layer(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import pkgutil
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 
 from polyrank.replacing.place import Place, place_of
@@ -15,9 +17,28 @@ from polyrank.replacing.row import Row
 from polyrank.replacing.surface import NOT_THERE, differences, warn_of
 from polyrank.replacing.when_imported import WhenImported
 
-__all__ = ["Replacements"]
+__all__ = ["Replacements", "Table"]
 
 _lock = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where rows are.
+
+    Args:
+        name: "module:NAME", loaded when the rows are first placed.
+        after: the module without which nothing of the table is needed. It takes long to import, as the
+            table's own module does, which is therefore left alone until it is loaded; None: at once.
+    """
+
+    name: str
+    after: str | None = None
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows, whose module is loaded for that."""
+        return tuple(pkgutil.resolve_name(self.name))
 
 
 class Replacements:
@@ -28,14 +49,14 @@ class Replacements:
 
     Args:
         layer: a position in `replacing.layers`.
-        rows_in: where their rows are: "module:NAME", loaded when they are first entered.
+        tables: where their rows are.
     """
 
-    def __init__(self, name: str, layer: int, rows_in: Sequence[str]) -> None:
+    def __init__(self, name: str, layer: int, tables: Sequence[Table]) -> None:
         self.name = name
         self.layer = layer
         self._bit = 1 << layer
-        self._rows_in = rows_in
+        self._tables = tables
         self._places: Places | None = None  # None: never entered
         self._num_entered = 0
         self._num_suspended = 0
@@ -44,7 +65,7 @@ class Replacements:
     @property
     def rows(self) -> tuple[Row, ...]:
         """What is replaced."""
-        return tuple(row for table in self._rows_in for row in pkgutil.resolve_name(table))
+        return tuple(row for table in self._tables for row in table.rows)
 
     @property
     def is_on(self) -> bool:
@@ -111,16 +132,39 @@ class Replacements:
         self._places.switch(on=self.is_on)
 
     def _place(self, places: Places) -> None:
-        loaded = [row for row in self.rows if row.module in sys.modules]
-        for module in {row.module for row in self.rows} - set(sys.modules):
-            WhenImported(module, self._place_module)
-        places.add(self._place_rows(loaded))
+        """Place what modules have that are loaded; the others when they are."""
+        by_module: dict[str, list[Table]] = {}
+        found: list[Place] = []
+        for table in self._tables:
+            if table.after is None or table.after in sys.modules:
+                found += self._place_table(table)
+            else:
+                by_module.setdefault(table.after, []).append(table)
+        for module, tables in by_module.items():
+            WhenImported(module, functools.partial(self._place_later, tables))
+        places.add(found)
 
-    def _place_module(self, module: ModuleType) -> None:
-        """Place what a module has that was loaded just now."""
+    def _place_table(self, table: Table) -> list[Place]:
+        rows = table.rows
+        by_module: dict[str, list[Row]] = {}
+        for row in rows:
+            if row.module not in sys.modules:
+                by_module.setdefault(row.module, []).append(row)
+        for module, later in by_module.items():
+            WhenImported(module, functools.partial(self._place_rows_later, later))
+        return self._place_rows(row for row in rows if row.module in sys.modules)
+
+    def _place_later(self, tables: Iterable[Table], _: ModuleType) -> None:
+        for table in tables:
+            pkgutil.resolve_name(table.name)  # imports, which is done without the lock
         with _lock:
             assert self._places is not None  # noqa: S101
-            rows = [row for row in self.rows if row.module == module.__name__]
+            for table in tables:
+                self._places.add(self._place_table(table))
+
+    def _place_rows_later(self, rows: Iterable[Row], _: ModuleType) -> None:
+        with _lock:
+            assert self._places is not None  # noqa: S101
             self._places.add(self._place_rows(rows))
 
     def _place_rows(self, rows: Iterable[Row]) -> list[Place]:

@@ -27,7 +27,7 @@ from polyrank.process_ranks.output import (
     drop_unread,
 )
 from polyrank.process_ranks.supervisor import Outcome as ProcessesOutcome
-from polyrank.process_ranks.warm import warm
+from polyrank.process_ranks.warm import needs_warmth, warm
 from polyrank.rank_threads import Script
 from polyrank.worlds.device import device_as_asked
 from polyrank.worlds.merged_records import merged_report, merged_trace
@@ -48,7 +48,7 @@ def run_in_processes(options: RunOptions) -> Outcome:
     num_threads = torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1
     script = Script(options.script, is_module=options.is_module)
     try:
-        _warm(options)
+        _warm(options, script)
     except ImportError as missing:
         seconds = time.perf_counter() - started
         report = merged_report([], options.world_size, seconds)
@@ -106,7 +106,9 @@ def _output(options: RunOptions) -> RankOutput:
     return output if options.debug_rank is None else RankAtTerminal(options.debug_rank, output)
 
 
-def _warm(options: RunOptions) -> None:
+def _warm(options: RunOptions, script: Script) -> None:
+    if not options.preloaded and script.code is not None and not needs_warmth(script.code):
+        return
     before = sys.path[:]
     if options.preloaded:  # what is beside the script, too
         put_in_front(options)
