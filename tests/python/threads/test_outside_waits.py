@@ -23,7 +23,8 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
-from polyrank.rank_threads import RanksFailedError, watching
+from polyrank import RanksFailedError
+from polyrank.rank_threads import watching
 
 # Rank 0 does the first and rank 1, later, the second, which ends it. Both get what they share.
 Pair = tuple[Callable[[Any], object], Callable[[Any], object]]

@@ -8,7 +8,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
-from polyrank.rank_threads import RanksFailedError
+from polyrank import RanksFailedError
 from torch.distributed import distributed_c10d
 
 
