@@ -7,6 +7,7 @@ line has to answer at once.
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from collections.abc import MutableSequence
@@ -55,6 +56,20 @@ def extend(search: MutableSequence[str], package: Path) -> None:
         if "polyrank_command" not in sys.modules and sys.argv[:1] != ["-m"]:
             raise
         sys.meta_path.insert(0, _Refusal(str(why)))
+    else:
+        sys.meta_path.insert(0, _TorchFirst())
+
+
+class _TorchFirst:
+    """A finder that loads torch before the extension, which needs torch's libraries, wherever they are.
+
+    The extension would find them itself only beside its own package: not where torch is the system's,
+    and polyrank a user's or in a virtual environment.
+    """
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+        if fullname == EXTENSION:
+            importlib.import_module("torch")
 
 
 class _Refusal:

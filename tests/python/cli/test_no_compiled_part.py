@@ -43,6 +43,15 @@ def test_an_import_says_which_torch_is_supported(another_torch: Path) -> None:
     assert "but torch 2.7.1 is installed" in last
 
 
+def test_torch_is_loaded_before_the_compiled_part_which_needs_its_libraries(
+    another_torch: Path,
+) -> None:
+    (another_torch / "torch" / "__init__.py").write_text("raise ImportError('no libraries')\n")
+    (another_torch / "torch" / "version.py").write_text(f"__version__ = {torch.__version__!r}\n")
+    done = run(another_torch, "-c", "from polyrank import _C")
+    assert done.stderr.splitlines()[-1] == "ImportError: no libraries"
+
+
 def test_doctor_says_it_on_one_page(another_torch: Path) -> None:
     done = run(another_torch, "-m", "polyrank", "doctor", "--json", "doctor.json")
     assert done.returncode == 1
