@@ -6,6 +6,7 @@ A program is a block of the page. It has `rank` (the rank-dependent int in the s
     # processes:       [0, 1, 2, 3]          what each of 4 gloo processes gets, or an error's name
     # polyrank:        DivergenceError       if it is not the same
     # LocalTensorMode: [0, 0, 0, 0]
+    # torch 2.14:      [0, 1, 2, 3]          what its LocalTensorMode gives, if it replaces get_rank
 
 `processes: -` is a program that no gloo process can run; `an error` is one or another.
 """
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.distributed._functional_collectives as funcol
+from polyrank.torch_features import simulator_patches_get_rank
 from torch.distributed.device_mesh import init_device_mesh
 from torch.utils import _pytree as pytree
 from torch.utils.checkpoint import checkpoint
@@ -44,7 +46,7 @@ NAMES = {
 _ENTRY = re.compile(
     r"^### (?P<title>.*?)$(?P<text>.*?)^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
 )
-_OUTCOME = re.compile(r"^# (processes|polyrank|LocalTensorMode): +(.*)$", re.MULTILINE)
+_OUTCOME = re.compile(r"^# (processes|polyrank|LocalTensorMode|torch 2.14): +(.*)$", re.MULTILINE)
 
 # A list with a value for each rank, or the name of an error.
 Outcome = Any
@@ -66,6 +68,11 @@ class Difference:
         """What the page says of "processes", "polyrank" or "LocalTensorMode"."""
         text = self.outcomes.get(world, self.outcomes["processes"])
         return ast.literal_eval(text) if text.startswith("[") else text
+
+    def outcome_in_simulator(self) -> Outcome:
+        """What the page says of the installed torch's LocalTensorMode."""
+        is_newer = "torch 2.14" in self.outcomes and simulator_patches_get_rank()
+        return self.outcome("torch 2.14" if is_newer else "LocalTensorMode")
 
     def run(self, rank: Any, zero: torch.Tensor, on_root: Callable[[list[Any], int], Any]) -> Any:
         """The program's `result`."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from polyrank import _C
+from polyrank.torch_features import simulator_patches_get_rank
 from torch.distributed import _local_tensor
 from torch.distributed._functional_collectives import all_reduce
 from torch.distributed.device_mesh import init_device_mesh
@@ -79,8 +80,14 @@ def test_equal_local_tensors_gives_what_ranks_agree_on(mode: polyrank.LocalTenso
     assert polyrank.rank_map(lambda rank: torch.ones(rank + 1))._equal_local_tensors() is None
 
 
-def test_get_rank_stays_this_processs(mode: polyrank.LocalTensorMode) -> None:
-    assert dist.get_rank() == 0
+def test_get_rank_is_this_processs_unless_the_simulator_replaces_it(
+    mode: polyrank.LocalTensorMode,
+) -> None:
+    own = dist.get_rank()
+    if simulator_patches_get_rank():
+        assert own.node._local_ints == {r: r for r in range(4)}  # type: ignore[attr-defined]
+    else:
+        assert own == 0
     assert init_device_mesh("cpu", (4,)).get_rank().node._local_ints == {r: r for r in range(4)}
 
 
