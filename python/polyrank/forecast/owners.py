@@ -19,7 +19,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from polyrank import _C
 from polyrank.forecast.tokens import TokenCount
-from polyrank.recording.module_paths import paths_of
+from polyrank.recording.module_paths import paths_of, unwrapped_path
 
 __all__ = ["OPTIMIZER", "owners_told"]
 
@@ -73,11 +73,12 @@ class _Owners:
     def _own_parts(self, module: nn.Module) -> None:
         for path, part in paths_of(module):
             self._paths[part] = path
-        for name, parameter in module.named_parameters():
+        for full_name, parameter in module.named_parameters():
+            name = unwrapped_path(full_name)
             self._names.setdefault(parameter, name)
             _own(parameter, "parameters", name)
         for name, buffer in module.named_buffers():
-            _own(buffer, "buffers", name)
+            _own(buffer, "buffers", unwrapped_path(name))
 
     def before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         for parameter in _parameters(optimizer):

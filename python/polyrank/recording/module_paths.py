@@ -15,13 +15,35 @@ from torch.utils.hooks import RemovableHandle
 
 from polyrank import _C
 
-__all__ = ["named_modules_run", "paths_of"]
+__all__ = ["named_modules_run", "paths_of", "unwrapped_path"]
+
+
+# What torch.compile, checkpoints and FSDP put between a module and the one that they wrap.
+_WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 
 
 def paths_of(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The root and its parts by their paths; the root goes by the name of its class."""
+    """The root and its parts by their paths; the root goes by the name of its class.
+
+    A module and what wraps it have one path, and a root that wraps another goes by the class of that one.
+    """
+    name = type(_unwrapped(root)).__name__
     for path, part in root.named_modules():
-        yield path or type(root).__name__, part
+        yield unwrapped_path(path) or name, part
+
+
+def unwrapped_path(path: str) -> str:
+    """The path of a module or a parameter without what wraps modules."""
+    if not any(wrapped in path for wrapped in _WRAPPED):
+        return path
+    return ".".join(step for step in path.split(".") if step not in _WRAPPED)
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    for wrapped in _WRAPPED:
+        if isinstance(inner := module._modules.get(wrapped), nn.Module):
+            return _unwrapped(inner)
+    return module
 
 
 class _Paths:
@@ -60,7 +82,7 @@ class _Paths:
 
     def _name(self, module: nn.Module) -> str:
         if self._running:  # known to nobody above it
-            path = f"{self._running[-1]}.{type(module).__name__}"
+            path = f"{self._running[-1]}.{type(_unwrapped(module)).__name__}"
             self._path_of[module] = path
             return path
         self._path_of.update((part, path) for path, part in paths_of(module))

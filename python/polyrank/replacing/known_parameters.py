@@ -52,6 +52,10 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     ),
     "torch.backends.cudnn.m.is_acceptable": "tensor",
     "torch.chunk": "input: Tensor, chunks: int, dim: int = 0) -> Tuple[Tensor, ...]",
+    "torch.compile": (
+        "model, *, fullgraph, dynamic, backend, mode, options, name, disable, recompile_limit, isolate_recompiles, shapes_spec",
+        "model, *, fullgraph, dynamic, backend, mode, options, name, disable, recompile_limit, isolate_recompiles, dynamic_shapes",
+    ),
     "torch.cuda.BFloat16Tensor": "(class)",
     "torch.cuda.BoolTensor": "(class)",
     "torch.cuda.ByteTensor": "(class)",

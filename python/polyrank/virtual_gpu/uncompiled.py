@@ -1,7 +1,12 @@
-"""`torch.compile` on virtual GPUs: kernels for a GPU can't run, so what inductor is given runs as it is."""
+"""`torch.compile` on virtual GPUs: kernels for a GPU can't run, so what inductor is given runs as it is.
+
+On GPUs without bytes nothing is traced at all, as by `torch.compiler.set_stance("force_eager")`: a graph
+would have no modules any more, whose memory and time a forecast tells.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,6 +15,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from polyrank import _C
 from polyrank.replacing.row import Row, with_original
 
 __all__ = ["ROWS"]
@@ -23,6 +29,19 @@ def _compile_fx(
         return original(model_, example_inputs_, *args, **kwargs)
     _tell()
     return model_
+
+
+def _compile(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if not _C.virtual_gpus().has_bytes:
+        _tell()
+    return original(*args, **kwargs)
+
+
+def _stance_of_gpus(stance: Any) -> Any:
+    """Eager without bytes; with them what runs on the CPU is compiled as ever."""
+    if _C.virtual_gpus().has_bytes:
+        return stance
+    return dataclasses.replace(stance, stance="force_eager")
 
 
 def _tensors(graph_module: Any, inputs: Any) -> Iterator[torch.Tensor]:
@@ -45,6 +64,14 @@ def _tell() -> None:
 
 
 ROWS = (
+    Row("torch", "compile", with_original(_compile), "says nothing of running uncompiled"),
+    Row(
+        "torch._dynamo.eval_frame",
+        "_stance",
+        _stance_of_gpus,
+        "traces modules away, of which forecasts tell memory and time",
+        is_attribute=True,
+    ),
     Row(
         "torch._inductor.compile_fx",
         "compile_fx",
