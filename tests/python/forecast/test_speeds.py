@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import polyrank
@@ -49,6 +50,18 @@ def test_the_best_matmuls_are_as_fast_as_was_measured(
     gpu = core_speeds(find_cluster(cluster)).gpu
     nanoseconds = _C.matmul_time(gpu, m, n, k, math) - gpu.kernel_ns
     assert 2 * m * n * k / nanoseconds / 1e3 == pytest.approx(tflops, rel=0.01)
+
+
+def test_matmuls_of_the_500_w_part_are_as_fast_as_was_measured() -> None:
+    """On average over sizes (pytorch/ao pull request 940)."""
+    milliseconds = {2048: 0.028, 4096: 0.210, 8192: 1.671, 16384: 15.03, 32768: 103.24}
+    gpu = core_speeds(find_cluster("grand-teton-h100-96")).gpu
+    ratios = [
+        _C.matmul_time(gpu, size, size, size, HALF) * 1e-6 / measured
+        for size, measured in milliseconds.items()
+    ]
+    assert statistics.geometric_mean(ratios) == pytest.approx(1, rel=0.01)
+    assert all(0.85 < ratio < 1.1 for ratio in ratios)
 
 
 def test_a_cluster_without_figures_is_told_so(cluster_without_times: str) -> None:
