@@ -130,6 +130,19 @@ TEST(InnerSizes, NormsOfListsHaveASumForEachChunkOfTheLargest) {
             PieceSizes{2 * 2 * 4});
 }
 
+TEST(InnerSizes, GroupedMatmulsDescribeTheirGroups) {
+  const GpusWithoutBytesOn on;
+  const auto groups = [](const at::Tensor& left, const at::Tensor& right, const at::Tensor& ends) {
+    return pieces_of("aten::_grouped_mm", {left, right, ends, c10::IValue(), c10::IValue()});
+  };
+  const at::Tensor ends = meta({6}, at::kInt);
+  const PieceSizes expected{6 * 60, 5 * 128 * 132};
+  EXPECT_EQ(groups(meta({64, 16}), meta({6, 16, 8}), ends), expected);
+  EXPECT_EQ(groups(meta({16, 64}), meta({64, 8}), ends), expected);
+  EXPECT_EQ(groups(meta({6, 16, 8}), meta({6, 8, 4}), at::Tensor()), expected);
+  EXPECT_EQ(groups(meta({5, 16, 8}), meta({5, 8, 4}), at::Tensor())[0], 5 * 60 + 24);
+}
+
 TEST(InnerSizes, CopiesFromAndToTheHostAreWhole) {
   const at::Tensor host = at::empty({10, 10});
   const at::Tensor gpu = meta({10, 10});

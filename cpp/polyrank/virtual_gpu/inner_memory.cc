@@ -1,4 +1,5 @@
 #include <polyrank/virtual_gpu/inner_memory.h>
+#include <polyrank/virtual_gpu/reduction_memory.h>
 
 #include <array>
 #include <unordered_map>
@@ -32,6 +33,14 @@ constexpr std::string_view kSortWhat =
     "beyond 4,096 elements: a range that is carried along, and what the radix sort takes";
 constexpr std::string_view kNormSource = "aten/src/ATen/native/cuda/layer_norm_kernel.cu";
 constexpr std::string_view kNormWhat = "of more than 65,536 short rows: sums of 32 rows each";
+
+constexpr std::string_view kReduce = "aten/src/ATen/native/cuda/Reduce.cuh (global_memory_size)";
+constexpr std::string_view kReduceWhat =
+    "where blocks of threads share results: what each thread has of them";
+constexpr std::string_view kGrouped =
+    "aten/src/ATen/native/cuda/GroupMM.cu and CUTLASS's get_workspace_size, of Hopper";
+constexpr std::string_view kGroupedWhat =
+    "addresses, strides and sizes of the groups; descriptors of tensors for each multiprocessor";
 
 using enum Certainty;
 
@@ -72,6 +81,14 @@ constexpr auto kTable = std::to_array<InnerMemory>({
     {"aten::native_layer_norm_backward", kNormWhat, kRead, kNormSource, false,
      &layer_norm_backward},
     {"aten::_fused_rms_norm_backward", kNormWhat, kRead, kNormSource, false, &rms_norm_backward},
+    {"aten::sum", kReduceWhat, kRead, kReduce, false, &staged_by_reduction},
+    {"aten::mean", kReduceWhat, kRead, kReduce, false, &staged_by_reduction},
+    {"aten::prod", kReduceWhat, kRead, kReduce, false, &staged_by_reduction},
+    {"aten::amax", kReduceWhat, kRead, kReduce, false, &staged_by_reduction},
+    {"aten::amin", kReduceWhat, kRead, kReduce, false, &staged_by_reduction},
+    {"aten::linalg_vector_norm", kReduceWhat, kRead, kReduce, false, &staged_by_reduction},
+    {"aten::_grouped_mm", kGroupedWhat, kRead, kGrouped, false, &grouped_matmul},
+    {"aten::_scaled_grouped_mm", kGroupedWhat, kSupposed, kGrouped, false, &grouped_matmul},
     {"aten::_foreach_norm", "a sum for each 65,536 elements", kRead,
      "aten/src/ATen/native/cuda/ForeachReduceOp.cu", false, &foreach_norm},
     {"aten::copy_", "from or to the host: what is not whole, or of another type", kRead,

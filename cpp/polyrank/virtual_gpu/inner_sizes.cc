@@ -58,6 +58,37 @@ PieceSizes copied_matrices(const OperatorArguments& call) {
 
 namespace {
 
+// --- grouped matmuls ----------------------------------------------------------------------------
+
+std::int64_t num_groups(const at::Tensor& left, const at::Tensor& right, const at::Tensor& ends) {
+  for (const at::Tensor& batched : {left, right}) {
+    if (batched.dim() == 3) {
+      return batched.size(0);
+    }
+  }
+  return ends.defined() ? ends.size(0) : 1;
+}
+
+}  // namespace
+
+// Of each group three addresses, three strides and three sizes. Descriptors of tensors for each
+// multiprocessor: of the two factors, of what is added, and of the result for both groups of warps.
+PieceSizes grouped_matmul(const OperatorArguments& call) {
+  constexpr std::int64_t kAddressesAndStrides = 6 * kLong;
+  constexpr std::int64_t kSizes = 12;
+  constexpr std::int64_t kDescriptors = 5;
+  constexpr std::int64_t kDescriptor = 128;
+  const at::Tensor left = call.tensor("self");
+  const at::Tensor right = call.tensor("mat2");
+  const at::Tensor ends = call.tensor("offs");
+  const std::int64_t groups = num_groups(left, right, ends);
+  const std::int64_t aligned = rounded_up(groups, 2);
+  return {(aligned - groups) * 3 * kLong + groups * (kAddressesAndStrides + kSizes),
+          kDescriptors * kDescriptor * virtual_gpus().num_multiprocessors};
+}
+
+namespace {
+
 // --- attention ----------------------------------------------------------------------------------
 
 struct Heads {

@@ -24,6 +24,7 @@ PieceSizes index_put_with_masks(const OperatorArguments& call);
 PieceSizes layer_norm_backward(const OperatorArguments& call);
 PieceSizes rms_norm_backward(const OperatorArguments& call);
 PieceSizes foreach_norm(const OperatorArguments& call);
+PieceSizes grouped_matmul(const OperatorArguments& call);
 PieceSizes host_copy(const OperatorArguments& call);
 
 }  // namespace polyrank

@@ -38,4 +38,13 @@ std::optional<std::int64_t> OperatorArguments::integer(std::string_view name) co
   return value != nullptr && value->isInt() ? std::optional(value->toInt()) : std::nullopt;
 }
 
+std::vector<std::int64_t> OperatorArguments::integers(std::string_view name) const {
+  const c10::IValue* value = find(name);
+  if (value != nullptr && value->isIntList()) {
+    return value->toIntVector();
+  }
+  const std::optional<std::int64_t> one = integer(name);
+  return one ? std::vector<std::int64_t>{*one} : std::vector<std::int64_t>{};
+}
+
 }  // namespace polyrank

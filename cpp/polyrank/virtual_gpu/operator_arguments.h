@@ -23,6 +23,7 @@ class OperatorArguments {
   std::vector<at::Tensor> tensors(std::string_view name) const;  // those that are defined
   bool flag(std::string_view name) const;
   std::optional<std::int64_t> integer(std::string_view name) const;
+  std::vector<std::int64_t> integers(std::string_view name) const;  // one is a list of one
 
  private:
   const c10::IValue* find(std::string_view name) const;
