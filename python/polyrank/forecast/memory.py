@@ -105,6 +105,10 @@ def memory_of(history: _C.MemoryHistory, cluster: Cluster) -> Memory:
     )
 
 
+# Owners whose memory counts for the module that ran; that of others is of the module that it belongs to.
+_OF_RUNNING_MODULES = ("saved for backward", "temporaries", "workspaces", "communication")
+
+
 def _peak(history: _C.MemoryHistory, event: _C.MemoryEvent, at: int) -> Peak:
     by_owner: Counter[str] = Counter()
     by_module: Counter[str] = Counter()
@@ -115,7 +119,7 @@ def _peak(history: _C.MemoryHistory, event: _C.MemoryEvent, at: int) -> Peak:
     for piece in alive:
         owner = owner_of(piece)
         by_owner[owner] += piece.bytes
-        if owner in ("saved for backward", "temporaries", "workspaces"):
+        if owner in _OF_RUNNING_MODULES:
             by_module[piece.module or "(no module)"] += piece.bytes
         elif piece.detail:
             by_module[piece.detail.rpartition(".")[0] or "(root)"] += piece.bytes
