@@ -298,6 +298,7 @@ def _run(
     from polyrank.worlds.fake import entered
     from polyrank.worlds.in_process import run_here, run_main
 
+    _check_allocator_settings()
     gpus = made.gpus(steps=steps, refuses_reads=refuses_reads)
     outcome = run_here(options, entered(options, gpus), run_main)
     sys.stdout.write(made.report())
@@ -320,6 +321,18 @@ def _run(
             sys.stderr.write(f"polyrank: {error}\n")
             exit_code = exit_code or 1
     return exit_code if made.memory.fits else EXIT_DOES_NOT_FIT
+
+
+def _check_allocator_settings() -> None:
+    """PyTorch reads them when GPUs are switched on, which is before the script's first line."""
+    from polyrank.errors import UsageError
+    from polyrank.virtual_gpu import virtual_gpu
+
+    try:
+        with virtual_gpu():
+            pass
+    except UsageError as error:
+        raise typer.BadParameter(str(error), param_hint="the environment") from error
 
 
 @app.command()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from polyrank import _C
-from polyrank.errors import UsageError
+from polyrank.errors import UnsupportedOpError, UsageError
 from polyrank.virtual_gpu.placing import placed
 
 __all__ = ["MOST_GPUS", "virtual_gpu"]
@@ -32,6 +33,23 @@ def _autograd_started() -> None:
     """
     with _disable_current_modes(), torch._C.DisableTorchFunction(), torch.enable_grad():
         torch.ones((), requires_grad=True).backward()  # type: ignore[no-untyped-call]
+
+
+# PyTorch takes the first that is set.
+_SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+
+
+@contextlib.contextmanager
+def _settings_named() -> Iterator[None]:
+    """What PyTorch says of wrong settings of its allocator, with the variable that has them."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        name = next((name for name in _SETTINGS if os.environ.get(name)), None)
+        if name is None or isinstance(error, UnsupportedOpError):
+            raise
+        text = str(error).splitlines()[0]
+        raise UsageError(f"{name} is {os.environ[name]!r}: {text}") from None
 
 
 @contextlib.contextmanager
@@ -77,7 +95,8 @@ def virtual_gpu(
         has_bytes=has_bytes,
     )
     _autograd_started()
-    _C.switch_on_virtual_gpus(gpus)
+    with _settings_named():
+        _C.switch_on_virtual_gpus(gpus)
     _C.set_current_gpu(0)  # and not the one of a block before, of which there may be none now
     try:
         # Work on a GPU switches it off for the thread (devices.h); here it is given back.

@@ -115,3 +115,37 @@ def test_wrong_arguments_are_told(tmp_path: Path) -> None:
     result = polyrank("forecast", "--cluster", "dgx-h1", str(script))
     assert result.returncode == 2
     assert "there is no cluster" in result.stderr
+
+
+def test_wrong_settings_of_the_allocator_are_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("print('ran')\n")
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segmens:True")
+    result = polyrank("forecast", "--cluster", "dgx-h100", "--ranks", "8", str(script))
+    assert result.returncode == 2
+    assert "PYTORCH_CUDA_ALLOC_CONF is 'expandable_segmens:True'" in result.stderr
+    assert "Unrecognized key" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "ran" not in result.stdout
+
+
+def test_it_runs_out_at_the_same_operator_each_time(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import torch\n"
+        "layers = torch.nn.Sequential(*(torch.nn.Linear(8192, 8192) for _ in range(60))).cuda()\n"
+        "optimizer = torch.optim.AdamW(layers.parameters())\n"
+        "layers(torch.empty(4096, 8192, device='cuda')).sum().backward()\n"
+        "optimizer.step()\n"
+    )
+    told = [
+        polyrank("forecast", "--cluster", "dgx-a100-40", "--ranks", "8", str(script))
+        for _ in range(2)
+    ]
+    assert [one.returncode for one in told] == [7, 7]
+    assert told[0].stdout == told[1].stdout
+    assert told[0].stderr == told[1].stderr
+    assert "torch.OutOfMemoryError: CUDA out of memory" in told[0].stderr
