@@ -195,7 +195,9 @@ def missing(what: str) -> Callable[..., Any]:
     """A function that refuses: there is no `what`."""
 
     def refuse(*_: Any, **__: Any) -> Any:
-        raise UnsupportedOpError(f"a virtual GPU has no {what}: it runs the CPU's kernels")
+        raise UnsupportedOpError(
+            f"a virtual GPU has no {what}: PyTorch's operators run one by one; run the program without"
+        )
 
     return refuse
 
