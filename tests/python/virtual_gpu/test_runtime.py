@@ -94,7 +94,7 @@ def test_data_loaders_pin() -> None:
     ],
 )
 def test_what_a_virtual_gpu_lacks_is_refused_by_name(ask: object) -> None:
-    with pytest.raises(UnsupportedOpError, match="a virtual GPU has no .*run the program without"):
+    with pytest.raises(UnsupportedOpError, match=r"a virtual GPU has no .*run the program without"):
         ask()  # type: ignore[operator]
 
 
