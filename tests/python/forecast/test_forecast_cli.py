@@ -136,7 +136,8 @@ def test_it_runs_out_at_the_same_operator_each_time(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(
         "import torch\n"
-        "layers = torch.nn.Sequential(*(torch.nn.Linear(8192, 8192) for _ in range(60))).cuda()\n"
+        "with torch.device('cuda'):  # at once: a tensor of the CPU would have its bytes\n"
+        "    layers = torch.nn.Sequential(*(torch.nn.Linear(8192, 8192) for _ in range(60)))\n"
         "optimizer = torch.optim.AdamW(layers.parameters())\n"
         "layers(torch.empty(4096, 8192, device='cuda')).sum().backward()\n"
         "optimizer.step()\n"
