@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from polyrank.any_world.progress import ProgressLine
+from polyrank.any_world.rank_names import number_of_ranks
 from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["Progress", "progress"]
@@ -23,7 +24,9 @@ class Progress:
 
     def __init__(self, options: RunOptions) -> None:
         which = "" if options.rank is None else f"rank {options.rank:,} of "
-        self._now = ProgressLine(f"{options.script} on {which}{options.world_size:,} ranks")
+        self._now = ProgressLine(
+            f"{options.script} on {which}{number_of_ranks(options.world_size)}"
+        )
         self._made = 0.0
         self._shown = Text()
 

@@ -7,6 +7,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from polyrank.any_world.rank_names import number_of_ranks
 from polyrank.worlds.outcome import RunReport
 
 __all__ = ["print_report"]
@@ -43,9 +44,9 @@ def print_report(report: RunReport) -> None:
 
 def _print_summary(console: Console, report: RunReport) -> None:
     saved = 1 - report.cohort_calls / report.rank_calls if report.rank_calls else 0.0
-    title = f"{report.world_size:,} ranks in one process"
+    title = f"{number_of_ranks(report.world_size)} in one process"
     if report.num_processes > 1:
-        title = f"{report.world_size:,} ranks, a process each"
+        title = f"{number_of_ranks(report.world_size)}, a process each"
     if report.rank is not None:
         title = f"rank {report.rank:,} of {report.world_size:,}, alone"
     summary = Table(title=title, show_header=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from polyrank.any_world.rank_names import number_of_ranks
 from polyrank.output.html_page import page_text
 from polyrank.run_report.cohorts import cohorts_over_time, is_shared
 from polyrank.run_report.communication import bytes_by_group, bytes_by_group_and_module
@@ -42,7 +43,7 @@ def run_page(recorded: Recorded) -> str:
 def _title(run: dict[str, Any]) -> str:
     if not run:
         return "polyrank: a recorded run"
-    return f"{run['script']} on {run['world_size']:,} ranks, world {run['world']}"
+    return f"{run['script']} on {number_of_ranks(run['world_size'])}, world {run['world']}"
 
 
 def _facts(run: dict[str, Any], launches: Sequence[Launch]) -> list[tuple[str, str]]:

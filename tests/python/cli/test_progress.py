@@ -1,5 +1,6 @@
 """The line that says how far a run is: what it says, in a terminal alone."""
 
+import dataclasses
 import os
 import pty
 import subprocess
@@ -32,6 +33,11 @@ def line() -> str:
 def test_it_says_what_runs_and_for_how_long() -> None:
     assert line().startswith("train.py on 8 ranks  3 s")
     assert "alive" not in line()
+
+
+def test_one_rank_is_told_as_one() -> None:
+    shown = Progress(dataclasses.replace(OPTIONS, world_size=1))
+    assert str(shown.__rich__()).startswith("train.py on 1 rank  0 s")
 
 
 def test_it_says_who_is_alive_and_who_waits_for_what() -> None:
