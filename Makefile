@@ -7,7 +7,8 @@ TORCH ?= $(USUAL_TORCH)
 # `make check` tests with these, too.
 OTHER_TORCHES ?= 2.14.1 2.15.0
 # Arguments for pytest, e.g. `make test PYTEST_FLAGS="-x -k all_reduce"`.
-PYTEST_FLAGS ?= -n auto
+# One worker more than cores: many tests wait for processes.
+PYTEST_FLAGS ?= -n $(shell expr $$(nproc) + 1)
 # Arguments for benchmarks/run.py, e.g. `make bench BENCH_FLAGS="--only operators --json new.json"`.
 BENCH_FLAGS ?=
 

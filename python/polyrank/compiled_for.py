@@ -11,9 +11,11 @@ import importlib
 import re
 import sys
 from collections.abc import MutableSequence
-from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.abc import Loader
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 EXTENSION = "polyrank._C"
@@ -61,15 +63,37 @@ def extend(search: MutableSequence[str], package: Path) -> None:
 
 
 class _TorchFirst:
-    """A finder that loads torch before the extension, which needs torch's libraries, wherever they are.
+    """A finder of the extension, which loads torch before it: it needs torch's libraries, wherever they are.
 
     The extension would find them itself only beside its own package: not where torch is the system's,
     and polyrank a user's or in a virtual environment.
     """
 
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
-        if fullname == EXTENSION:
-            importlib.import_module("torch")
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        if fullname != EXTENSION:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _LoaderAfterTorch(spec.loader)
+        return spec
+
+
+class _LoaderAfterTorch(Loader):
+    # Here and not in find_spec, for which Python holds the lock of all imports: another thread that imports
+    # torch needs that.
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        importlib.import_module("torch")
+        made: ModuleType | None = self._loader.create_module(spec)
+        return made
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
 
 
 class _Refusal:

@@ -1,5 +1,7 @@
 """The extension that goes with the installed torch is the one that `polyrank._C` is."""
 
+import subprocess
+import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -50,3 +52,15 @@ def test_the_extension_is_the_one_for_the_installed_torch() -> None:
     package = Path(polyrank.__file__).parent
     expected = compiled_for.folder(package, torch.__version__)
     assert Path(polyrank._C.__file__).parent == expected
+
+
+def test_torch_is_not_imported_while_an_extension_is_looked_for() -> None:
+    """For that Python holds the lock of all imports: a thread that imports torch would wait for ever."""
+    program = (
+        "import importlib.util, sys, polyrank\n"
+        "assert importlib.util.find_spec('polyrank._C') is not None\n"
+        "assert 'torch' not in sys.modules\n"
+        "import polyrank._C\n"
+        "assert 'torch' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

@@ -43,8 +43,7 @@ class ProgressLine:
     def __init__(self, what: str) -> None:
         self._what = what
         self._started = time.monotonic()
-        # Before it is loaded, which takes seconds, nothing was launched.
-        self._launches_before = _num_launches() if "polyrank._C" in sys.modules else 0
+        self._launches_before = _num_launches()
 
     def text(self) -> str:
         """As of now. Ranks are those of the run that began last, if any run on their own."""
@@ -60,9 +59,9 @@ class ProgressLine:
 
 def _num_launches() -> int:
     """Of this process; processes of ranks tell theirs when they end."""
-    from polyrank import _C
-
-    return sum(row["count"] for row in _C.report())
+    # Nothing was launched before it is loaded, which takes seconds and is not this thread's affair.
+    report = getattr(sys.modules.get("polyrank._C"), "report", list)
+    return sum(row["count"] for row in report())
 
 
 def _waiting(standing: str) -> list[str]:
