@@ -7,8 +7,7 @@ TORCH ?= $(USUAL_TORCH)
 # `make check` tests with these, too.
 OTHER_TORCHES ?= 2.14.1 2.15.0
 # Arguments for pytest, e.g. `make test PYTEST_FLAGS="-x -k all_reduce"`.
-# One worker more than cores: many tests wait for processes.
-PYTEST_FLAGS ?= -n $(shell expr $$(nproc) + 1)
+PYTEST_FLAGS ?= -n auto
 # Arguments for benchmarks/run.py, e.g. `make bench BENCH_FLAGS="--only operators --json new.json"`.
 BENCH_FLAGS ?=
 

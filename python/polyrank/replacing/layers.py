@@ -22,6 +22,7 @@ __all__ = [
     "PROCESS_TESTS",
     "THREADS",
     "VIRTUAL_GPU",
+    "WITHOUT_BYTES",
 ]
 
 _layers = itertools.count()
@@ -55,6 +56,7 @@ VIRTUAL_GPU = _layer(
     "virtual_gpu.uncompiled",
     "forecast.data_parallel",
 )
+WITHOUT_BYTES = _layer("virtual GPUs without bytes", "virtual_gpu.uncompiled:WITHOUT_BYTES")
 FAKE = _layer(
     "fake world",
     "fake.functions",
@@ -112,6 +114,7 @@ LOSSES = _layer("polyrank check order", "divergence.order.losses")
 ALL = (
     INSTALL,
     VIRTUAL_GPU,
+    WITHOUT_BYTES,
     FAKE,
     LOCKSTEP_GROUPS,
     LOCKSTEP_MESHES,

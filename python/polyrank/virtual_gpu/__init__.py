@@ -100,7 +100,7 @@ def virtual_gpu(
     _C.set_current_gpu(0)  # and not the one of a block before, of which there may be none now
     try:
         # Work on a GPU switches it off for the thread (devices.h); here it is given back.
-        with placed(), torch.autograd.set_multithreading_enabled(False):
+        with placed(has_bytes=has_bytes), torch.autograd.set_multithreading_enabled(False):
             yield
     finally:
         _C.switch_off_virtual_gpus()

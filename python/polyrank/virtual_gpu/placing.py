@@ -17,7 +17,7 @@ import torch.utils.dlpack
 import torch.version
 
 from polyrank.errors import InternalError
-from polyrank.replacing.layers import VIRTUAL_GPU
+from polyrank.replacing.layers import VIRTUAL_GPU, WITHOUT_BYTES
 from polyrank.replacing.row import Row
 from polyrank.virtual_gpu.generators import manual_seed, manual_seed_all
 from polyrank.virtual_gpu.nccl import DEFAULT_TIMEOUT, ProcessGroupNCCL
@@ -145,8 +145,8 @@ ROWS = (
 
 
 @contextlib.contextmanager
-def placed() -> Iterator[None]:
+def placed(*, has_bytes: bool) -> Iterator[None]:
     """Until the end of the block torch.cuda's own functions run on virtual GPUs."""
-    with VIRTUAL_GPU.on():
+    with VIRTUAL_GPU.on(), contextlib.nullcontext() if has_bytes else WITHOUT_BYTES.on():
         torch.cuda.init()  # type: ignore[no-untyped-call]
         yield

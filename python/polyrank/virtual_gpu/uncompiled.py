@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from polyrank import _C
 from polyrank.replacing.row import Row, with_original
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "WITHOUT_BYTES"]
 
 
 def _compile_fx(
@@ -37,10 +37,7 @@ def _compile(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return original(*args, **kwargs)
 
 
-def _stance_of_gpus(stance: Any) -> Any:
-    """Eager without bytes; with them what runs on the CPU is compiled as ever."""
-    if _C.virtual_gpus().has_bytes:
-        return stance
+def _eager(stance: Any) -> Any:
     return dataclasses.replace(stance, stance="force_eager")
 
 
@@ -66,16 +63,20 @@ def _tell() -> None:
 ROWS = (
     Row("torch", "compile", with_original(_compile), "says nothing of running uncompiled"),
     Row(
-        "torch._dynamo.eval_frame",
-        "_stance",
-        _stance_of_gpus,
-        "traces modules away, of which forecasts tell memory and time",
-        is_attribute=True,
-    ),
-    Row(
         "torch._inductor.compile_fx",
         "compile_fx",
         with_original(_compile_fx),
         "makes kernels for a GPU, which a virtual one can't run",
+    ),
+)
+
+# With bytes, what runs on the CPU is compiled as ever.
+WITHOUT_BYTES = (
+    Row(
+        "torch._dynamo.eval_frame",
+        "_stance",
+        _eager,
+        "traces modules away, of which forecasts tell memory and time",
+        is_attribute=True,
     ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import polyrank
@@ -94,3 +96,18 @@ def test_attention_that_a_compiler_would_make_runs_by_its_operators() -> None:
         output.sum().backward()
         assert output.shape == query.shape
         assert query.grad is not None
+
+
+AFTER_BYTES = """
+import polyrank, torch
+with polyrank.virtual_gpu():
+    torch.compile(torch.nn.Linear(4, 4), backend="eager")(torch.ones(1, 4))
+    assert torch._dynamo.utils.counters["frames"]["ok"] == 1  # with bytes, the CPU's part is traced
+with polyrank.forecast() as f:
+    torch.compile(torch.nn.Linear(4, 4).cuda(), fullgraph=True)(torch.empty(1, 4, device="cuda"))
+    assert torch._dynamo.utils.counters["frames"]["ok"] == 1
+"""
+
+
+def test_a_forecast_after_gpus_with_bytes_traces_nothing() -> None:
+    subprocess.run([sys.executable, "-c", AFTER_BYTES], check=True, timeout=120)

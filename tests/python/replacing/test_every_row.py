@@ -75,6 +75,7 @@ WORLDS: dict[Replacements, Callable[[], AbstractContextManager[Any]]] = {
     layers.PROCESSES: layers.PROCESSES.on,
     layers.THREADS: globals_by_thread,
     layers.VIRTUAL_GPU: virtual_gpus,
+    layers.WITHOUT_BYTES: layers.WITHOUT_BYTES.on,
     layers.LOCKSTEP_RUN: lambda: lockstep_process_group(4, 4),
     layers.FAKE_RUN: fake_run,
     layers.LOSSES: lambda: told_of_backward(Losses()),
