@@ -10,6 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 import torch
 from figure import Figure, Skipped
+from polyrank.any_world.rank_names import number_of_ranks
 from polyrank.output.html_page import page_text, plain
 
 _BAR = 26  # pixels of a row
@@ -76,4 +77,4 @@ def _bars(title: str, figures: Sequence[Figure], *, ratios: bool) -> Any:
 def _name(figure: Figure) -> str:
     if figure.num_ranks is None:
         return figure.work
-    return f"{figure.work}, {figure.num_ranks:,} {'rank' if figure.num_ranks == 1 else 'ranks'}"
+    return f"{figure.work}, {number_of_ranks(figure.num_ranks)}"

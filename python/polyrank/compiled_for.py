@@ -11,12 +11,13 @@ import importlib
 import re
 import sys
 from collections.abc import MutableSequence
-from importlib.abc import Loader
+from functools import partial
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
+
+from polyrank.replacing.when_imported import CallingLoader
 
 EXTENSION = "polyrank._C"
 
@@ -74,26 +75,12 @@ class _TorchFirst:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _LoaderAfterTorch(spec.loader)
+            # By its loader and not here, where Python holds the lock of all imports: another thread that imports
+            # torch needs that.
+            spec.loader = CallingLoader(
+                spec.loader, before=partial(importlib.import_module, "torch")
+            )
         return spec
-
-
-class _LoaderAfterTorch(Loader):
-    # Here and not in find_spec, for which Python holds the lock of all imports: another thread that imports
-    # torch needs that.
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        importlib.import_module("torch")
-        made: ModuleType | None = self._loader.create_module(spec)
-        return made
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__loader__ = self._loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
 
 
 class _Refusal:

@@ -133,15 +133,12 @@ class Replacements:
 
     def _place(self, places: Places) -> None:
         """Place what modules have that are loaded; the others when they are."""
-        by_module: dict[str, list[Table]] = {}
         found: list[Place] = []
         for table in self._tables:
             if table.after is None or table.after in sys.modules:
                 found += self._place_table(table)
             else:
-                by_module.setdefault(table.after, []).append(table)
-        for module, tables in by_module.items():
-            WhenImported(module, functools.partial(self._place_later, tables))
+                WhenImported(table.after, functools.partial(self._place_table_later, table))
         places.add(found)
 
     def _place_table(self, table: Table) -> list[Place]:
@@ -154,13 +151,11 @@ class Replacements:
             WhenImported(module, functools.partial(self._place_rows_later, later))
         return self._place_rows(row for row in rows if row.module in sys.modules)
 
-    def _place_later(self, tables: Iterable[Table], _: ModuleType) -> None:
-        for table in tables:
-            pkgutil.resolve_name(table.name)  # imports, which is done without the lock
+    def _place_table_later(self, table: Table, _: ModuleType) -> None:
+        pkgutil.resolve_name(table.name)  # imports, which is done without the lock
         with _lock:
             assert self._places is not None  # noqa: S101
-            for table in tables:
-                self._places.add(self._place_table(table))
+            self._places.add(self._place_table(table))
 
     def _place_rows_later(self, rows: Iterable[Row], _: ModuleType) -> None:
         with _lock:

@@ -10,7 +10,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["WhenImported"]
+__all__ = ["CallingLoader", "WhenImported"]
 
 
 class WhenImported:
@@ -38,16 +38,26 @@ class WhenImported:
         self.stop()
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader = _CallingLoader(spec.loader, self._change)
+            spec.loader = CallingLoader(spec.loader, after=self._change)
         return spec
 
 
-class _CallingLoader(Loader):
-    def __init__(self, loader: Any, change: Callable[[ModuleType], None]) -> None:
+class CallingLoader(Loader):
+    """A loader that calls `before()` and then what it is given, and `after(module)` once that has run it."""
+
+    def __init__(
+        self,
+        loader: Any,
+        *,
+        before: Callable[[], object] = lambda: None,
+        after: Callable[[ModuleType], object] = lambda module: None,
+    ) -> None:
         self._loader = loader
-        self._change = change
+        self._before = before
+        self._after = after
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        self._before()
         made: ModuleType | None = self._loader.create_module(spec)
         return made
 
@@ -57,4 +67,4 @@ class _CallingLoader(Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        self._change(module)
+        self._after(module)
