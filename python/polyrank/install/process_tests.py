@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore
 
 from polyrank.any_world.failed_ranks import RanksFailedError
 from polyrank.errors import UsageError
@@ -143,6 +144,22 @@ def _make_join_processes(original: Callable[..., None]) -> Callable[..., None]:
     return _join_processes
 
 
+def _make_sync(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def sync(cls: Any, wait_for: int | None = None, timeout: float = 10) -> None:
+        """Meet in the ranks' store. Theirs counts files that are named by process, and calls by class."""
+        if _world == "processes":
+            original(cls, wait_for, timeout)
+            return
+        store = PrefixStore("Barrier.sync", dist.distributed_c10d._get_default_store())
+        barrier = store.add(f"calls of rank {dist.get_rank()}", 1)
+        if store.add(f"arrived at {barrier}", 1) == (wait_for or dist.get_world_size()):
+            store.set(f"left {barrier}", "")
+        store.wait([f"left {barrier}"])
+
+    return sync
+
+
 def _run(programs: list[Callable[[], int]]) -> list[int]:
     """Run each as a rank, which makes its default group itself; their exit codes."""
     from polyrank.rank_threads.run_ranks import run_processes, run_ranks
@@ -178,5 +195,11 @@ ROWS = (
     Row(_CASE, "_join_processes", _make_join_processes, _WHY),
     Row(
         _CASE, "run_test", _make_run_test, "listens to a pipe on a thread, and hides what is raised"
+    ),
+    Row(
+        "torch.testing._internal.distributed.distributed_test:Barrier",
+        "sync",
+        _make_sync,
+        "counts processes, and ranks may be threads of one",
     ),
 )

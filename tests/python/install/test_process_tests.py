@@ -107,6 +107,45 @@ def test_they_pass_fail_and_skip_as_in_their_own_processes(tmp_path: Path, world
     assert "Process 0" not in output
 
 
+DISTRIBUTED_TEST = """
+import os
+import tempfile
+
+folder = tempfile.TemporaryDirectory()
+os.environ.update(BACKEND="gloo", WORLD_SIZE="4", TEMP_DIR=folder.name, MASTER_ADDR="127.0.0.1")
+
+from torch.testing._internal.distributed.distributed_test import DistributedTest, TestDistBackend
+
+
+class TestOnRanks(TestDistBackend, DistributedTest._DistTestBase):
+    def setUp(self):
+        super().setUp()
+        self._spawn_processes()
+"""
+
+
+@pytest.mark.parametrize("world", ["threads", "processes"])
+def test_distributed_test_meets_at_its_own_barrier(tmp_path: Path, world: str) -> None:
+    (tmp_path / "test_theirs.py").write_text(DISTRIBUTED_TEST)
+    names = ("barrier", "barrier_full_group", "gather_object", "get_future", "send_recv_any_source")
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:warnings"]
+    done = subprocess.run(
+        [
+            *command,
+            "--polyrank-ranks",
+            world,
+            *(f"test_theirs.py::TestOnRanks::test_{n}" for n in names),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    output = done.stdout + done.stderr
+    assert f"{len(names)} passed" in output, output
+
+
 def test_other_worlds_are_refused() -> None:
     with pytest.raises(polyrank.UsageError, match="run in threads or processes, not 'lockstep'"):
         run_process_tests_in("lockstep")
