@@ -8,22 +8,27 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from itertools import dropwhile
+from pathlib import Path
 from typing import Any
 
 import pytest
 from _pytest._code.code import ExceptionChainRepr, ReprFileLocation, ReprTracebackNative
 from polyrank.any_world.failed_ranks import TracebackOfRankError, is_ended_by_another, rank_of
 from polyrank.any_world.rank_names import rank_names
+from polyrank.errors import CollectiveError
 
 __all__ = ["Failure", "folded", "shown"]
 
 _FRAME = re.compile(r'File "(.*)", line (\d+), in ')
+_PACKAGES = ("polyrank", "polyrank_pytest")
 _OTHERS_SHOWN = 8  # messages of one kind that differ
 
 
 @dataclass
 class Failure:
-    """Errors of one type, raised at one line."""
+    """Errors of one type, raised at one line; or what all ranks are told of one collective."""
 
     first: BaseException
     ranks: list[int] = field(default_factory=list)
@@ -34,10 +39,11 @@ class Failure:
 
 def folded(errors: Sequence[BaseException]) -> list[Failure]:
     """Errors by kind, in the order in which they were raised, less those of ranks that others ended."""
-    found: dict[tuple[type, str, int], Failure] = {}
+    found: dict[tuple[type, object], Failure] = {}
     own = [error for error in errors if not is_ended_by_another(error)]
     for error in own or errors:
-        failure = found.setdefault((type(error), *_line_of(error)), Failure(error))
+        kind = str(error) if isinstance(error, CollectiveError) else _line_of(error)
+        failure = found.setdefault((type(error), kind), Failure(error))
         rank = rank_of(error)
         if rank is not None:
             failure.ranks.append(rank)
@@ -61,12 +67,24 @@ def shown(
 def _traceback_of(item: pytest.Item, error: BaseException) -> tuple[Any, Any]:
     """What pytest prints of an error, and where it was raised."""
     if isinstance(error.__cause__, TracebackOfRankError):
-        lines = str(error.__cause__).strip().splitlines(keepends=True)
+        lines = _from_the_test_on(str(error.__cause__).strip())
         message = f"{type(error).__name__}: {_message_of(error)}"
         return ReprTracebackNative(lines), ReprFileLocation(*_line_of(error), message)
     one: Any = item.repr_failure(pytest.ExceptionInfo.from_exception(error))
     traceback, crash, _ = one.chain[-1]
     return traceback, crash
+
+
+def _from_the_test_on(traceback: str) -> list[str]:
+    """Its lines, less the frames of polyrank that called the test."""
+    title, *frames = re.split(r"^(?=  File )", traceback, flags=re.MULTILINE)
+    own = [
+        f'  File "{Path(spec.origin).parent}/'
+        for name in _PACKAGES
+        if (spec := find_spec(name)) and spec.origin
+    ]
+    below = list(dropwhile(lambda frame: frame.startswith(tuple(own)), frames))
+    return "".join([title, *(below or frames)]).splitlines(keepends=True)
 
 
 def _told(failure: Failure, *, is_cause: bool) -> str:

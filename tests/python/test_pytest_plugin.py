@@ -221,6 +221,37 @@ def test_it():
     assert "FAILED test_it.py::test_it - ValueError: five" in output
 
 
+def test_what_all_ranks_hear_of_one_collective_is_one_failure_that_starts_in_the_test(
+    tmp_path: Path,
+) -> None:
+    output = run_tests(
+        tmp_path,
+        """
+@pytest.mark.ranks(4, world="processes")
+def test_it():
+    dist.all_reduce(torch.ones(2 + (dist.get_rank() == 1)))
+""",
+    )
+    assert output.count("ranks disagree.") == 1, output
+    assert "^ raised on ranks 0-3 (the first to fail)" in output
+    first_frame = output.partition("Traceback (most recent call last):")[2].splitlines()[1]
+    assert "test_it.py" in first_frame
+
+
+def test_a_failure_where_ranks_part_is_told_once(tmp_path: Path) -> None:
+    output = run_tests(
+        tmp_path,
+        """
+@pytest.mark.ranks(4)
+def test_it():
+    assert (torch.ones(1) * dist.get_rank()).item() == 1
+""",
+    )
+    assert "1 failed" in output, output
+    assert "DivergenceError: item()" in output
+    assert "the program did not hear of it" not in output
+
+
 def test_ranks_that_another_one_ended_are_no_failures(tmp_path: Path) -> None:
     output = run_tests(
         tmp_path,

@@ -20,7 +20,7 @@ from polyrank.errors import DivergenceError
 from polyrank.rank_text.taken_for_one import showing
 from polyrank.replacing.code_of import is_of_library
 
-__all__ = ["ToldErrors", "UnheardErrors"]
+__all__ = ["ToldErrors", "UnheardErrors", "hear"]
 
 _OWN_FOLDER = f"{Path(__file__).parent}/"
 _MEANT = (DivergenceError, errors.Error)  # by handlers that name one of them
@@ -86,7 +86,7 @@ class UnheardErrors:
         Returns: what to tell of the errors that nobody heard of, if there are any.
         """
         errors.listeners.remove(self)
-        _hear(error)
+        hear(error)
         for alive in list(self._alive):
             self.dropped(alive)
         # What C code tried before it raised one that was heard is settled.
@@ -117,8 +117,8 @@ def _text(told: dict[_Unheard, int]) -> str:
     )
 
 
-def _hear(error: BaseException | None) -> None:
-    """Mark the errors that are behind one that the run ends with. A program's own exit says nothing of them."""
+def hear(error: BaseException | None) -> None:
+    """Mark the errors behind one that a run ends with, or a test. A program's own exit says nothing of them."""
     while error is not None and not isinstance(error, SystemExit):
         if isinstance(error, DivergenceError):
             error.is_heard = True
