@@ -277,7 +277,6 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.testing._internal.common_distributed.MultiThreadedTestCase._spawn_threads": "self",
     "torch.testing._internal.common_distributed.MultiThreadedTestCase.run_test_with_threaded_pg": "self, test_name, rank, world_size",
     "torch.testing._internal.common_distributed.spawn_threads_and_init_comms": "func, timeout, world_size",
-    "torch.testing._internal.distributed.distributed_test.Barrier.sync": "cls, wait_for, timeout",
     "torch.testing._internal.distributed.fake_pg.FakeProcessGroup": "(class)",
     "torch.testing._internal.distributed.fake_pg.FakeStore": "(class)",
     "torch.testing._internal.distributed.fake_pg._create_fake_pg": "common_opts, backend_opts",
