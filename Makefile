@@ -84,6 +84,11 @@ wheel-part: $(VENV)/.setup # of one torch
 	rm -rf build/wheels/$(TORCH)
 	$(PIP_WHEEL) --wheel-dir build/wheels/$(TORCH) -C build-dir=build/wheel$(POLYRANK_VARIANT) .
 
+# Each in a fresh environment, with a torch that pip fetches.
+check-wheel: wheel ## Try the wheel beside each torch that is supported
+	for torch in $(TORCHES); do python scripts/try_wheel.py --torch $$torch dist/*-$$(python -c \
+	  'import sys; print("cp{}{}".format(*sys.version_info))')-*.whl; done
+
 # --- tests --------------------------------------------------------------------------------------
 
 test: build ## Run the C++ and the Python tests
@@ -92,7 +97,7 @@ test: build ## Run the C++ and the Python tests
 	ctest --preset dev
 	$(ONE_THREAD) python -m pytest $(PYTEST_FLAGS)
 
-check: test lint check-asan check-tsan tidy check-torches ## Everything: all sweeps, sanitizers, clang-tidy
+check: test lint check-asan check-tsan tidy check-torches check-wheel ## Everything: all sweeps, sanitizers, clang-tidy
 	$(ONE_THREAD) POLYRANK_SWEEP=1 python -m pytest $(PYTEST_FLAGS)
 
 check-torches: # one after the other: each is a whole build and all tests
@@ -155,4 +160,4 @@ site: $(VENV)/.setup ## Render the documents, with search, into build/site; a de
 clean: ## Remove what was built; .venv stays
 	rm -rf build python/polyrank/compiled .venv*/.editable
 
-.PHONY: help setup package build demo wheel wheel-part test check check-torches check-asan check-tsan lint tidy format bench clients forecast-score docs site clean
+.PHONY: help setup package build demo wheel wheel-part check-wheel test check check-torches check-asan check-tsan lint tidy format bench clients forecast-score docs site clean
