@@ -45,19 +45,39 @@ void make_python_object(const at::Tensor& tensor) {
   Py_XDECREF(THPVariable_Wrap(tensor, local_tensor_class));
 }
 
+// The class of FakeTensors once its module is loaded, else null.
+PyTypeObject* fake_tensor_class() {
+  static PyTypeObject* found = nullptr;  // guarded by the interpreter's lock
+  if (found == nullptr) {
+    PyObject* const modules = PyImport_GetModuleDict();
+    PyObject* const module = PyDict_GetItemString(modules, "torch._subclasses.fake_tensor");
+    if (module != nullptr && PyObject_HasAttrString(module, "FakeTensor") == 1) {
+      found = reinterpret_cast<PyTypeObject*>(PyObject_GetAttrString(module, "FakeTensor"));
+    }
+  }
+  return found;
+}
+
 // FakeTensors may be a cohort's tensor; every other subclass handles operators itself.
 bool handles_operators_itself(const at::Tensor& tensor) {
   const py::gil_scoped_acquire gil;
-  const py::object object = py::cast(tensor);
-  const py::dict modules = py::module_::import("sys").attr("modules");
-  const char* fake_tensor_module = "torch._subclasses.fake_tensor";
-  return !modules.contains(fake_tensor_module) ||
-         !py::isinstance(object, modules[fake_tensor_module].attr("FakeTensor"));
+  PyTypeObject* const fake = fake_tensor_class();
+  return fake == nullptr || PyObject_TypeCheck(py::cast(tensor).ptr(), fake) == 0;
 }
 
 std::optional<c10::Scalar> wrapped_number(const at::Tensor& tensor) {
   const py::gil_scoped_acquire gil;
-  const py::object number = py::getattr(py::cast(tensor), "_wrapped_number", py::none());
+  // In its dict: a look-up that fails would write an AttributeError for each scalar.
+  static PyObject* const name = PyUnicode_InternFromString("_wrapped_number");
+  PyObject** const dict = _PyObject_GetDictPtr(py::cast(tensor).ptr());
+  if (dict == nullptr || *dict == nullptr) {
+    return std::nullopt;
+  }
+  PyObject* const found = PyDict_GetItemWithError(*dict, name);
+  if (found == nullptr) {
+    return std::nullopt;
+  }
+  const auto number = py::reinterpret_borrow<py::object>(found);
   if (torch::is_symint(number)) {
     return py::cast<c10::SymInt>(number);
   }

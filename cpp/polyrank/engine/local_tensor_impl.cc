@@ -118,12 +118,14 @@ at::Tensor alias_on(const at::Tensor& geometry, const c10::Storage& storage) {
 void merge_without_data(RankPartition* partition, std::vector<at::Tensor>* tensors) {
   const at::Tensor& first = tensors->front();
   const bool is_fake = first.key_set().has(c10::DispatchKey::Python) && !is_foreign(first);
-  const bool has_data = !first.is_meta() && !is_fake;
+  if (!first.is_meta() && !is_fake) {
+    return;
+  }
   const bool alike = std::all_of(tensors->begin(), tensors->end(), [&](const at::Tensor& tensor) {
     return tensor.dim() == first.dim() && tensor.dtype() == first.dtype() &&
            tensor.device() == first.device() && same_geometry(tensor, first);
   });
-  if (!has_data && alike) {
+  if (alike) {
     *partition = RankPartition::uniform(partition->ranks());
     tensors->resize(1);
   }

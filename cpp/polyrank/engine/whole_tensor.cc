@@ -1,4 +1,5 @@
 #include <ATen/Functions.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/engine/whole_tensor.h>
 
@@ -22,6 +23,11 @@ c10::Storage storage_behind(const at::Tensor& tensor) {
 }
 
 at::Tensor shallow_copy(const at::Tensor& tensor) {
+  // With the key on, PyTorch lets the mode on top of the stack make the copy, in Python. A cohort's
+  // is no operator of the program. (FakeTensors' copies are made in Python alone.)
+  const bool is_fake = tensor.key_set().has(c10::DispatchKey::Python);
+  const c10::impl::ExcludeDispatchKeyGuard no_python(
+      is_fake ? c10::DispatchKeySet() : c10::DispatchKeySet(c10::DispatchKey::Python));
   return at::Tensor(tensor.unsafeGetTensorImpl()->shallow_copy_and_detach(
       c10::VariableVersion(0), /*allow_tensor_metadata_change=*/true));
 }

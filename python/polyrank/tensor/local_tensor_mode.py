@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 import torch
+from torch._compile import _disable_dynamo
 from torch._ops import HigherOrderOperator
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
@@ -145,15 +146,26 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Handle what our kernel passed on: operands that handle operators themselves, and
         operators that it does not cover yet.
         """
-        if isinstance(func, HigherOrderOperator):
-            return self._run_higher_order(func, args, kwargs or {})
-        if any(is_foreign_subclass(kind) for kind in types):
+        if any(map(is_foreign_subclass, types)) and not isinstance(func, HigherOrderOperator):
             return NotImplemented
+        return self._run(func, types, args, kwargs or {})
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # PyTorch's guard costs a DTensor's operator more than stepping back does; _run() has one.
+        return False
+
+    @_disable_dynamo
+    def _run(
+        self, func: Any, types: tuple[type, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if isinstance(func, HigherOrderOperator):
+            return self._run_higher_order(func, args, kwargs)
         _C.cover_operators()
         if not any(issubclass(kind, LocalTensor) for kind in types):
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
         with self._back_on_stack():
-            return _C.run_in_engine(func, *args, **(kwargs or {}))
+            return _C.run_in_engine(func, *args, **kwargs)
 
     def _run_higher_order(
         self, func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]

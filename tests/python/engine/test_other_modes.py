@@ -241,3 +241,26 @@ def test_a_subclass_of_another_kind_handles_operators_with_local_tensors() -> No
     assert torch.add(tagged, x) is answer
     with polyrank.LocalTensorMode(4):
         assert torch.add(x, tagged) is answer
+
+
+def test_cohorts_are_handled_without_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = polyrank.LocalTensorMode
+    in_python = []
+    run = ours._run
+
+    def watched(self: Any, func: Any, *rest: Any) -> Any:
+        in_python.append(str(func))
+        return run(self, func, *rest)
+
+    monkeypatch.setattr(ours, "_run", watched)
+    ranks = distinct(8).on_all_ranks()
+    with ours(4):
+        whole = torch.zeros(8)
+        views = list(whole.view(2, 4))
+        whole.add_(ranks)  # splits the storage, so that each view is made anew for each rank
+        torch._foreach_copy_(views, [views[1].clone(), views[0].clone()])
+        whole.t_()
+        total = views[0] + views[1]
+    assert in_python == []
+    for rank in range(4):
+        assert torch.equal(value_on_rank(total, rank), value_on_rank(ranks, rank).view(2, 4).sum(0))
