@@ -111,19 +111,6 @@ TEST(LocalTensorImpl, DetachesWithTheSameMemory) {
   EXPECT_THAT(values_on_rank(kept, 1), ElementsAre(4, 5));
 }
 
-TEST(LocalTensorImpl, ShapesWithoutDataAreOneCohortWhereTheyAgree) {
-  const auto meta = at::device(at::kMeta);
-  RankPartition partition = RankPartition::identity(RankSet::first(3));
-  std::vector<at::Tensor> tensors{at::empty({2}, meta), at::empty({2}, meta), at::empty({2}, meta)};
-  merge_without_data(&partition, &tensors);
-  EXPECT_TRUE(partition.is_uniform());
-  EXPECT_EQ(tensors.size(), 1U);
-  std::vector<at::Tensor> with_data{at::ones({2}), at::ones({2}), at::ones({2})};
-  partition = RankPartition::identity(RankSet::first(3));
-  merge_without_data(&partition, &with_data);
-  EXPECT_EQ(partition.num_cohorts(), 3);
-}
-
 TEST(LocalTensorImpl, RefusesTensorsOfSeveralKinds) {
   const auto storage = LocalStorage::make(RankPartition::identity(RankSet::first(2)),
                                           {at::ones({2}).storage(), at::ones({2}).storage()});

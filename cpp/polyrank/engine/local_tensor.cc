@@ -1,6 +1,7 @@
 #include <ATen/Functions.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/engine/alike_tensors.h>
 #include <polyrank/engine/kernel.h>
 #include <polyrank/engine/local_tensor.h>
 #include <polyrank/engine/local_tensor_impl.h>

@@ -27,10 +27,6 @@ struct CohortTensors {
 // A tensor with the geometry and dtype of `geometry` on `storage`; no autograd state.
 POLYRANK_API at::Tensor alias_on(const at::Tensor& geometry, const c10::Storage& storage);
 
-// Ranks whose tensors hold no values (meta, fake) differ by shape only: where all shapes agree,
-// `partition` becomes uniform and `tensors` one.
-POLYRANK_API void merge_without_data(RankPartition* partition, std::vector<at::Tensor>* tensors);
-
 // A LocalStorage and a geometry (sizes, strides, offset): one geometry for all ranks, or one per
 // cohort of `geometry_partition()` where ranks have different shapes.
 //

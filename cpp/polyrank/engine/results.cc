@@ -1,5 +1,6 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/engine/alike_tensors.h>
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/results.h>
 #include <polyrank/engine/whole_tensor.h>
