@@ -6,7 +6,7 @@ A program is a block of the page. It has `rank` (the rank-dependent int in the s
     # processes:       [0, 1, 2, 3]          what each of 4 gloo processes gets, or an error's name
     # polyrank:        DivergenceError       if it is not the same
     # LocalTensorMode: [0, 0, 0, 0]
-    # torch 2.14:      [0, 1, 2, 3]          what its LocalTensorMode gives, if it replaces get_rank
+    # torch 2.14:      [0, 1, 2, 3]          what its LocalTensorMode gives, and that of later ones; likewise torch 2.15
 
 `processes: -` is a program that no gloo process can run; `an error` is one or another.
 """
@@ -27,6 +27,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed._functional_collectives as funcol
 from polyrank.torch_features import simulator_patches_get_rank
+from torch.distributed._local_tensor import _c10d
 from torch.distributed.device_mesh import init_device_mesh
 from torch.utils import _pytree as pytree
 from torch.utils.checkpoint import checkpoint
@@ -46,7 +47,15 @@ NAMES = {
 _ENTRY = re.compile(
     r"^### (?P<title>.*?)$(?P<text>.*?)^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
 )
-_OUTCOME = re.compile(r"^# (processes|polyrank|LocalTensorMode|torch 2.14): +(.*)$", re.MULTILINE)
+_OUTCOME = re.compile(
+    r"^# (processes|polyrank|LocalTensorMode|torch 2.1[45]): +(.*)$", re.MULTILINE
+)
+
+# Whose LocalTensorMode differs from that of earlier ones, the latest first; and whether the installed one is such.
+SIMULATORS = {
+    "torch 2.15": hasattr(_c10d, "_reduce_op_and_factor"),
+    "torch 2.14": simulator_patches_get_rank(),
+}
 
 # A list with a value for each rank, or the name of an error.
 Outcome = Any
@@ -71,8 +80,10 @@ class Difference:
 
     def outcome_in_simulator(self) -> Outcome:
         """What the page says of the installed torch's LocalTensorMode."""
-        is_newer = "torch 2.14" in self.outcomes and simulator_patches_get_rank()
-        return self.outcome("torch 2.14" if is_newer else "LocalTensorMode")
+        newer = [
+            torch for torch, is_there in SIMULATORS.items() if is_there and torch in self.outcomes
+        ]
+        return self.outcome(newer[0] if newer else "LocalTensorMode")
 
     def run(self, rank: Any, zero: torch.Tensor, on_root: Callable[[list[Any], int], Any]) -> Any:
         """The program's `result`."""
