@@ -161,6 +161,10 @@ def receive(group: Any) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_pytorchs_values(name: str) -> None:
+    if name == "all_to_all_single_uneven" and hasattr(
+        TorchFakeProcessGroup.Options(), "simulate_uniform_ranks"
+    ):
+        pytest.skip("torch 2.15 fills what is uneven with zeros, and earlier ones by repeating")
     results: list[list[list[float]]] = []
     for group_class in GROUPS:
         run_on(

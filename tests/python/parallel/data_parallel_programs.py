@@ -6,6 +6,7 @@ Two ranks, so that each sum has two summands and results are the same bit for bi
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -125,6 +126,8 @@ add("default", {})
 add("many_buckets", SMALL)
 add("bucket_sizes_listed", {"bucket_cap_mb_list": [0.0003, 0.001]})
 add("batched_grad_copy", {**SMALL, "batched_grad_copy": True})
+if "lazy_bucket_allocation" in inspect.signature(DistributedDataParallel).parameters:
+    add("lazy_bucket_allocation", {**SMALL, "lazy_bucket_allocation": True})
 add("gradient_as_bucket_view", {**SMALL, "gradient_as_bucket_view": True})
 add("gradient_as_bucket_view_zeroed", {"gradient_as_bucket_view": True}, set_to_none=False)
 add("zeroed", SMALL, set_to_none=False)

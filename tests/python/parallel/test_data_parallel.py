@@ -102,6 +102,13 @@ def test_a_second_hook_is_refused(world2: None) -> None:
         model.register_comm_hook(None, default_hooks.allreduce_hook)
 
 
+def test_finalizing_by_hand_is_refused(world2: None) -> None:
+    model = DistributedDataParallel(nn.Linear(3, 3))
+    model.reducer._set_manual_finalization_required(False)
+    with pytest.raises(polyrank.UnsupportedOpError, match="not there in lockstep"):
+        model.reducer._set_manual_finalization_required(True)
+
+
 def test_what_it_says_about_itself(world2: None) -> None:
     model = DistributedDataParallel(nn.Linear(3, 3), gradient_as_bucket_view=True)
     model.register_comm_hook(None, default_hooks.fp16_compress_hook)

@@ -29,7 +29,7 @@ class Reducer:
     same arithmetic. One autograd graph serves all ranks, so what is unused is unused on all.
 
     Source: `torch::distributed::c10d::Reducer` (reducer.cpp) of torch 2.13.0, whose Python methods
-    it has.
+    it has, and 2.15's.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Reducer:
         use_python_reducer: bool = False,
         bucket_bytes_cap_list: Sequence[int] = (),
         batched_grad_copy: bool = False,
+        lazy_bucket_allocation: bool = False,  # when memory is taken: no value depends on it
     ) -> None:
         if any(expect_sparse_gradients):
             raise UnsupportedOpError(
@@ -218,6 +219,13 @@ class Reducer:
                 if self._finds_unused:
                     self._launch_used_map()
                 torch.autograd.Variable._execution_engine.queue_callback(self._finalize)
+
+    def _set_manual_finalization_required(self, required: bool) -> None:
+        if required:
+            raise UnsupportedOpError(
+                "DistributedDataParallel's require_manual_backward_finalization is not there in lockstep: leave "
+                "it off, or run the program in the threads or processes world"
+            )
 
     def _delay_all_reduce(self) -> None:
         """Reduce everything at the end of the first backward pass of a static graph."""
