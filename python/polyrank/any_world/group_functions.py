@@ -9,9 +9,30 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import ProcessGroup
 from torch.distributed import distributed_c10d
 
+from polyrank._C import RankSet
 from polyrank.torch_features import OF_NO_PART
 
-__all__ = ["backend_config", "show_backend_as", "split_by_lists"]
+__all__ = ["GroupNames", "backend_config", "show_backend_as", "split_by_lists"]
+
+
+class GroupNames:
+    """What one rank calls its groups: as their other members do."""
+
+    def __init__(self) -> None:
+        self._num_of_members: dict[str, int] = {}  # groups that only members made, by members
+
+    def name_of(self, name: str, members: list[int]) -> str:
+        """The name of a group that PyTorch has given this name to.
+
+        PyTorch numbers groups that all ranks make. It hashes the number of groups that the rank has
+        into the names of those that only members make, which members may have made other numbers
+        of: there it is the number of groups with these members.
+        """
+        if name.isdecimal():
+            return name
+        ranks = str(RankSet(members))
+        number = self._num_of_members[ranks] = self._num_of_members.get(ranks, 0) + 1
+        return f"ranks {ranks}" if number == 1 else f"ranks {ranks} ({number})"
 
 
 def backend_config(named: Any) -> str:

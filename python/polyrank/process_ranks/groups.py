@@ -21,9 +21,13 @@ from torch._C._distributed_c10d import PrefixStore, ProcessGroup, Store
 from torch.distributed import distributed_c10d
 
 from polyrank import _C
-from polyrank._C import RankSet
 from polyrank.any_world.debug_level import unwrapped_groups
-from polyrank.any_world.group_functions import backend_config, show_backend_as, split_by_lists
+from polyrank.any_world.group_functions import (
+    GroupNames,
+    backend_config,
+    show_backend_as,
+    split_by_lists,
+)
 from polyrank.torch_features import is_of_program
 
 __all__ = ["Holders", "RankGroups", "holders_of_replaced"]
@@ -72,7 +76,7 @@ class RankGroups:
         self._shown_as = _BACKEND  # what profilers call the backend of the group that is being made
         self._num_worlds = 0  # default groups that this rank was in
         self._num_uses: dict[str, int] = {}  # of `env://`, by address
-        self._num_of_members: dict[str, int] = {}  # groups that only members made, by members
+        self._names = GroupNames()
         self._is_made_beforehand = False  # the default group, by no call of the program
 
     def replace(self, holders: Holders) -> None:
@@ -184,24 +188,11 @@ class RankGroups:
         listed = list(options.global_ranks_in_group)
         if listed:
             members = [self._members[rank] for rank in listed]
-            name = self._name_of(options.group_id, members)
+            name = self._names.name_of(options.group_id, members)
         else:
             self._meet(options.store, options.group_rank, options.group_size)
             name, members = "world", self._members
         return _C.ProcessesBackend(self._run, name + self._suffix, members, self._shown_as)
-
-    def _name_of(self, name: str, members: list[int]) -> str:
-        """What the members call it.
-
-        PyTorch numbers groups that all ranks make. It hashes the number of groups that the rank has
-        into the names of those that only members make, which members may have made other numbers
-        of: there it is the number of groups with these members.
-        """
-        if name.isdecimal():
-            return name
-        ranks = str(RankSet(members))
-        number = self._num_of_members[ranks] = self._num_of_members.get(ranks, 0) + 1
-        return f"ranks {ranks}" if number == 1 else f"ranks {ranks} ({number})"
 
     def _meet(self, store: Store, group_rank: int, group_size: int) -> None:
         """Learn who is in a default group, for a program may number its ranks as it likes."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyrank import _C
+from polyrank.rank_threads.compiler_state import COMPILER_STATE
 from polyrank.replacing.when_imported import WhenImported
 
 __all__ = ["FORGOTTEN_CACHES", "OWN_STATE", "Own", "own_state"]
@@ -106,8 +107,7 @@ OWN_STATE = (
     Own("torch.autograd.profiler", ("_is_profiler_enabled",)),
     Own("torch.autograd.profiler:KinetoStepTracker", ("_step_dict", "_current_step")),
     Own("torch.utils._device", ("CURRENT_DEVICE",)),
-    # While a rank compiles it may wait for others, which do not.
-    Own("torch.compiler", ("_is_compiling_flag",)),
+    *(Own(owner, names, is_rebound=True) for owner, names in COMPILER_STATE.items()),
     Own(
         "torch.utils._python_dispatch",
         (

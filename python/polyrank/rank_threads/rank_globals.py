@@ -9,6 +9,7 @@ from typing import Any
 
 from polyrank import _C
 from polyrank.any_world.exit_functions import ExitFunctions
+from polyrank.any_world.group_functions import GroupNames
 from polyrank.any_world.mesh_identity import IdentityOfThread, new_identity, tell_identity
 from polyrank.rank_threads.compiled_regions import CompiledRegions
 from polyrank.rank_threads.operators import Operators
@@ -60,6 +61,7 @@ class RankGlobals:
         self.world_size = world_size
         self.store = store
         self.num_worlds = 0
+        self.names = GroupNames()
         self.is_default_group_claimed = False
         self.compiled = compiled
         self.operators = operators

@@ -210,8 +210,8 @@ SHARED_STATE = (
         ),
     ),
     Shared(
-        "the compiler's: ranks' compiled functions are kept apart (compiled_regions.py), and what it keeps "
-        "besides follows from what it is given",
+        "the compiler's, except what it sets while it works (compiler_state.py): ranks' compiled functions "
+        "are kept apart (compiled_regions.py), and what it keeps besides follows from what it is given",
         names=(
             "torch._dynamo*",
             "torch._export*",

@@ -73,7 +73,7 @@ def _make_backend(options: Any, _: Any) -> Any:
             "init_process_group inside of polyrank.run_ranks"
         )
     listed = list(options.global_ranks_in_group)
-    name = options.group_id if listed else "world"
+    name = own.names.name_of(options.group_id, listed) if listed else "world"
     if own.num_worlds > 1:  # names start anew with the default group
         name = f"{name} of world {own.num_worlds}"
     return _C.ThreadsBackend(own.rank_thread, name, listed or list(range(own.world_size)))

@@ -402,23 +402,3 @@ def test_the_environment_in_bytes_is_that_in_text() -> None:
     assert polyrank.run_ranks(program, 3) == [(b"0", "0"), (b"1", "1"), (b"2", "2")]
     assert b"POLYRANK_IN_BYTES" not in os.environb
     assert os.environb._data is os.environ._data  # type: ignore[attr-defined]
-
-
-def test_one_ranks_compiling_is_no_others() -> None:
-    def program() -> list[bool]:
-        seen = []
-
-        def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
-            dist.barrier()
-            dist.barrier()
-            return graph.forward
-
-        if dist.get_rank() == 0:
-            torch.compile(lambda x: x + 1, backend=backend)(torch.ones(1))
-        else:
-            dist.barrier()  # the other one compiles
-            seen.append(torch.compiler.is_compiling())
-            dist.barrier()
-        return [*seen, torch.compiler.is_compiling()]
-
-    assert polyrank.run_ranks(program, 2) == [[False], [False, False]]

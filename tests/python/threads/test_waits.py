@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import polyrank
 import pytest
@@ -179,6 +180,30 @@ def test_split_group() -> None:
         [[1, 3], 4.0, None],
         [[0, 2], 2.0, 1],
         [[1, 3], 4.0, 1],
+    ]
+
+
+@pytest.mark.parametrize("world", ["threads", "processes"])
+def test_groups_of_members_alone_after_other_numbers_of_groups(world: Any) -> None:
+    def program() -> list[float]:
+        rank = dist.get_rank()
+        dist.new_group([0, 3])  # which ranks 1 and 2 do not count
+        half = dist.split_group(split_ranks=[[0, 1], [2, 3]])
+        again = dist.split_group(split_ranks=[[0, 1], [2, 3]])
+        pair = [rank % 2, rank % 2 + 2]
+        local = dist.new_group(pair, use_local_synchronization=True)
+        results = []
+        for group, factor in ((half, 1), (again, 10), (local, 100)):
+            x = torch.ones(1) * rank * factor
+            dist.all_reduce(x, group=group)
+            results.append(x.item())
+        return results
+
+    assert polyrank.run_ranks(program, 4, world=world) == [
+        [1.0, 10.0, 200.0],
+        [1.0, 10.0, 400.0],
+        [5.0, 50.0, 200.0],
+        [5.0, 50.0, 400.0],
     ]
 
 
