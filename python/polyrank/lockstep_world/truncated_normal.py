@@ -5,13 +5,58 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from polyrank.replacing.row import Row, with_original
 from polyrank.tensor.active_modes import enabled_local_tensor_mode
-from polyrank.tensor.local_tensor import LocalTensor, is_foreign_subclass
+from polyrank.tensor.local_tensor import LocalTensor
 from polyrank.tensor.local_tensor_mode import LocalTensorMode
 
 __all__ = ["ROWS"]
+
+
+class _UntilAllFit(TorchFunctionMode):
+    """A block in which "does a value not fit?" is answered yes while any rank has one.
+
+    A rank whose values fit draws on with the others, and keeps what it has: the function takes new
+    values for those alone that don't fit. leave_streams() puts its stream back to where its last draw
+    left it. Ranks of a DTensor's shards ask for themselves, too: its `bool()` is the shard's.
+    """
+
+    def __init__(self, mode: LocalTensorMode, device: torch.device) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._mode = mode
+        self._device = device
+        self._num_asked = 0
+        self._asked_before: set[int] = set()  # after how many questions ranks had all
+        self._state_of: dict[int, torch.Tensor] = {}  # the streams' of ranks that have all
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__name__", "") != "__bool__":
+            return func(*args, **(kwargs or {}))
+        (answer,) = args
+        local = answer.to_local() if hasattr(answer, "to_local") else answer
+        if not isinstance(local, LocalTensor):
+            return bool(local)
+        self._num_asked += 1
+        cohorts = local.cohorts()
+        fit = [rank for cohort in cohorts if not bool(cohort.tensor) for rank in cohort.ranks]
+        self._note_streams(fit)
+        return len(fit) < len(self._mode.ranks)
+
+    def _note_streams(self, fit: list[int]) -> None:
+        new = set(fit) - self._state_of.keys()
+        if not new:
+            return
+        self._asked_before.add(self._num_asked)
+        for cohort in self._mode._state.get_rng_state(self._device).cohorts():  # type: ignore[attr-defined]
+            self._state_of.update((rank, cohort.tensor) for rank in cohort.ranks if rank in new)
+
+    def leave_streams(self) -> None:
+        if len(self._asked_before) > 1:
+            self._mode._state.set_rng_state(self._device, LocalTensor(self._state_of))
 
 
 def _draw(
@@ -24,48 +69,12 @@ def _draw(
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
     mode = enabled_local_tensor_mode()
-    # A DTensor's ranks draw from one stream, by their shards: that is left to PyTorch, and refused where
-    # ranks would not draw equally often. Other layouts of memory take values in another order.
-    if (
-        mode is None
-        or generator is not None
-        or is_foreign_subclass(type(tensor))
-        or not tensor.is_contiguous()
-        or not all(type(size) is int for size in tensor.shape)
-        or len((states := _streams(mode, tensor.device)).cohorts()) == 1
-    ):
+    if mode is None or generator is not None:
         return original(tensor, mean, std, a, b, generator)  # type: ignore[no-any-return]
-    drawn = _drawn_by_stream(
-        mode,
-        states,
-        tensor,
-        lambda own, own_generator: original(own, mean, std, a, b, own_generator),
-    )
-    with torch.no_grad():
-        return tensor.copy_(drawn)
-
-
-def _streams(mode: LocalTensorMode, device: torch.device) -> Any:
-    return mode._state.get_rng_state(device)
-
-
-def _drawn_by_stream(
-    mode: LocalTensorMode, states: Any, like: torch.Tensor, draw: Any
-) -> LocalTensor:
-    """What `draw` writes with each stream to a tensor of its own; the streams go on behind it."""
-    drawn, after = {}, {}
-    with mode.disable():
-        for cohort in states.cohorts():
-            stream = torch.Generator(like.device)
-            stream.set_state(cohort.tensor)
-            own = torch.empty(like.shape, dtype=like.dtype, device=like.device)
-            draw(own, stream)
-            state = stream.get_state()
-            drawn.update(dict.fromkeys(cohort.ranks, own))
-            after.update(dict.fromkeys(cohort.ranks, state))
-        results = LocalTensor(drawn)
-    mode._state.set_rng_state(like.device, LocalTensor(after))
-    return results
+    with _UntilAllFit(mode, tensor.device) as until_all_fit:
+        drawn: torch.Tensor = original(tensor, mean, std, a, b, generator)
+    until_all_fit.leave_streams()
+    return drawn
 
 
 ROWS = (
