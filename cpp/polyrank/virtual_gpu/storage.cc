@@ -276,6 +276,14 @@ at::Tensor host_tensor(const at::Tensor& tensor) {
 }
 
 at::Tensor gpu_tensor(const at::Tensor& host, c10::intrusive_ptr<c10::StorageImpl> storage) {
+  if (host.is_nested()) {
+    throw UnsupportedOpError(
+        "nested tensors can't be on a virtual GPU. nn.TransformerEncoder makes one where it is "
+        "given "
+        "src_key_padding_mask: make it with enable_nested_tensor=False, use nested tensors of "
+        "layout "
+        "torch.jagged, or run on the CPU (`--device cpu`).");
+  }
   return tensor_like(host, std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CUDA));
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from polyrank import _C
 from polyrank.replacing.row import Row, with_original
 from polyrank.tensor.active_modes import enabled_local_tensor_mode
 from polyrank.tensor.local_tensor import LocalTensor
@@ -24,7 +25,7 @@ class _UntilAllFit(TorchFunctionMode):
     """
 
     def __init__(self, mode: LocalTensorMode, device: torch.device) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._mode = mode
         self._device = device
         self._num_asked = 0
@@ -32,7 +33,11 @@ class _UntilAllFit(TorchFunctionMode):
         self._state_of: dict[int, torch.Tensor] = {}  # the streams' of ranks that have all
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if getattr(func, "__name__", "") != "__bool__":
             return func(*args, **(kwargs or {}))
@@ -51,7 +56,7 @@ class _UntilAllFit(TorchFunctionMode):
         if not new:
             return
         self._asked_before.add(self._num_asked)
-        for cohort in self._mode._state.get_rng_state(self._device).cohorts():  # type: ignore[attr-defined]
+        for cohort in _C.cohorts(self._mode._state.get_rng_state(self._device)):
             self._state_of.update((rank, cohort.tensor) for rank in cohort.ranks if rank in new)
 
     def leave_streams(self) -> None:

@@ -84,7 +84,8 @@ LOCKSTEP_MODE = _layer(
     "lockstep_world.threads",
     "any_world.spawned_ranks",
     "lockstep_world.groups.group_ranks",
-    "lockstep_world.rank_samplers",
+    "lockstep_world.rank_samples",
+    "lockstep_world.tensor_classes",
     "lockstep_world.truncated_normal",
     "lockstep_world.groups.collective_functions",
     "lockstep_world.groups.object_collectives",
@@ -106,7 +107,10 @@ THREADS = _layer(
     "rank_threads.exit_functions",
 )
 LOCKSTEP_RUN = _layer(
-    "polyrank run --world lockstep", "worlds.process_group:LOCKSTEP", "worlds.program_end"
+    "polyrank run --world lockstep",
+    "worlds.process_group:LOCKSTEP",
+    "worlds.program_end",
+    "virtual_gpu.rank_devices",
 )
 FAKE_RUN = _layer("polyrank run --world fake", "worlds.process_group:FAKE", "worlds.program_end")
 LOSSES = _layer("polyrank check order", "divergence.order.losses")

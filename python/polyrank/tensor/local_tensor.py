@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch.distributed._functional_collectives import AsyncCollectiveTensor
+from torch.optim.optimizer import _foreach_supported_types as _optimizer_types
+from torch.utils._foreach_utils import _foreach_supported_types as _foreach_types
 from torch.utils._python_dispatch import _disable_current_modes
 
 from polyrank import _C
@@ -88,6 +90,11 @@ class LocalTensor(torch.Tensor):
     def __new__(
         cls, local_tensors: Mapping[int, torch.Tensor], requires_grad: bool = False
     ) -> LocalTensor:
+        if not isinstance(local_tensors, Mapping):
+            raise UsageError(
+                "LocalTensor takes a mapping of ranks to their tensors. If this was `type(x)(...)`: in lockstep "
+                "every tensor is a LocalTensor. Name the class (`torch.tensor`, `torch.nn.Parameter`)."
+            )
         mode = enabled_local_tensor_mode()
         outside = sorted(set(local_tensors) - mode.ranks) if mode is not None else []
         if outside:
@@ -342,6 +349,11 @@ def is_foreign_subclass(kind: type) -> bool:
 
 
 _C.set_local_tensor_class(LocalTensor)
+
+# Optimizers and clipping on a GPU take all tensors in one operator if their classes are among these,
+# as DTensor is. One by one, sums round differently.
+_optimizer_types.append(LocalTensor)
+_foreach_types.append(LocalTensor)
 
 
 def _cohort_text(cohort: _C.Cohort) -> str:

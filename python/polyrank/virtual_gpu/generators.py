@@ -46,7 +46,9 @@ class _RanksGenerator:
 
     def manual_seed(self, seed: int | torch.SymInt) -> _RanksGenerator:
         """Seed each rank's stream."""
-        self._state.seed_on(self.device, seed)
+        # As torch's: a seed is 64 bits, whether it is written as a positive number or a negative one.
+        bits = seed if isinstance(seed, torch.SymInt) else (seed + 2**63) % 2**64 - 2**63
+        self._state.seed_on(self.device, bits)
         if not isinstance(seed, torch.SymInt):
             # Streams that start anew, as torch.manual_seed lets them, start from the process's.
             self._of_process.manual_seed(seed)

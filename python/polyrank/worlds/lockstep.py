@@ -46,6 +46,8 @@ class LockstepWorld(World):
 
 @contextlib.contextmanager
 def _entered(options: RunOptions) -> Iterator[None]:
+    import torch
+
     from polyrank.install import install, uninstall
     from polyrank.lockstep_world.groups.process_groups import known_process_groups
     from polyrank.tensor.local_tensor_mode import LocalTensorMode
@@ -66,7 +68,8 @@ def _entered(options: RunOptions) -> Iterator[None]:
         stack.enter_context(known_process_groups())
         stack.enter_context(lockstep_process_group(options.world_size, options.local_world_size))
         stack.enter_context(device_as_asked(options))
-        stack.enter_context(EachRanksGpu())
+        if torch.cuda.is_available():
+            stack.enter_context(EachRanksGpu())
         mode = LocalTensorMode(options.world_size)
         mode.refuses_unheard_errors = True
         with mode, threads_end_the_run():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import polyrank
 import pytest
 import torch
 from torch import Tensor
@@ -21,6 +22,14 @@ def test_a_seed_starts_the_cpus_stream_of_that_seed(seed: Callable[[int], object
     seed(7)
     assert torch.rand(3, device="cuda").tolist() == _cpu_rand(7)
     assert torch.cuda.initial_seed() == 7
+
+
+@pytest.mark.parametrize("seed", [2**63 + 5, 2**64 - 1, -3])
+def test_seeds_are_of_64_bits(seed: int) -> None:
+    with polyrank.lockstep(2):
+        torch.cuda.manual_seed_all(seed)
+        drawn = torch.rand(3, device="cuda")
+    assert drawn.reconcile().tolist() == _cpu_rand(seed)
 
 
 def test_cpu_and_gpus_draw_from_streams_of_their_own() -> None:

@@ -69,6 +69,11 @@ def test_training_in_real_processes_has_the_values_of_gloo(tmp_path: Path) -> No
     assert reported("training", "real", tmp_path) == gloo
 
 
+@pytest.mark.parametrize("world", ["threads", "lockstep"])
+def test_torch_takes_the_same_ways_in_every_world(world: str, tmp_path: Path) -> None:
+    assert reported("same_ways", world, tmp_path) == reported("same_ways", "processes", tmp_path)
+
+
 @pytest.fixture(scope="module")
 def random_of_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return reported("random_dtensors", "processes", tmp_path_factory.mktemp("random"))

@@ -153,3 +153,22 @@ def test_what_lives_on_a_gpu_is_counted() -> None:
     free, total = torch.cuda.mem_get_info()
     assert 0 < free <= total == 80 * 2**30
     assert "Allocated memory" in torch.cuda.memory_summary()
+
+
+def test_nested_tensors_are_refused_with_what_to_do() -> None:
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    mask = torch.tensor([[False, False, True], [False, False, False]], device="cuda")
+    x = torch.ones(2, 3, 8, device="cuda")
+    with torch.no_grad():
+        with pytest.raises(UnsupportedOpError, match="enable_nested_tensor=False"):
+            torch.nn.TransformerEncoder(layer, 1).cuda().eval()(x, src_key_padding_mask=mask)
+        encoder = torch.nn.TransformerEncoder(layer, 1, enable_nested_tensor=False).eval()
+        expected = encoder.cpu()(x.cpu(), src_key_padding_mask=mask.cpu())
+        assert torch.equal(encoder.cuda()(x, src_key_padding_mask=mask).cpu(), expected)
+
+
+def test_jagged_tensors_are_on_a_gpu() -> None:
+    rows = [torch.ones(2, 3), torch.ones(4, 3)]
+    jagged = torch.nested.nested_tensor(rows, layout=torch.jagged, device="cuda")
+    assert jagged.is_cuda
+    assert (jagged * 2).sum().item() == 36

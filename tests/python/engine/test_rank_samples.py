@@ -80,3 +80,23 @@ def test_a_sampler_of_one_rank_is_as_ever() -> None:
             shuffle=False,
         )
         assert list(sampler) == list(range(1, SIZE, WORLD_SIZE))
+
+
+class Numbered(Dataset[Any]):
+    """Samples with their numbers, and whether they are in the second half."""
+
+    def __len__(self) -> int:
+        return SIZE
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int, bool]:
+        return torch.arange(SIZE)[i], i, i * 2 > SIZE
+
+
+def test_batches_hold_the_samples_numbers() -> None:
+    with polyrank.lockstep(WORLD_SIZE):
+        loader = DataLoader(Numbered(), 3, sampler=DistributedSampler(Numbered(), shuffle=False))  # type: ignore[arg-type]
+        for values, numbers, late in loader:
+            assert torch.equal(values, numbers)
+            assert torch.equal(late, numbers * 2 > SIZE)
+    for rank in range(WORLD_SIZE):
+        assert numbers._local_tensors[rank].tolist() == alone(rank, {"shuffle": False}, 0)[-3:]

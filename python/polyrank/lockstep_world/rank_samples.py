@@ -1,4 +1,4 @@
-"""`torch.utils.data.DistributedSampler`, which cuts a list of Python ints by the rank."""
+"""Which samples each rank takes: `DistributedSampler`, and batches that hold the samples' numbers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,23 @@ def _make_iter(original: Iterate) -> Iterate:
     return __iter__
 
 
+def _collate_numbers(batch: list[Any], *, collate_fn_map: Any = None) -> torch.Tensor:
+    return torch.tensor(batch)
+
+
+def _with_numbers(original: dict[Any, Any]) -> dict[Any, Any]:
+    """What makes a batch of values, by their class: of numbers that differ as of ints."""
+    return original | {torch.SymInt: _collate_numbers, torch.SymBool: _collate_numbers}
+
+
 ROWS = (
+    Row(
+        "torch.utils.data._utils.collate",
+        "default_collate_fn_map",
+        _with_numbers,
+        "knows no numbers that differ",
+        is_attribute=True,
+    ),
     Row(
         "torch.utils.data.distributed:DistributedSampler",
         "__iter__",
