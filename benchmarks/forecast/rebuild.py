@@ -37,6 +37,12 @@ _UNTIL = {
     "composite_norm": "2025-08-01",
     # embedding, last norm and output in the model's group of FSDP (groups of their own since 83e694105)
     "one_root_group": "2025-07-28",
+    # checkpoints stop recomputing when they have what is needed (never since 25413d224)
+    "stops_early": "2025-08-29",
+    # keys and values are repeated for the heads that share them (no more since ff0829c10)
+    "repeats_kv": "2026-01-27",
+    # queries, keys and values have a matrix each (one for all since ad7a86533)
+    "separate_qkv": "2026-04-16",
 }
 
 
@@ -110,6 +116,7 @@ def _with_torchtitan(row: dict[str, str]) -> Run | str:
         "tp": int(row["tp"]),
         "ac": row["ac"],
         "reshard": "never" if "reshard_after_forward=never" in row["notes"] else "default",
+        "deterministic": "deterministic" in row["notes"],
         "as_of": sorted(as_of - {"expandable_segments"}),
     }
     cluster = next(name for start, name in _CLUSTERS.items() if row["gpu"].startswith(start))

@@ -7,6 +7,7 @@ Data is made up: its values hold no memory.
 """
 
 import dataclasses
+import functools
 import json
 import sys
 import tempfile
@@ -15,7 +16,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torchtitan.distributed.activation_checkpoint
 import torchtitan.distributed.fsdp
+import torchtitan.models.llama3
+import torchtitan.models.qwen3
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.attention import SDPBackend
@@ -35,6 +39,9 @@ from torchtitan.models.common.nn_modules import RMSNorm
 # Added in torch 2.14; nothing times out in one process.
 if not hasattr(dist, "set_timeout"):
     dist.set_timeout = lambda *args, **kwargs: None
+
+attention = ScaledDotProductAttention.forward
+checkpoint_wrapper = torchtitan.distributed.activation_checkpoint.ptd_checkpoint_wrapper
 
 CHECKPOINTING = {"none": None, "full": FullAC.Config, "selective op": SelectiveAC.Config}
 
@@ -64,6 +71,44 @@ def shards_layers_and_all(module: Any, **settings: Any) -> Any:
     return sharded
 
 
+def repeated(x: Tensor, times: int) -> Tensor:
+    """Each head so many times, in memory of their own."""
+    batch, length, heads, size = x.shape
+    wide = x[:, :, :, None, :].expand(batch, length, heads, times, size)
+    return wide.reshape(batch, length, heads * times, size)
+
+
+@functools.wraps(attention)  # torchtitan asks for its arguments' names
+def attends_to_repeated(
+    self: Any, q: Tensor, k: Tensor, v: Tensor, *, enable_gqa: bool = False, **settings: Any
+) -> Tensor:
+    """Attention, whose kernel knew of no heads that share keys and values."""
+    times = q.shape[2] // k.shape[2]
+    return attention(self, q, repeated(k, times), repeated(v, times), **settings)
+
+
+def stops_early(module: nn.Module, **settings: Any) -> nn.Module:
+    """A checkpoint that recomputes no more than is needed."""
+    return checkpoint_wrapper(module, **(settings | {"early_stop": True}))
+
+
+def set_model(as_of: list[str]) -> None:
+    """Sets models and checkpoints as they were then."""
+    if "stops_early" in as_of:
+        torchtitan.distributed.activation_checkpoint.ptd_checkpoint_wrapper = stops_early
+    if "repeats_kv" in as_of:
+        ScaledDotProductAttention.forward = attends_to_repeated
+    if "separate_qkv" in as_of:
+        for models in (torchtitan.models.llama3, torchtitan.models.qwen3):
+            make = models.make_gqa_config
+            models.make_gqa_config = functools.partial(separate_qkv, make)
+
+
+def separate_qkv(make: Any, **settings: Any) -> Any:
+    """Attention's settings, with a matrix each."""
+    return make(**(settings | {"fuse_qkv": False}))
+
+
 def set_versions(as_of: list[str]) -> None:
     """Sets torchtitan as it was then."""
     # scaled_dot_product_attention chose by itself.
@@ -80,6 +125,7 @@ def set_versions(as_of: list[str]) -> None:
         RMSNorm.forward = composite_norm
     if "one_root_group" in as_of:
         torchtitan.distributed.fsdp.fully_shard = shards_layers_and_all
+    set_model(as_of)
 
 
 class NoTokenizer(BaseTokenizer):
@@ -169,5 +215,6 @@ def config_of(run: dict[str, Any]) -> Any:
 
 run = json.loads(sys.argv[1])
 set_versions(run["as_of"])
+torch.use_deterministic_algorithms(run["deterministic"])
 trainer = config_of(run).build()
 trainer.train()
