@@ -1,4 +1,5 @@
 #include <polyrank/collective/reduction_order.h>
+#include <polyrank/core/ceil_div.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 
@@ -27,10 +28,6 @@ constexpr std::array kNames = {
     Named{ReductionOrder::kHalvingDoubling, "halving_doubling"},
     Named{ReductionOrder::kExact, "exact"},
 };
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 
 // All members on a ring, from the one after `last` in the direction `step`, up to it.
 FoldPart around_to(std::int64_t last, std::int64_t step, std::int64_t num_members) {

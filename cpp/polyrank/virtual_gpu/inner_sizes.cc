@@ -1,5 +1,6 @@
 #include <ATen/Context.h>
 #include <ATen/ExpandUtils.h>
+#include <polyrank/core/ceil_div.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/inner_sizes.h>
 
@@ -12,10 +13,6 @@ namespace {
 
 constexpr std::int64_t kFloat = 4;
 constexpr std::int64_t kLong = 8;
-
-std::int64_t ceil_div(std::int64_t value, std::int64_t by) { return (value + by - 1) / by; }
-
-std::int64_t rounded_up(std::int64_t value, std::int64_t to) { return ceil_div(value, to) * to; }
 
 std::int64_t element_bytes(const at::Tensor& tensor) {
   return static_cast<std::int64_t>(tensor.element_size());
@@ -82,7 +79,7 @@ PieceSizes grouped_matmul(const OperatorArguments& call) {
   const at::Tensor right = call.tensor("mat2");
   const at::Tensor ends = call.tensor("offs");
   const std::int64_t groups = num_groups(left, right, ends);
-  const std::int64_t aligned = rounded_up(groups, 2);
+  const std::int64_t aligned = round_up(groups, 2);
   return {(aligned - groups) * 3 * kLong + groups * (kAddressesAndStrides + kSizes),
           kDescriptors * kDescriptor * virtual_gpus().num_multiprocessors};
 }
@@ -124,8 +121,8 @@ PieceSizes flash_backward(const OperatorArguments& call, bool has_heads_first) {
   constexpr std::int64_t kRows = 128;
   const bool is_packed = tensor.dim() < 4 && starts.defined();
   const std::int64_t rows =
-      is_packed ? query.sequence + kRows * (starts.numel() - 1) : rounded_up(query.sequence, kRows);
-  const std::int64_t size = query.size <= 192 ? rounded_up(query.size, 32) : 256;
+      is_packed ? query.sequence + kRows * (starts.numel() - 1) : round_up(query.sequence, kRows);
+  const std::int64_t size = query.size <= 192 ? round_up(query.size, 32) : 256;
   PieceSizes pieces{
       query.batch * query.num * rows * kFloat,
       splits_of_flash(query) * query.batch * query.num * rows * size * kFloat,
@@ -184,11 +181,11 @@ PieceSizes efficient_backward(const OperatorArguments& call, bool has_heads_firs
   std::int64_t elements = tiles * (kLock + kernel.rows * kernel.columns);
   const bool is_half = element_bytes(tensor) < kFloat;
   if (is_half && kernel.most_size > kernel.rows) {
-    elements += kernel.columns *
-                (rounded_up(query.size, kernel.rows) + rounded_up(value_size, kernel.rows));
+    elements +=
+        kernel.columns * (round_up(query.size, kernel.rows) + round_up(value_size, kernel.rows));
   }
   const std::int64_t heads = query.batch * query.num;
-  PieceSizes pieces{heads * query.sequence * kFloat, heads * rounded_up(elements, 4) * kFloat};
+  PieceSizes pieces{heads * query.sequence * kFloat, heads * round_up(elements, 4) * kFloat};
   if (!is_half) {  // that sum is made by operators: the product of both
     pieces.push_back(heads * query.sequence * value_size * kFloat);
   }

@@ -1,7 +1,9 @@
+#include <polyrank/core/ceil_div.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/reduction_memory.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -18,14 +20,9 @@ constexpr std::int64_t kLeastValues = 16;  // of a thread
 constexpr std::int64_t kMostValues = 256;
 constexpr std::int64_t kSemaphore = 4;
 
-std::int64_t ceil_div(std::int64_t value, std::int64_t by) { return (value + by - 1) / by; }
-
 std::int64_t last_power_of_2(std::int64_t value) {
-  std::int64_t power = 1;
-  while (power * 2 <= value) {
-    power *= 2;
-  }
-  return power;
+  return static_cast<std::int64_t>(
+      std::bit_floor(static_cast<std::uint64_t>(std::max<std::int64_t>(value, 1))));
 }
 
 struct Dimension {
