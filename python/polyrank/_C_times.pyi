@@ -10,6 +10,7 @@ class GpuSpeeds:
     tile_overhead_k: float
     memory_bytes: float
     memory_efficiency: float
+    unvectorized_efficiency: float
     host_copy_bytes: float
     kernel_ns: float
     def set_attention(
@@ -31,6 +32,8 @@ class NcclTables:
     tree_correction: list[list[float]]
     network_overhead: float
     ring_plateau: float
+    channel_copies: float
+    memory_passes: float
 
 class NcclLinks:
     def __init__(self) -> None: ...

@@ -168,6 +168,18 @@ TEST(JointReplay, WhatMakesNoSenseIsRefused) {
   EXPECT_THROW(replay_together({without_events}), UsageError);
 }
 
+TEST(JointReplay, WhatWasSlowedIsNotSlowedAgain) {
+  Timeline alone;
+  alone.launch(1, 50, {.kind = WorkKind::kCommunication, .use = {.multiprocessors = 0.5}}, 0);
+  alone.launch(0, 10, {.use = {.multiprocessors = 1}}, 0);
+  const Timeline again = std::move(replay_together({recording_of(0, alone)}).at(0));
+  for (const Timeline* timeline : std::initializer_list<const Timeline*>{&alone, &again}) {
+    const TimeReport whole = TimeReports(*timeline).whole();
+    EXPECT_EQ(whole.compute, 20);
+    EXPECT_EQ(whole.slowed, 10);
+  }
+}
+
 TEST(JointReplay, ARankThatMeetsNobodyIsAsRecorded) {  // (1)
   for (unsigned seed = 0; seed < 200; ++seed) {
     SCOPED_TRACE(seed);

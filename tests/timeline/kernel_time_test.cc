@@ -43,6 +43,33 @@ TEST(KernelTime, BytesAtTheSpeedOfMemory) {
   EXPECT_EQ(kernel_time({}, round_gpu()), 1000);  // (1)
 }
 
+TEST(KernelTime, ElementByElementHasAnEfficiencyOfItsOwn) {
+  GpuSpeeds gpu = round_gpu();
+  const KernelWork work{.bytes = 8e8, .is_vectorized = false};
+  EXPECT_EQ(kernel_time(work, gpu), 1000 + 1'000'000);
+  gpu.unvectorized_efficiency = 0.4;
+  EXPECT_EQ(kernel_time(work, gpu), 1000 + 2'000'000);
+  EXPECT_EQ(kernel_time({.bytes = 8e8}, gpu), 1000 + 1'000'000);
+}
+
+TEST(KernelUse, IsOfWhatTheKernelIsBoundBy) {  // (4)
+  GpuSpeeds gpu = round_gpu();
+  gpu.kernel_ns = 0;
+  const GpuUse copy = kernel_use({.bytes = 8e8}, gpu);
+  EXPECT_EQ(copy.multiprocessors, 0);
+  EXPECT_EQ(copy.memory, 1);
+  const GpuUse large = kernel_use(matmul(1, 1000, 1000, 1 << 14), gpu);
+  EXPECT_EQ(large.multiprocessors, 1);
+  EXPECT_GT(large.memory, 0);
+  EXPECT_LT(large.memory, 0.5);
+  const GpuUse flat = kernel_use(matmul(1, 1000, 1000, 1), gpu);
+  EXPECT_EQ(flat.memory, 1);
+  gpu.kernel_ns = 1e6;  // half of the copy's time
+  EXPECT_DOUBLE_EQ(kernel_use({.bytes = 8e8}, gpu).memory, 0.5);
+  const GpuUse host = kernel_use({.kind = KernelKind::kHostCopy, .bytes = 1e7}, gpu);
+  EXPECT_EQ(host.multiprocessors + host.memory, 0);
+}
+
 TEST(KernelTime, OneTileMoreThanAWaveTakesAWaveMore) {
   const std::int64_t one = kernel_time(matmul(1, 1000, 1000, 1 << 14), round_gpu());
   const std::int64_t two = kernel_time(matmul(1, 1000, 1001, 1 << 14), round_gpu());

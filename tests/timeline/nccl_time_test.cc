@@ -104,6 +104,16 @@ TEST(NcclTime, AllGathersOfANodeReachTheBusThatIsExpected) {
   EXPECT_NEAR(16e9 / choice.nanoseconds * 7 / 8, 360, 1);
 }
 
+// Twelve are found, and run twice (connect.cc); NVLS runs on its sixteen.
+TEST(NcclTime, RingsRunOnCopiesOfTheirChannels) {
+  NcclTables tables = hopper();
+  tables.channel_copies = 2;
+  const NcclGroup group{.ranks = 8, .nodes = 1};
+  EXPECT_EQ(nccl_time(CollectiveKind::kAllGather, group, 16e9, tables, dgx()).channels, 24);
+  EXPECT_EQ(nccl_time(CollectiveKind::kAllReduce, group, 8e9, tables, dgx()).channels, 16);
+  EXPECT_EQ(nccl_time(CollectiveKind::kSend, group, 8e9, tables, dgx()).channels, 24);
+}
+
 // 476 GB/s were measured, and called expected (nccl-tests issue 290).
 TEST(NcclTime, AllReducesOfANodeTakeNvls) {
   const NcclChoice choice =

@@ -69,6 +69,24 @@ TEST(Timeline, StepsEndWithTheirWork) {
   EXPECT_EQ(timeline.step_ends()[1].time, 201);
 }
 
+TEST(Timeline, CommunicationSlowsWhatIsLaunchedAfterItAndRunsBesideIt) {
+  constexpr WorkFacts kGather{.kind = WorkKind::kCommunication, .use = {.multiprocessors = 0.5}};
+  constexpr WorkFacts kMatmul{.use = {.multiprocessors = 1}};
+  Timeline timeline;
+  const WorkNumber before = timeline.launch(0, 20, kMatmul, 0);
+  const WorkNumber gather = timeline.launch(1, 50, kGather, 0);
+  const WorkNumber beside = timeline.launch(0, 10, kMatmul, 0);
+  const WorkNumber after = timeline.launch(0, 100, kMatmul, 0);
+  const WorkNumber copy = timeline.launch(2, 5, {.kind = WorkKind::kCopy}, 0);
+  EXPECT_EQ(work(timeline, before).end, 20);
+  EXPECT_EQ(work(timeline, gather).end, 50);
+  EXPECT_EQ(work(timeline, beside).end, 40);
+  EXPECT_EQ(work(timeline, beside).slowed, 10);
+  EXPECT_EQ(work(timeline, after).end, 145);  // 5 of it in the gather's last 10
+  EXPECT_EQ(work(timeline, after).slowed, 5);
+  EXPECT_EQ(work(timeline, copy).end, 5);
+}
+
 TEST(Timeline, RandomProgramsTakeTheLongestPath) {  // (1), (2), (3)
   for (unsigned seed = 0; seed < 300; ++seed) {
     SCOPED_TRACE(seed);

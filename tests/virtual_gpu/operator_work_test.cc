@@ -55,6 +55,41 @@ TEST(OperatorWork, BatchesAndBiases) {
   EXPECT_EQ(biased->bytes, 4.0 * (32 + 8 * 16 + 16 * 32 + 8 * 32));
 }
 
+TEST(OperatorWork, ElementwiseKernelsWithCastsBroadcastsOrStridesAreNotVectorized) {
+  const auto is_vectorized = [](const char* name, const char* overload, torch::jit::Stack stack) {
+    return work_of(name, overload, std::move(stack)).value().is_vectorized;
+  };
+  const at::Tensor half = meta({64, 64});
+  const at::Tensor wide = meta({64, 64}, at::kFloat);
+  EXPECT_TRUE(is_vectorized("aten::mul", "Tensor", {half, half}));
+  EXPECT_TRUE(is_vectorized("aten::mul", "Tensor", {half.t(), half.t()}));  // in one order
+  EXPECT_TRUE(is_vectorized("aten::mul", "Tensor", {half, meta({})}));      // a number
+  EXPECT_TRUE(is_vectorized("aten::copy_", "", {half, half, false}));
+  EXPECT_FALSE(is_vectorized("aten::mul", "Tensor", {half, wide}));
+  EXPECT_FALSE(is_vectorized("aten::mul", "Tensor", {half, meta({64, 1})}));
+  EXPECT_FALSE(is_vectorized("aten::mul", "Tensor", {half, half.t()}));
+  EXPECT_FALSE(is_vectorized("aten::copy_", "", {half, wide, false}));
+  // A sum is no elementwise kernel.
+  EXPECT_TRUE(is_vectorized("aten::sum", "", {half, at::kFloat}));
+}
+
+TEST(OperatorWork, DeterministicAlgorithmsFillWhatIsMadeByEmpty) {
+  const auto filled = [](const char* name, const char* overload, torch::jit::Stack stack) {
+    const c10::OperatorHandle op = c10::Dispatcher::singleton().findSchemaOrThrow(name, overload);
+    const GpuOperator info(op);
+    const OperatorWork work(op, info, stack);
+    op.callBoxed(stack);
+    const auto fill = work.fill(stack);
+    return fill ? fill->bytes : 0;
+  };
+  const torch::jit::Stack clone{meta({64, 64}), c10::IValue()};
+  EXPECT_EQ(filled("aten::clone", "", clone), 0);
+  at::globalContext().setDeterministicAlgorithms(true, false);
+  EXPECT_EQ(filled("aten::clone", "", clone), 2.0 * 64 * 64);
+  EXPECT_EQ(filled("aten::add", "Tensor", {meta({64, 64}), meta({64, 64}), 1}), 0);
+  at::globalContext().setDeterministicAlgorithms(false, false);
+}
+
 TEST(OperatorWork, ElementsAreReadAndWrittenOnce) {
   const auto sum = work_of("aten::add", "Tensor", {meta({64, 64}), meta({64, 64}), 1});
   ASSERT_TRUE(sum);

@@ -39,6 +39,7 @@ void init_speeds(py::module_& module) {
       .def_readwrite("tile_overhead_k", &GpuSpeeds::tile_overhead_k)
       .def_readwrite("memory_bytes", &GpuSpeeds::memory_bytes)
       .def_readwrite("memory_efficiency", &GpuSpeeds::memory_efficiency)
+      .def_readwrite("unvectorized_efficiency", &GpuSpeeds::unvectorized_efficiency)
       .def_readwrite("host_copy_bytes", &GpuSpeeds::host_copy_bytes)
       .def_readwrite("kernel_ns", &GpuSpeeds::kernel_ns)
       .def(
@@ -66,7 +67,9 @@ void init_speeds(py::module_& module) {
       .def_readwrite("nvls_efficiency", &NcclTables::nvls_efficiency)
       .def_readwrite("tree_correction", &NcclTables::tree_correction)
       .def_readwrite("network_overhead", &NcclTables::network_overhead)
-      .def_readwrite("ring_plateau", &NcclTables::ring_plateau);
+      .def_readwrite("ring_plateau", &NcclTables::ring_plateau)
+      .def_readwrite("channel_copies", &NcclTables::channel_copies)
+      .def_readwrite("memory_passes", &NcclTables::memory_passes);
   py::class_<NcclLinks>(module, "NcclLinks", "How the GPUs of a cluster are linked.")
       .def(py::init<>())
       .def_readwrite("has_nvlink", &NcclLinks::has_nvlink)

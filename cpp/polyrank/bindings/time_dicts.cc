@@ -74,6 +74,7 @@ std::vector<Work> works_of(const py::dict& columns) {
   const auto series = column<std::int64_t>(columns, "series_of", size);
   const auto streams = column<std::int64_t>(columns, "stream", size);
   const auto durations = column<std::int64_t>(columns, "duration", size);
+  const auto slowed = column<std::int64_t>(columns, "slowed", size);
   const auto launch_times = column<std::int64_t>(columns, "launch_time", size);
   std::vector<Work> works(size);
   for (std::size_t i = 0; i < size; ++i) {
@@ -90,6 +91,7 @@ std::vector<Work> works_of(const py::dict& columns) {
                       .series = series[i]};
     works[i].stream = streams[i];
     works[i].end = durations[i];
+    works[i].slowed = slowed[i];
     works[i].launch_end = launch_times[i];
   }
   return works;
@@ -118,6 +120,7 @@ void put_works(const std::vector<Work>& works, py::dict* columns) {
   put("series_of", [](const Work& work) { return work.facts.series; });
   put("stream", [](const Work& work) { return work.stream; });
   put("duration", [](const Work& work) { return work.end - work.start; });
+  put("slowed", [](const Work& work) { return work.slowed; });
   put("launch_time", [](const Work& work) { return work.launch_end - work.launch_start; });
   (*columns)["texts"] = texts.all();
 }
@@ -132,9 +135,10 @@ py::dict dict_of(const TimeReport& report) {
   }
   return py::dict("start"_a = report.start, "end"_a = report.end, "compute"_a = report.compute,
                   "communication"_a = report.communication, "exposed"_a = report.exposed,
-                  "host_busy"_a = report.host_busy, "flops"_a = report.flops,
-                  "recomputed_flops"_a = report.recomputed_flops, "roofline"_a = report.roofline,
-                  "idle"_a = idle, "by_group"_a = dict_of(report.by_group),
+                  "slowed"_a = report.slowed, "host_busy"_a = report.host_busy,
+                  "flops"_a = report.flops, "recomputed_flops"_a = report.recomputed_flops,
+                  "roofline"_a = report.roofline, "idle"_a = idle,
+                  "by_group"_a = dict_of(report.by_group),
                   "by_module"_a = dict_of(report.by_module), "by_name"_a = dict_of(report.by_name));
 }
 

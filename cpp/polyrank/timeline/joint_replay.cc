@@ -129,8 +129,9 @@ class RankReplay {
   }
 
   WorkNumber place(TimelineStream stream, const Item& item, std::int64_t duration) {
-    const WorkNumber work =
-        timeline_.place(stream, duration, recording_.works[item.number].facts, item.launch);
+    const Work& recorded = recording_.works[item.number];
+    const WorkNumber work = timeline_.place(stream, duration, recorded.facts, item.launch);
+    timeline_.tell_slowed(work, recorded.slowed);
     placed_[item.number] = work;
     return work;
   }

@@ -19,6 +19,7 @@ namespace polyrank {
 // series meets the n-th of every other rank of that series. It ends at the start of the last one
 // plus its cost, which is the most that a member said. Ranks of a series that are not replayed
 // count as copies of those that are: nobody waits for them.
+// A kernel takes as long as it took alone, what communication beside it slowed it by included.
 // On each rank the times are those of its own Timeline, by the same code.
 
 // Communication whose launches meet: a group's collectives, or its messages from one rank to

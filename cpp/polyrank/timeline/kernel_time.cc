@@ -1,3 +1,4 @@
+#include <polyrank/core/ceil_div.h>
 #include <polyrank/timeline/kernel_time.h>
 
 #include <algorithm>
@@ -12,10 +13,10 @@ constexpr double kNanoseconds = 1e9;
 constexpr std::array<std::int64_t, 5> kSplitsOfK{1, 2, 4, 8, 16};
 constexpr std::int64_t kLeastSplitK = 256;  // below that a part of k is not worth a tile's start
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 double memory_seconds(const KernelWork& work, const GpuSpeeds& gpu) {
-  return work.bytes / (gpu.memory_bytes * gpu.memory_efficiency);
+  const bool is_slower = !work.is_vectorized && gpu.unvectorized_efficiency > 0;
+  return work.bytes /
+         (gpu.memory_bytes * (is_slower ? gpu.unvectorized_efficiency : gpu.memory_efficiency));
 }
 
 std::int64_t num_tiles(const KernelWork& work, const Tile& tile) {
@@ -35,7 +36,11 @@ double seconds_of_cut(const KernelWork& work, const GpuSpeeds& gpu, const Tile& 
   return static_cast<double>(waves) * flops_of_tile / flops_of_multiprocessor;
 }
 
+// Of matrix units alone, as the next one.
 double matmul_seconds(const KernelWork& work, const GpuSpeeds& gpu) {
+  if (work.m * work.n * work.batch == 0) {
+    return 0;
+  }
   double fastest = std::numeric_limits<double>::max();
   for (const Tile& tile : gpu.tiles) {
     const bool leaves_some_idle = num_tiles(work, tile) < gpu.multiprocessors;
@@ -45,7 +50,7 @@ double matmul_seconds(const KernelWork& work, const GpuSpeeds& gpu) {
       }
     }
   }
-  return std::max(fastest, memory_seconds(work, gpu));
+  return fastest;
 }
 
 const AttentionSpeed& speed_of(const KernelWork& work, const GpuSpeeds& gpu) {
@@ -62,28 +67,46 @@ double attention_seconds(const KernelWork& work, const GpuSpeeds& gpu) {
   const double peak = gpu.peak_flops.at(static_cast<std::size_t>(work.math));
   const auto sequence = static_cast<double>(std::max<std::int64_t>(work.sequence, 1));
   const double reached = std::min(speed.flops, peak) * sequence / (sequence + speed.half_sequence);
-  return std::max(work.flops / reached, memory_seconds(work, gpu));
+  return work.flops / reached;
+}
+
+// What it has to do, by what it needs for that. The longest counts.
+struct Needs {
+  double multiprocessors = 0;
+  double memory = 0;
+  double host_link = 0;
+  double longest() const { return std::max({multiprocessors, memory, host_link}); }
+};
+
+Needs needs_of(const KernelWork& work, const GpuSpeeds& gpu) {
+  switch (work.kind) {
+    case KernelKind::kMemory:
+      return {.memory = memory_seconds(work, gpu)};
+    case KernelKind::kMatmul: {
+      const double math = matmul_seconds(work, gpu);
+      return {.multiprocessors = math, .memory = math == 0 ? 0 : memory_seconds(work, gpu)};
+    }
+    case KernelKind::kAttention:
+      return {.multiprocessors = attention_seconds(work, gpu), .memory = memory_seconds(work, gpu)};
+    case KernelKind::kHostCopy:
+      return {.host_link = work.bytes / gpu.host_copy_bytes};
+  }
+  return {};
 }
 
 }  // namespace
 
 std::int64_t kernel_time(const KernelWork& work, const GpuSpeeds& gpu) {
-  double seconds = 0;
-  switch (work.kind) {
-    case KernelKind::kMemory:
-      seconds = memory_seconds(work, gpu);
-      break;
-    case KernelKind::kMatmul:
-      seconds = work.m * work.n * work.batch == 0 ? 0 : matmul_seconds(work, gpu);
-      break;
-    case KernelKind::kAttention:
-      seconds = attention_seconds(work, gpu);
-      break;
-    case KernelKind::kHostCopy:
-      seconds = work.bytes / gpu.host_copy_bytes;
-      break;
+  return std::llround(gpu.kernel_ns + needs_of(work, gpu).longest() * kNanoseconds);
+}
+
+GpuUse kernel_use(const KernelWork& work, const GpuSpeeds& gpu) {
+  const Needs needs = needs_of(work, gpu);
+  const double all = needs.longest() + gpu.kernel_ns / kNanoseconds;
+  if (all == 0) {
+    return {};
   }
-  return std::llround(gpu.kernel_ns + seconds * kNanoseconds);
+  return {.multiprocessors = needs.multiprocessors / all, .memory = needs.memory / all};
 }
 
 double roofline_time(const KernelWork& work, const GpuSpeeds& gpu) {

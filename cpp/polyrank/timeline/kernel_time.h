@@ -2,6 +2,7 @@
 #pragma once
 
 #include <polyrank/core/export.h>
+#include <polyrank/timeline/shared_gpu.h>
 
 #include <array>
 #include <cstddef>
@@ -31,6 +32,8 @@ struct KernelWork {
   double flops = 0;
   double bytes = 0;         // read and written
   bool is_to_host = false;  // of a copy between host and GPU
+  // Of kMemory: it loads and stores several elements at a time.
+  bool is_vectorized = true;
   // Of a matmul: batch times (m x k) @ (k x n).
   std::int64_t batch = 1;
   std::int64_t m = 0;
@@ -66,12 +69,13 @@ struct GpuSpeeds {
   std::int64_t multiprocessors = 0;
   std::array<double, kNumMathTypes> peak_flops{};         // dense
   std::array<double, kNumMathTypes> matmul_efficiency{};  // of the peak, where tiles fill waves
-  std::vector<Tile> tiles;       // of the output, that matmuls are cut into
-  double tile_overhead_k = 0;    // steps of k that a tile's start and end cost
-  double memory_bytes = 0;       // a second, peak
-  double memory_efficiency = 0;  // of that
-  double host_copy_bytes = 0;    // a second
-  double kernel_ns = 0;          // that any kernel takes at least
+  std::vector<Tile> tiles;             // of the output, that matmuls are cut into
+  double tile_overhead_k = 0;          // steps of k that a tile's start and end cost
+  double memory_bytes = 0;             // a second, peak
+  double memory_efficiency = 0;        // of that
+  double unvectorized_efficiency = 0;  // of that, of kernels that are not; 0: as the others
+  double host_copy_bytes = 0;          // a second
+  double kernel_ns = 0;                // that any kernel takes at least
   std::array<AttentionSpeeds, kNumAttentionKernels> attention{};
 };
 
@@ -87,6 +91,11 @@ struct GpuSpeeds {
 //          tiles.
 // Cost: independent of sizes.
 POLYRANK_API std::int64_t kernel_time(const KernelWork& work, const GpuSpeeds& gpu);
+
+// What the kernel uses of the GPU in that time.
+// Ensures: (4) matmuls and attention use all multiprocessors, or all of the memory's bandwidth, but
+//          for what any kernel takes at least; all else uses the bandwidth alone.
+POLYRANK_API GpuUse kernel_use(const KernelWork& work, const GpuSpeeds& gpu);
 
 // What it would take at the peaks of matrix units and memory, whichever is longer. Units:
 // nanoseconds.

@@ -81,6 +81,11 @@ class Tuning {
     return bus * correction(bytes);
   }
 
+  double running_channels() const {
+    const bool is_nvls = algorithm_ == kNvls || algorithm_ == kNvlsTree;
+    return is_nvls ? channels() : channels() * tables_.channel_copies;
+  }
+
   // Microseconds.
   double latency(double bytes) const {
     const ByAlgorithm& of_node = links_.has_nvlink ? tables_.nvlink_latency : tables_.pcie_latency;
@@ -254,12 +259,13 @@ double nccl_time_of(CollectiveKind kind, const NcclGroup& group, double bytes,
 
 NcclChoice nccl_time(CollectiveKind kind, const NcclGroup& group, double bytes,
                      const NcclTables& tables, const NcclLinks& links, bool crosses_nodes) {
-  NcclChoice best{.algorithm = kRing, .protocol = kSimple, .nanoseconds = 0};
+  NcclChoice best;
   if (group.ranks <= 1) {
     return best;
   }
   if (is_made_of_messages(kind)) {
     best.nanoseconds = message_time(kind, group, bytes, tables, links, crosses_nodes);
+    best.channels = Tuning(kind, group, tables, links, kRing, kSimple).running_channels();
     return best;
   }
   bool has_one = false;
@@ -267,11 +273,13 @@ NcclChoice nccl_time(CollectiveKind kind, const NcclGroup& group, double bytes,
     for (const NcclProtocol protocol : kProtocols) {
       const double time = nccl_time_of(kind, group, bytes, tables, links, algorithm, protocol);
       if (time >= 0 && (!has_one || time < best.nanoseconds)) {
-        best = {.algorithm = algorithm, .protocol = protocol, .nanoseconds = time};
+        best = {.algorithm = algorithm, .protocol = protocol, .nanoseconds = time, .channels = 0};
         has_one = true;
       }
     }
   }
+  best.channels =
+      Tuning(kind, group, tables, links, best.algorithm, best.protocol).running_channels();
   return best;
 }
 

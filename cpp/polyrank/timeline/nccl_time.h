@@ -37,7 +37,10 @@ struct NcclTables {
   double nvls_efficiency = 0;                    // 0: these GPUs have no NVLS
   std::array<ByProtocol, 24> tree_correction{};  // by log2 of the payload's 64 bytes
   double network_overhead = 0;                   // of a step of a ring between nodes
-  double ring_plateau = 1;  // factor on the latency of large all-reduces between nodes
+  double ring_plateau = 1;    // factor on the latency of large all-reduces between nodes
+  double channel_copies = 1;  // of each channel that the search finds: rings and trees run on all
+  // How often a byte that comes over a link goes through the GPU's memory.
+  double memory_passes = 0;
 };
 
 // How the GPUs of a cluster are linked. Bandwidths are GB/s (1e9), of one direction.
@@ -60,9 +63,10 @@ struct NcclGroup {
 };
 
 struct NcclChoice {
-  NcclAlgorithm algorithm;
-  NcclProtocol protocol;
-  double nanoseconds;
+  NcclAlgorithm algorithm = NcclAlgorithm::kRing;
+  NcclProtocol protocol = NcclProtocol::kSimple;
+  double nanoseconds = 0;
+  double channels = 0;  // each keeps a multiprocessor
 };
 
 // NOTE [The time of a collective]

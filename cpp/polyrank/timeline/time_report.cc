@@ -1,6 +1,7 @@
 #include <polyrank/timeline/time_report.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace polyrank {
 
@@ -91,6 +92,7 @@ TimeReport TimeReports::report(std::int64_t start, std::int64_t end) const {
     }
   }
   Exposed exposed;
+  double slowed = 0;
   for (const Work& work : timeline_.works()) {
     const std::int64_t begin = begin_of(work);
     const std::int64_t inside = overlap(begin, work.end, stretch);
@@ -100,6 +102,7 @@ TimeReport TimeReports::report(std::int64_t start, std::int64_t end) const {
     const double share = static_cast<double>(inside) / static_cast<double>(work.end - begin);
     report.flops += work.facts.flops * share;
     report.roofline += work.facts.roofline * share;
+    slowed += static_cast<double>(work.slowed) * share;
     report.recomputed_flops += work.facts.is_recomputed ? work.facts.flops * share : 0;
     add(work, inside, share, &report.by_module[work.facts.module]);
     add(work, inside, share, &report.by_name[work.facts.name]);
@@ -109,6 +112,7 @@ TimeReport TimeReports::report(std::int64_t start, std::int64_t end) const {
     }
   }
   exposed.finish(compute, &report);
+  report.slowed = std::llround(slowed);
   return report;
 }
 

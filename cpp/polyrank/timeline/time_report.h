@@ -32,6 +32,7 @@ struct TimeReport {
   std::int64_t compute = 0;        // a stream computed
   std::int64_t communication = 0;  // a stream communicated
   std::int64_t exposed = 0;        // a stream communicated and none computed
+  std::int64_t slowed = 0;         // kernels took longer, for communication ran beside them; a sum
   std::int64_t host_busy = 0;      // the CPU worked for it, perhaps before it began
   double flops = 0;
   double recomputed_flops = 0;  // of them

@@ -21,7 +21,16 @@ void Timeline::host_works(std::int64_t duration) {
 WorkNumber Timeline::launch(TimelineStream stream, std::int64_t duration, const WorkFacts& facts,
                             std::int64_t launch_time) {
   commands_.push_back({.action = TimelineAction::kLaunch, .stream = stream});
-  return place(stream, duration, facts, host_launches(launch_time));
+  const HostLaunch launch = host_launches(launch_time);
+  const std::int64_t start = moment_on(stream, launch.end).time;
+  if (facts.kind != WorkKind::kCompute) {
+    gpu_.hold(start, start + duration, facts.use);
+    return place(stream, duration, facts, launch);
+  }
+  const std::int64_t beside = gpu_.duration(start, duration, facts.use);
+  const WorkNumber number = place(stream, beside, facts, launch);
+  tell_slowed(number, beside - duration);
+  return number;
 }
 
 HostLaunch Timeline::host_launches(std::int64_t launch_time) {
@@ -94,6 +103,10 @@ void Timeline::hold_host(const TimelineEvent& event) {
 void Timeline::end_step() {
   commands_.push_back({.action = TimelineAction::kEndStep});
   place_step_end({.time = makespan(), .host_busy = host_busy_});
+}
+
+void Timeline::tell_slowed(WorkNumber number, std::int64_t slowed) {
+  works_.at(static_cast<std::size_t>(number)).slowed = slowed;
 }
 
 void Timeline::tell_waited(WorkNumber number, std::int64_t waited, std::int64_t late_rank) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <polyrank/core/export.h>
+#include <polyrank/timeline/shared_gpu.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -19,10 +20,10 @@ namespace polyrank {
 // timeline is worked out as the program runs: nothing is replayed afterwards.
 // Work knows which of the three its start was bound by. Going back along these bounds from a moment
 // at which nothing is computed says what was waited for (idle_time.h).
-// Streams that run at once do not slow each other down: what they share (multiprocessors, memory,
-// links) is not modelled.
-// What was asked of a timeline is kept as a list of commands, which together with those of other
-// ranks is run again where ranks wait for each other (joint_replay.h).
+// Communication slows the kernels that are launched after it and run beside it (NOTE [Kernels
+// beside communication] in shared_gpu.h). Other streams that run at once do not slow each other
+// down. What was asked of a timeline is kept as a list of commands, which together with those of
+// other ranks is run again where ranks wait for each other (joint_replay.h).
 //
 // Units: nanoseconds everywhere; the timeline begins at 0.
 
@@ -47,6 +48,7 @@ struct WorkFacts {
   double flops = 0;
   double bytes = 0;     // of communication: its payload
   double roofline = 0;  // of computing: how long it would take at the GPU's peaks
+  GpuUse use = {};      // of computing and communication
   // Of communication: where other ranks take part (MeetingSeries in joint_replay.h); kAlone: nobody
   // is known.
   static constexpr std::int64_t kAlone = -1;
@@ -72,6 +74,8 @@ struct Work {
   std::int64_t start = 0;
   std::int64_t end = 0;
   Bound bound;
+  std::int64_t slowed =
+      0;  // of computing: how much longer it took, for communication ran beside it
   // Of communication with ranks that are replayed, too: how long it stood still before the last one
   // came, and which that was.
   std::int64_t waited = 0;
@@ -130,7 +134,8 @@ class POLYRANK_API Timeline {
   // Requires: duration >= 0
   void host_works(std::int64_t duration);
 
-  // The CPU takes `launch_time` to launch work that runs for `duration`.
+  // The CPU takes `launch_time` to launch work that runs for `duration`, or longer beside
+  // communication that was launched before.
   // Ensures: (1) it starts at the latest of: its stream's end, what the stream was told to wait
   //              for, the end of its launch
   //          (2) no two works of a stream overlap, and they run in the order of their launches
@@ -176,7 +181,7 @@ class POLYRANK_API Timeline {
   std::int64_t makespan() const { return latest().time; }
 
   // The halves of the above for who runs commands again, and knows what a stream does only after
-  // the CPU has gone on. They are not kept as commands.
+  // the CPU has gone on. They are not kept as commands, and nothing is slowed once more.
   HostLaunch host_launches(std::int64_t launch_time);
   // Requires: duration >= 0
   WorkNumber place(TimelineStream stream, std::int64_t duration, const WorkFacts& facts,
@@ -195,6 +200,8 @@ class POLYRANK_API Timeline {
   }
   // The work stood still for the first `waited` of its time, until `late_rank` had come.
   void tell_waited(WorkNumber number, std::int64_t waited, std::int64_t late_rank);
+  // So much of the work's time is there since communication ran beside it.
+  void tell_slowed(WorkNumber number, std::int64_t slowed);
   void place_step_end(const StepEnd& end) { step_ends_.push_back(end); }
 
  private:
@@ -212,6 +219,7 @@ class POLYRANK_API Timeline {
   }
 
   std::map<TimelineStream, Stream> streams_;
+  SharedGpu gpu_;
   std::vector<Work> works_;
   std::vector<HostWait> host_waits_;
   std::vector<StepEnd> step_ends_;

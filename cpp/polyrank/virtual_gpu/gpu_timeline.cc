@@ -3,6 +3,7 @@
 #include <polyrank/core/interned.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/report/call_site.h>
+#include <polyrank/timeline/communication_use.h>
 #include <polyrank/timeline/timeline_trace.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/gpu_timeline.h>
@@ -123,11 +124,12 @@ void GpuTimeline::run(c10::Stream stream, const std::optional<KernelWork>& work,
   facts.flops = has_flops(work->kind) ? work->flops : 0;
   facts.bytes = work->bytes;
   facts.roofline = roofline_time(*work, speeds_.gpu);
+  facts.use = kernel_use(*work, speeds_.gpu);
   timeline_.launch(number_of(stream), kernel_time(*work, speeds_.gpu), facts,
                    speeds_.operator_time);
 }
 
-const GpuTimeline::Place& GpuTimeline::place_of(const LaunchGroup& group) {
+GpuTimeline::Place& GpuTimeline::place_of(const LaunchGroup& group) {
   const auto known = places_.find(group.name);
   // A later group may have the name of one that is gone, and another rank's group is another one.
   if (known != places_.end() && known->second.members == group.ranks) {
@@ -177,7 +179,7 @@ std::optional<WorkNumber> GpuTimeline::launch(const CollectiveCall& call, const 
   const c10::Stream current = current_gpu_stream({c10::kCUDA, current_gpu()});
   const std::lock_guard<std::mutex> lock(mutex_);
   const CollectiveKind kind = call.spec->kind;
-  const Place& place = place_of(group);
+  Place& place = place_of(group);
   const std::int64_t payload = payload_of(call, group.size);
   std::int64_t series = place.series;
   bool crosses_nodes = false;
@@ -199,11 +201,20 @@ std::optional<WorkNumber> GpuTimeline::launch(const CollectiveCall& call, const 
   facts.detail = to_string(choice.algorithm, choice.protocol);
   facts.bytes = static_cast<double>(payload);
   facts.series = series;
+  facts.use = communication_use(kind, place.group, facts.bytes, choice, speeds_.nccl, speeds_.gpu);
   const TimelineStream stream = stream_of(call, group);
   if (stream != number_of(current)) {
     timeline_.wait(stream, timeline_.record(number_of(current)));
   }
-  return timeline_.launch(stream, std::llround(choice.nanoseconds), facts, speeds_.collective_time);
+  if (!is_message(kind) && place.last) {
+    timeline_.wait(stream, timeline_.end_of(*place.last));
+  }
+  const WorkNumber work =
+      timeline_.launch(stream, std::llround(choice.nanoseconds), facts, speeds_.collective_time);
+  if (!is_message(kind)) {
+    place.last = work;
+  }
+  return work;
 }
 
 void GpuTimeline::wait_for(WorkNumber launch) {

@@ -39,9 +39,10 @@ struct ClusterSpeeds {
 // While a timeline is kept, each operator on a GPU without bytes goes on the stream that is
 // current, with the time of its kernel; each collective of the fake world goes on its group's
 // stream, or on the current one if the program does not wait by itself, as ProcessGroupNCCL has it.
-// Messages have a stream for each peer and direction. Events, waits and synchronizations order
-// them. An event of CUDA that is recorded meanwhile knows its moment, so that the program's own
-// timings are the forecast's.
+// On whatever streams, a group's collectives run one after the other: NCCL has a communicator's
+// kernels wait for each other. Messages have a stream for each peer and direction. Events, waits
+// and synchronizations order them. An event of CUDA that is recorded meanwhile knows its moment, so
+// that the program's own timings are the forecast's.
 //
 // Thread rule: safe from any thread.
 class POLYRANK_API GpuTimeline {
@@ -82,11 +83,12 @@ class POLYRANK_API GpuTimeline {
   struct Place {
     NcclGroup group;
     RankRuns members;
-    std::vector<std::int64_t> ranks;          // the members' global ranks
-    std::int64_t series = WorkFacts::kAlone;  // of its collectives, in series_
+    std::vector<std::int64_t> ranks;                // the members' global ranks
+    std::int64_t series = WorkFacts::kAlone;        // of its collectives, in series_
+    std::optional<WorkNumber> last = std::nullopt;  // of its collectives
   };
 
-  const Place& place_of(const LaunchGroup& group);
+  Place& place_of(const LaunchGroup& group);
   std::int64_t series_of(MeetingSeries series);
   TimelineStream stream_of(const CollectiveCall& call, const LaunchGroup& group);
 

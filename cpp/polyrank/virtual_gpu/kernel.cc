@@ -267,6 +267,9 @@ void GpuKernel::run_timed(const c10::OperatorHandle& op, c10::DeviceIndex gpu,
     timeline->run(stream, copy, info_->name);
   }
   call_shape_function(op, info_->num_arguments, stack);
+  if (const std::optional<KernelWork> fill = work.fill(*stack)) {
+    timeline->run(stream, fill, "aten::fill_");
+  }
   if (!copy) {
     timeline->run(stream, work.kernel(*stack), info_->name);
   }

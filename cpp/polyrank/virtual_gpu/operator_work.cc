@@ -97,6 +97,22 @@ bool runs_no_kernel(const c10::OperatorHandle& op, std::string_view name) {
   return names.contains(name) || op.hasTag(at::Tag::inplace_view);
 }
 
+// They make their results by at::empty() and its likes, which alone fill what they make
+// (fill_empty_deterministic_() in native/TensorFactories.h); most operators have other ways.
+bool makes_by_empty(std::string_view name) {
+  static const Names names{"aten::empty",
+                           "aten::empty_strided",
+                           "aten::empty_like",
+                           "aten::new_empty",
+                           "aten::new_empty_strided",
+                           "aten::empty_permuted",
+                           "aten::_to_copy",
+                           "aten::clone",
+                           "aten::_scaled_dot_product_flash_attention",
+                           "aten::_scaled_dot_product_flash_attention_backward"};
+  return names.contains(name);
+}
+
 bool is_copy(std::string_view name) {
   static const Names names{"aten::copy_", "aten::_to_copy", "aten::_foreach_copy_",
                            "aten::_copy_from", "aten::_copy_from_and_resize"};
@@ -296,6 +312,44 @@ double OperatorWork::bytes(const torch::jit::Stack& stack) const {
   return total;
 }
 
+std::optional<KernelWork> OperatorWork::fill(const torch::jit::Stack& stack) const {
+  const at::Context& context = at::globalContext();
+  if (!context.deterministicAlgorithms() || !context.deterministicFillUninitializedMemory() ||
+      !makes_by_empty(info_.name)) {
+    return std::nullopt;
+  }
+  KernelWork work;
+  for (const at::Tensor& result : new_results(stack)) {
+    work.bytes += bytes_of(result);
+  }
+  return work.bytes > 0 ? std::optional(work) : std::nullopt;
+}
+
+bool OperatorWork::is_vectorized(const torch::jit::Stack& stack) const {
+  // Of lists each tensor lies for itself, and casts alone count.
+  const bool has_lists = info_.name == "aten::_foreach_copy_" || info_.name == "aten::_chunk_cat";
+  const bool is_elementwise = op_.hasTag(at::Tag::pointwise) || is_copy(info_.name) ||
+                              info_.name == "aten::clone" || has_lists;
+  if (!is_elementwise) {
+    return true;
+  }
+  c10::SmallVector<at::Tensor, 4> tensors = new_results(stack);
+  for (const Operand& operand : operands_) {
+    if (!is_host(operand.tensor) && operand.tensor.numel() > 1) {
+      tensors.push_back(operand.tensor);
+    }
+  }
+  return std::ranges::all_of(tensors, [&](const at::Tensor& tensor) {
+    const at::Tensor& first = tensors.front();
+    const bool has_same_type = tensor.scalar_type() == first.scalar_type() ||
+                               !tensor.is_floating_point() || !first.is_floating_point();
+    const bool lies_alike =
+        has_lists || (tensor.sizes() == first.sizes() && tensor.strides() == first.strides() &&
+                      tensor.is_non_overlapping_and_dense());
+    return has_same_type && lies_alike;
+  });
+}
+
 std::optional<KernelWork> OperatorWork::kernel(const torch::jit::Stack& stack) const {
   if (runs_no_kernel(op_, info_.name)) {
     return std::nullopt;
@@ -312,6 +366,8 @@ std::optional<KernelWork> OperatorWork::kernel(const torch::jit::Stack& stack) c
     work = attention();
   } else if (is_convolution(info_.name) || is_convolution_backward(info_.name)) {
     work = convolution(stack);
+  } else {
+    work.is_vectorized = is_vectorized(stack);
   }
   work.bytes = bytes(stack);
   return work;

@@ -19,6 +19,9 @@ namespace polyrank {
 // operator that PyTorch has as one kernel counts its operands once, and what a fused operator keeps
 // in registers is not counted. Operators that read or write a part of an operand are listed in
 // operator_work.cc. Views and allocations run no kernel.
+// Elementwise kernels of PyTorch load and store several elements at a time if all operands and
+// results have one type, and lie in memory in one order without gaps (gpu_kernel_impl() in
+// native/cuda/CUDALoops.cuh); with casts, broadcasts or other strides they go element by element.
 
 // Shapes: of the host's operands, which have sizes and no bytes.
 class OperatorWork {
@@ -33,6 +36,9 @@ class OperatorWork {
   // After it ran, with its results on top of `stack`; nothing if no kernel runs.
   std::optional<KernelWork> kernel(const torch::jit::Stack& stack) const;
 
+  // The same of the kernel before it that fills new memory, as deterministic algorithms have it.
+  std::optional<KernelWork> fill(const torch::jit::Stack& stack) const;
+
  private:
   struct Operand {
     at::Tensor tensor;
@@ -46,6 +52,7 @@ class OperatorWork {
   const at::Tensor& required(std::string_view argument) const;
   bool flag(std::string_view argument) const;
   double bytes(const torch::jit::Stack& stack) const;
+  bool is_vectorized(const torch::jit::Stack& stack) const;
   KernelWork matmul(const at::Tensor& left, const at::Tensor& right) const;
   KernelWork convolution(const torch::jit::Stack& stack) const;
   KernelWork attention() const;

@@ -36,6 +36,7 @@ MATHS = ("fp64", "fp32", "tf32", "half", "fp8")
 _ALGORITHMS = ("tree", "ring", "nvls", "nvls_tree")
 _PROTOCOLS = ("ll", "ll128", "simple")
 _GENERATIONS = ("ampere", "hopper", "blackwell")
+_OPTIONAL = ("peak_fp8_tflops", "fp8_matmul_efficiency", "unvectorized_efficiency")
 _CASES = {  # of attention: is it causal, is it backward
     "forward": (False, False),
     "causal_forward": (True, False),
@@ -129,7 +130,7 @@ def _read_table(file: Path) -> GpuTable:
     kernels = ["flash", *(["cudnn"] if reader.has("cudnn_forward_tflops") else [])]
     names = [
         *(f"peak_{math}_tflops" for math in MATHS if math != "fp8"),
-        *(name for name in ("peak_fp8_tflops", "fp8_matmul_efficiency") if reader.has(name)),
+        *(name for name in _OPTIONAL if reader.has(name)),
         *("matmul_efficiency", "tile_overhead_k", "memory_gb_s", "memory_efficiency"),
         *("host_copy_gb_s", "kernel_us", "efficient_share_of_flash"),
         *(
@@ -196,6 +197,9 @@ def gpu_speeds(table: GpuTable, multiprocessors: int) -> _C.GpuSpeeds:
     speeds.tile_overhead_k = table.value("tile_overhead_k")
     speeds.memory_bytes = table.value("memory_gb_s") * _GIGA
     speeds.memory_efficiency = table.value("memory_efficiency")
+    speeds.unvectorized_efficiency = table.value(
+        "unvectorized_efficiency", otherwise="memory_efficiency"
+    )
     speeds.host_copy_bytes = table.value("host_copy_gb_s") * _GIGA
     speeds.kernel_ns = table.value("kernel_us") * _NANOSECONDS
     for case, (is_causal, is_backward) in _CASES.items():
@@ -221,6 +225,8 @@ def _nccl_tables(generation: str) -> _C.NcclTables:
         setattr(tables, f"{name}_latency", rows)
     tables.network_overhead = latency["network_overhead"]
     tables.ring_plateau = latency["ring_plateau"]
+    tables.channel_copies = content["use"]["channel_copies"]["value"]
+    tables.memory_passes = content["use"]["memory_passes"]["value"]
     correction = [content["tree_correction"][protocol] for protocol in _PROTOCOLS]
     tables.tree_correction = [list(row) for row in zip(*correction, strict=True)]
     for name, value in content[generation].items():

@@ -76,6 +76,7 @@ def _totals(time: Time) -> Table:
         )
     add("computing", steady.compute_ns)
     add("what is computed, at the GPU's peaks", round(steady.roofline_ns))
+    add("of that, kernels are slowed by communication beside them", steady.slowed_ns)
     add("communicating", steady.communication_ns)
     add("communicating, and nothing computes (exposed)", steady.exposed_ns)
     add("the CPU works for it, perhaps before", steady.host_busy_ns)

@@ -42,6 +42,7 @@ class StepTime:
     compute_ns: int  # a stream computed
     communication_ns: int  # a stream communicated
     exposed_ns: int  # a stream communicated, and none computed
+    slowed_ns: int  # kernels took longer, for communication ran beside them
     host_busy_ns: int  # the CPU worked for it, perhaps before it began
     flops: float  # of matmuls, convolutions and attention, what was computed twice included
     recomputed_flops: float  # of them: forward once more, for checkpoints
@@ -121,6 +122,7 @@ def _step_of(step: int, report: dict[str, Any]) -> StepTime:
         compute_ns=report["compute"],
         communication_ns=report["communication"],
         exposed_ns=report["exposed"],
+        slowed_ns=report["slowed"],
         host_busy_ns=report["host_busy"],
         flops=report["flops"],
         recomputed_flops=report["recomputed_flops"],
