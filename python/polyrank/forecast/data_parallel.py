@@ -12,7 +12,6 @@ from typing import Any
 
 import torch.distributed as dist
 
-from polyrank import _C
 from polyrank.replacing.row import Row, with_original
 
 __all__ = ["ROWS"]
@@ -22,13 +21,12 @@ _PARAMETERS, _BUCKETS, _LIMITS, _IS_SPARSE, _CAP, _FIRST_CAP = 0, 1, 2, 4, 5, 9
 
 
 def _verify_params(original: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-    if _C.virtual_gpus().has_bytes:
-        original(*args, **kwargs)
+    """Nothing to compare."""
 
 
 def _make_reducer(original: Callable[..., None], reducer: Any, *args: Any, **kwargs: Any) -> None:
     """All in one bucket, as DistributedDataParallel has it before it knows an order, is cut by size."""
-    if not _C.virtual_gpus().has_bytes and len(args) > _FIRST_CAP and len(args[_BUCKETS]) == 1:
+    if len(args) > _FIRST_CAP and len(args[_BUCKETS]) == 1:
         given = list(args)
         indices = list(reversed(range(len(given[_PARAMETERS]))))
         given[_BUCKETS], given[_LIMITS] = dist._compute_bucket_assignment_by_size(  # type: ignore[attr-defined]
@@ -42,7 +40,8 @@ def _make_reducer(original: Callable[..., None], reducer: Any, *args: Any, **kwa
 
 
 def _rebuild_buckets(original: Callable[..., bool], reducer: Any) -> bool:
-    return original(reducer) if _C.virtual_gpus().has_bytes else False
+    """They are what they would become."""
+    return False
 
 
 _REDUCER = "torch._C._distributed_c10d:Reducer"

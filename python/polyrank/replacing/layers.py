@@ -54,9 +54,10 @@ VIRTUAL_GPU = _layer(
     "virtual_gpu.placing",
     "virtual_gpu.mesh_device",
     "virtual_gpu.uncompiled",
-    "forecast.data_parallel",
 )
-WITHOUT_BYTES = _layer("virtual GPUs without bytes", "virtual_gpu.uncompiled:WITHOUT_BYTES")
+WITHOUT_BYTES = _layer(
+    "virtual GPUs without bytes", "virtual_gpu.uncompiled:WITHOUT_BYTES", "forecast.data_parallel"
+)
 FAKE = _layer(
     "fake world",
     "fake.functions",
