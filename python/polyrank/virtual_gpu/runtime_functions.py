@@ -144,19 +144,20 @@ def _set_stream(stream_id: int, device_index: int, device_type: int) -> None:
 
 
 def _memory_stats(gpu: int) -> dict[str, Any]:
-    """`torch.cuda.memory_stats`, nested, of the rank that runs.
+    """`torch.cuda.memory_stats`, nested, of the rank that runs; in lockstep of all ranks together, with a warning.
 
-    Raises:
-        UnsupportedOpError: several ranks run in lockstep.
+    A program that logs its memory needs no other world for that. Ranks that hold the same share memory, so that no
+    figure is one rank's.
     """
     from polyrank.tensor.active_modes import enabled_local_tensor_mode
 
     mode = enabled_local_tensor_mode()
     if mode is not None and len(mode.ranks) > 1:
-        raise UnsupportedOpError(
-            f"the memory of cuda:{gpu} is not counted by rank in lockstep, where ranks that hold the same "
-            "share it. Run the program in the threads world (`polyrank run --world threads`), or ask "
-            "with the mode off (`polyrank.maybe_disable_local_tensor_mode()`) for all ranks together."
+        warnings.warn(
+            f"the memory of cuda:{gpu} is counted for all {len(mode.ranks)} ranks together in lockstep, where "
+            "ranks that hold the same share it. For each rank's own, run the program in processes "
+            "(`polyrank run --world processes`).",
+            stacklevel=4,
         )
     return _C.gpu_memory_stats(gpu) | {"max_split_size": -1}
 

@@ -9,7 +9,6 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
-from polyrank.errors import UnsupportedOpError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -79,11 +78,17 @@ def test_one_ranks_tensor_is_read_and_not_written() -> None:
     assert made.on_rank(2).tolist() == [2, 2]
 
 
-def test_memory_is_not_counted_by_rank_in_lockstep() -> None:
+def test_memory_is_counted_for_all_ranks_together_in_lockstep() -> None:
     with polyrank.lockstep(RANKS):
+        own = torch.zeros(1024, device="cuda") + dist.get_rank()
         for ask in (torch.cuda.memory_allocated, torch.cuda.memory_stats, torch.cuda.mem_get_info):
-            with pytest.raises(UnsupportedOpError, match="not counted by rank in lockstep"):
+            with pytest.warns(UserWarning, match=f"counted for all {RANKS} ranks together"):
                 ask()
+        with pytest.warns(UserWarning, match="counted for all"):
+            before = torch.cuda.memory_allocated()
+        del own
+        with pytest.warns(UserWarning, match="counted for all"):
+            assert before - torch.cuda.memory_allocated() == RANKS * 4096
 
 
 def test_threads_count_and_draw_each_for_themselves() -> None:
