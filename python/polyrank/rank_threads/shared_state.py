@@ -25,18 +25,31 @@ WRITTEN_AT_IMPORT = "a table that is written when its module is imported"
 NOT_IN_EVERY_TORCH = frozenset(
     (
         "torch._C._set_cublaslt_*",
+        "torch._C._set_fake_constant",
+        "torch._C._set_native_aot_*",
         "torch._C._set_storage_*_msg",
         "torch._custom_class_base*",
         "torch._opaque_base*",
         "torch._refs*",
         "torch._utils._original_os_*",
+        "torch._utils._sparse_tensors_to_validate",
+        "torch.autograd.profiler._*cupti_*",
+        "torch.autograd.profiler._*cuspy_*",
         "torch.backends.cudnn.__cudnn_version",
         "torch.backends.cusparselt.*",
         "torch.distributed._dist2._BACKENDS",
         "torch.distributed._spmd_types_available",
         "torch.distributed._token_switch._NCCL_EP_KEEPALIVE",
+        "torch.distributed._transport*",
+        "torch.distributed._watchdog._watchdog",
+        "torch.distributed.distributed_c10d._FR_SELF_RECORDING_BACKENDS",
+        "torch.distributed.fsdp._common_utils._override_module_mixed_precision()",
         "torch.distributed.pipelining._IR.aten_pipe_split_alias",
+        "torch.distributed.pipelining._p2p._PP_EDGE_GROUP_CACHE",
         "torch.distributed.pipelining.stage._PP_DIRECTION_GROUP_CACHE",
+        "torch.nn.attention.varlen._cudnn_*",
+        "torch.profiler._cupti*",
+        "torch.profiler._cuspy*",
         "torch.utils.flop_counter.suffixes",
     )
 )
@@ -46,13 +59,14 @@ SHARED_STATE = (
         "modules that ranks share register backends as they are imported, once; whatever a program "
         "registers, its groups are of the threads world",
         names=tuple(
-            f"torch.distributed.distributed_c10d.Backend.{name}"
+            f"torch.distributed.distributed_c10d.{name}"
             for name in (
-                "_plugins",
-                "backend_list",
-                "default_device_backend_map",
-                "backend_capability",
-                "backend_type_map",
+                "Backend._plugins",
+                "Backend.backend_list",
+                "Backend.default_device_backend_map",
+                "Backend.backend_capability",
+                "Backend.backend_type_map",
+                "_FR_SELF_RECORDING_BACKENDS",
             )
         ),
     ),
@@ -116,6 +130,7 @@ SHARED_STATE = (
             f"torch._C.{name}"
             for name in (
                 "_set_conj",
+                "_set_fake_constant",
                 "_set_graph_exec_group",
                 "_set_neg",
                 "_set_storage_*_msg",
@@ -140,6 +155,7 @@ SHARED_STATE = (
                     "_set_default_mobile_cpu_allocator",
                     "_set_linalg_preferred_backend",
                     "_set_miopen_immediate",
+                    "_set_native_aot_*",
                     "_set_override_stale_capture_stream",
                     "_set_rocm_fa_preferred_backend",
                     "_set_sdp_priority_order",
@@ -158,10 +174,13 @@ SHARED_STATE = (
             "torch.mtia*",
             "torch.nn.attention._fa*",
             "torch.nn.attention._registry._FLASH_ATTENTION_*",
+            "torch.nn.attention.varlen._cudnn_*",
             "torch.nn.attention.varlen._should_use_cudnn",
             "torch.nn.parallel._functions._streams",
             "torch.profiler._cupti*",
+            "torch.profiler._cuspy*",
             "torch.autograd.profiler._*cupti_*",
+            "torch.autograd.profiler._*cuspy_*",
             "torch.sparse._triton_ops*",
             "torch.sparse.semi_structured*",
             "torch.utils._helion.*",
@@ -174,6 +193,8 @@ SHARED_STATE = (
             "torch._vendor*",
             f"{_C10D}._symmetric_memory._*shmem_*",
             f"{_C10D}._token_switch._NCCL_EP_KEEPALIVE",
+            f"{_C10D}._transport*",
+            f"{_C10D}._watchdog._watchdog",
         ),
     ),
     Shared(
@@ -314,6 +335,7 @@ SHARED_STATE = (
             "torch.utils.mkldnn.*",
             f"{_C10D}._composable_state._module_state_mapping",
             f"{_C10D}.fsdp._common_utils._MODULE_TO_INP_DTYPE",
+            f"{_C10D}.pipelining._p2p._PP_EDGE_GROUP_CACHE",
             f"{_C10D}.pipelining.stage._PP_DIRECTION_GROUP_CACHE",
             f"{_C10D}.optim.apply_optimizer_in_backward.*",
         ),
