@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
+from torch_builds import needs_cpu_build
 
 BOUNDS = {"most fit": {"std": 0.02, "a": -0.03, "b": 0.02}, "few fit": {"a": 2.0, "b": 4.0}}
 
@@ -22,6 +23,7 @@ def draw(device: str, seed: int | torch.SymInt, bounds: dict[str, float]) -> tup
     return weight.detach(), torch.rand(3, device=device)
 
 
+@needs_cpu_build
 @pytest.mark.parametrize("bounds", BOUNDS.values(), ids=BOUNDS)
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_each_rank_draws_as_alone(device: str, bounds: dict[str, float]) -> None:
@@ -52,6 +54,7 @@ def shards_as_lists(device: str, bounds: dict[str, float]) -> list[Any]:
     return [tensor.tolist() for tensor in draw_shards(device, bounds)]
 
 
+@needs_cpu_build
 @pytest.mark.parametrize("bounds", BOUNDS.values(), ids=BOUNDS)
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_each_rank_draws_its_shard_of_a_dtensor(device: str, bounds: dict[str, float]) -> None:
