@@ -49,20 +49,25 @@ class EachRanksGpu(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        options = kwargs or {}
+        # All of torch's functions pass here. Few take a device by position.
+        if not kwargs and func is not torch.device and func not in _DEVICE_AT:
+            return func(*args)
+        return self._on_own_gpu(func, args, kwargs or {})
+
+    def _on_own_gpu(
+        self, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
         if func is torch.device:
-            if (
-                own_name := next(filter(_is_ranks_own, (*args, *options.values())), None)
-            ) is not None:
-                self.named = own_name
-                return func("cuda", _EACH_RANKS_OWN)
-            return func(*args, **options)
-        own = torch.device("cuda", _EACH_RANKS_OWN)
+            named = next(filter(_is_ranks_own, (*args, *options.values())), None)
+            if named is None:
+                return func(*args, **options)
+            self.named = named
+            return func("cuda", _EACH_RANKS_OWN)
         at = _DEVICE_AT.get(func)
         if at is not None and at < len(args) and _is_ranks_own(args[at]):
-            args = (*args[:at], own, *args[at + 1 :])
+            args = (*args[:at], torch.device("cuda", _EACH_RANKS_OWN), *args[at + 1 :])
         if "device" in options and _is_ranks_own(options["device"]):
-            options = options | {"device": own}
+            options = options | {"device": torch.device("cuda", _EACH_RANKS_OWN)}
         return func(*args, **options)
 
 
