@@ -1,6 +1,7 @@
-"""Processes that a rank starts: they have its environment, as `os.environ` shows it.
+"""Processes that a rank starts: they have its environment.
 
 `os.environ` is each rank's own; C's, which a child takes over unless it is given one, is the process's.
+So children get what `os.environ` shows, with what the rank has put by `os.putenv`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,15 @@ from multiprocessing import context, forkserver
 from typing import Any
 
 from polyrank import _C
+from polyrank.rank_threads.rank_globals import rank_globals
 
-__all__ = ["OF_MULTIPROCESSING", "fork_server_ended", "run_in_shell", "start_child"]
+__all__ = [
+    "OF_MULTIPROCESSING",
+    "environment_of_children",
+    "fork_server_ended",
+    "run_in_shell",
+    "start_child",
+]
 
 _SERVER: Any = forkserver._forkserver
 _CONTEXT: Any = context._default_context
@@ -32,17 +40,25 @@ OF_MULTIPROCESSING: tuple[tuple[Any, str], ...] = (
 _PLACE_OF_ENVIRONMENT = 5  # among the arguments of fork_exec
 
 
+def environment_of_children() -> dict[bytes, bytes]:
+    """What C's environment would be in a process of the rank's."""
+    own = rank_globals()
+    put = {} if own is None else own.put_variables
+    names = {**os.environb, **put}
+    return {name: value for name, value in names.items() if value is not None}
+
+
 def start_child(original: Callable[..., Any], *args: Any) -> Any:
     """`_posixsubprocess.fork_exec`, by which `subprocess` and `multiprocessing` start processes."""
     if args[_PLACE_OF_ENVIRONMENT] is None:
-        own = [os.fsencode(f"{name}={value}") for name, value in os.environ.items()]
+        own = [name + b"=" + value for name, value in environment_of_children().items()]
         args = (*args[:_PLACE_OF_ENVIRONMENT], own, *args[_PLACE_OF_ENVIRONMENT + 1 :])
     return original(*args)
 
 
 def run_in_shell(_original: Callable[..., Any], command: Any) -> int:
     """`os.system`. Other ranks run meanwhile."""
-    child = os.posix_spawn("/bin/sh", ["sh", "-c", command], os.environ)
+    child = os.posix_spawn("/bin/sh", ["sh", "-c", command], environment_of_children())
     return os.waitpid(child, 0)[1]
 
 

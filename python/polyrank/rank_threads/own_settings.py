@@ -1,7 +1,7 @@
-"""What functions of Python's library set once a process, and each rank has of its own.
+"""What functions of Python's library and of torch set once a process, and each rank has of its own.
 
 Limits of the interpreter, the garbage collector, the locale, the time zone, where standard streams
-go: the first call on a rank that sets one makes it change hands with the turn from then on, so that
+go, what torch prefers on GPUs: the first call on a rank that sets one makes it change hands with the turn from then on, so that
 it costs nothing before.
 """
 
@@ -18,8 +18,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from polyrank import _C
-from polyrank.rank_threads.rank_globals import rank_globals
+from polyrank.rank_threads.own_loggers import OwnLoggers
+from polyrank.rank_threads.rank_globals import RankGlobals, rank_globals
 
 __all__ = ["OwnSettings", "settings_of_ranks"]
 
@@ -56,6 +59,34 @@ _SETTINGS = (
     ),
 )
 
+# Of torch, for GPUs: who sets it, `torch._C._set_NAME`, and who tells, `torch._C._get_NAME`.
+_FOR_GPUS = (
+    "blas_preferred_backend",
+    "cublas_allow_bf16_reduced_precision_reduction",
+    "cublas_allow_fp16_accumulation",
+    "cublas_allow_fp16_reduced_precision_reduction",
+    "cudnn_depthwise_kernel",
+    "linalg_preferred_backend",
+    "miopen_immediate",
+    "rocm_fa_preferred_backend",
+    "sdp_priority_order",
+    "sm_carveout_experimental",
+)
+
+
+def _settings_for_gpus() -> Iterator[_Setting]:
+    """Those that this torch has."""
+    functions = vars(torch._C)
+    for name in _FOR_GPUS:
+        read, write = (functions.get(f"_{kind}_{name}") for kind in ("get", "set"))
+        if read is not None and write is not None:
+            yield _Setting(torch._C, f"_set_{name}", read, _written_by(write))
+
+
+def _written_by(write: Function) -> Function:
+    """Where several values are told, they are arguments."""
+    return lambda value: write(*value) if isinstance(value, tuple) else write(value)
+
 
 class _OpenFile:
     """Keeps open what a descriptor stands for."""
@@ -90,6 +121,8 @@ class OwnSettings:
         self._state = state
         self._exchanged: set[Any] = set()
         self._zone = os.environ.get("TZ")  # the one in force
+        self._is_putting_zone = False
+        self.loggers = OwnLoggers(state)
 
     def exchange(self, setting: _Setting) -> None:
         """From now on let it change hands with the turn: it is about to be set."""
@@ -110,10 +143,12 @@ class OwnSettings:
 
         def put(zone: str | None) -> str | None:
             earlier, self._zone = self._zone, zone
+            self._is_putting_zone = True
             if zone is None:
                 os.unsetenv("TZ")
             else:
                 os.putenv("TZ", zone)
+            self._is_putting_zone = False
             tzset()
             return earlier
 
@@ -121,6 +156,11 @@ class OwnSettings:
             self._exchanged.add("zone")
             self._state.add_switch(put, self._zone)
         put(os.environ.get("TZ"))
+
+    def note_variable(self, own: RankGlobals, name: str | bytes, value: str | bytes | None) -> None:
+        """A rank puts a variable into C's environment, which its children are to find there."""
+        if not self._is_putting_zone:
+            own.put_variables[os.fsencode(name)] = None if value is None else os.fsencode(value)
 
 
 def _setter(setting: _Setting) -> Function:
@@ -149,9 +189,18 @@ def _set_zone(original: Function) -> None:
         own.settings.set_zone(original)
 
 
+def _put_variable(original: Function, name: Any, value: Any = None) -> None:
+    """`os.putenv` and `os.unsetenv`, by which `os.environ` sets variables too."""
+    original(name) if value is None else original(name, value)
+    own = rank_globals()
+    if own is not None:
+        own.settings.note_variable(own, name, value)
+
+
 def settings_of_ranks() -> Iterator[tuple[Any, str, Function]]:
     """The functions that set something: their owner, their names, and what a rank calls instead."""
-    for setting in _SETTINGS:
+    for setting in (*_SETTINGS, *_settings_for_gpus()):
         yield setting.owner, setting.setters, _setter(setting)
     yield os, "dup2", _duplicate
+    yield os, "putenv unsetenv", _put_variable
     yield time, "tzset", _set_zone

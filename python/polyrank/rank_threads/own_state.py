@@ -165,6 +165,7 @@ OWN_STATE = (
     Own("torch.backends.opt_einsum:m", ("enabled", "strategy")),
     Own("torch.distributions.distribution:Distribution", ("_validate_args",)),
     Own("torch.hub", ("_hub_dir",)),
+    Own("torch._logging._internal:log_state", ("log_qname_to_level", "artifact_names")),
     Own("torch.multiprocessing", ("_sharing_strategy",)),
     Own("torch._weights_only_unpickler", ("_marked_safe_globals_set",), is_rebound=True),
     Own("torch.distributed.fsdp._fsdp_extensions", ("_extensions",)),

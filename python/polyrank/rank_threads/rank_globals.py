@@ -69,6 +69,7 @@ class RankGlobals:
         self.settings = settings  # OwnSettings, likewise
         self.operator_libraries: dict[str, Any] = {}  # of custom operators, by their names
         self.operator_definitions: dict[str, Any] = {}
+        self.put_variables: dict[bytes, bytes | None] = {}  # by os.putenv; None: by os.unsetenv
         self.exit_functions = ExitFunctions()
         self.is_forked = False  # into a process of its own, where no other rank is
 

@@ -125,6 +125,23 @@ SHARED_STATE = (
         ),
     ),
     Shared(
+        "exchanged with the turn from the first rank on that sets it (own_settings.py)",
+        names=tuple(
+            f"torch._C.{name}"
+            for name in (
+                "_set_blas_preferred_backend",
+                "_set_cublas_allow_bf16_reduced_precision_reduction",
+                "_set_cublas_allow_fp16_*",
+                "_set_cudnn_depthwise_kernel",
+                "_set_linalg_preferred_backend",
+                "_set_miopen_immediate",
+                "_set_rocm_fa_preferred_backend",
+                "_set_sdp_priority_order",
+                "_set_sm_carveout_experimental",
+            )
+        ),
+    ),
+    Shared(
         "sets one tensor, generator or graph, which is a rank's anyway",
         names=tuple(
             f"torch._C.{name}"
@@ -147,19 +164,10 @@ SHARED_STATE = (
             *(
                 f"torch._C.{name}"
                 for name in (
-                    "_set_blas_preferred_backend",
-                    "_set_cublas_allow_bf16_reduced_precision_reduction",
-                    "_set_cublas_allow_fp16_*",
                     "_set_cublaslt_*",
-                    "_set_cudnn_depthwise_kernel",
                     "_set_default_mobile_cpu_allocator",
-                    "_set_linalg_preferred_backend",
-                    "_set_miopen_immediate",
                     "_set_native_aot_*",
                     "_set_override_stale_capture_stream",
-                    "_set_rocm_fa_preferred_backend",
-                    "_set_sdp_priority_order",
-                    "_set_sm_carveout_experimental",
                     "_set_warn_on_accumulate_grad_stream_mismatch",
                 )
             ),

@@ -8,6 +8,7 @@ import random
 
 from polyrank import _C
 from polyrank.any_world.spawned_ranks import Place, makes_ranks_processes
+from polyrank.rank_threads.child_processes import environment_of_children
 from polyrank.rank_threads.rank_globals import rank_globals
 
 __all__ = ["wrap_start_processes"]
@@ -25,11 +26,12 @@ wrap_start_processes = makes_ranks_processes(_place_on_thread)
 
 
 def _give_environment() -> None:
-    """Make C's environment, which `exec` hands on, that of `os.environ`: the rank's."""
+    """Make C's environment, which `exec` hands on, the rank's."""
+    environment = environment_of_children()
     clear = getattr(ctypes.CDLL(None), "clearenv", None)
     if clear is not None:
         clear()
-    for name, value in os.environb.items():
+    for name, value in environment.items():
         os.putenv(name, value)
 
 

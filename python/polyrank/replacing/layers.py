@@ -103,6 +103,7 @@ THREADS = _layer(
     "rank_threads.compiled_functions",
     "rank_threads.own_operators",
     "rank_threads.outside_waits",
+    "rank_threads.own_loggers",
     "rank_threads.started_threads",
     "rank_threads.profilers",
     "rank_threads.exit_functions",

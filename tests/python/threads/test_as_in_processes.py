@@ -160,6 +160,26 @@ def test_what_a_rank_starts_has_its_environment() -> None:
     assert polyrank.run_ranks(program, 3) == [[5, 5], [6, 6], [7, 7]]
 
 
+@pytest.mark.parametrize("world", ["threads", "processes"])
+def test_what_a_rank_starts_has_variables_that_it_puts(world: Any) -> None:
+    def program() -> list[int]:
+        rank = dist.get_rank()
+        os.environ["POLYRANK_FIRST"] = os.environ["POLYRANK_GONE"] = "9"
+        os.putenv("POLYRANK_FIRST", str(rank + 5))
+        os.putenv("POLYRANK_LAST", "9")
+        os.environ["POLYRANK_LAST"] = str(rank)
+        os.unsetenv("POLYRANK_GONE")
+        dist.barrier()
+        command = "exit $POLYRANK_FIRST$POLYRANK_LAST$POLYRANK_GONE"
+        return [
+            os.waitstatus_to_exitcode(os.system(command)),
+            subprocess.run(["sh", "-c", command], check=False).returncode,
+            os.spawnlp(os.P_WAIT, "sh", "sh", "-c", command),
+        ]
+
+    assert polyrank.run_ranks(program, 2, world=world) == [[50] * 3, [61] * 3]
+
+
 def test_warnings_are_logged_and_classes_are_safe_on_the_rank_that_says_so() -> None:
     class Kept:
         pass

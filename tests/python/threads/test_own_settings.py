@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import locale
+import logging
+import logging.config
 import os
 import socket
 import sys
@@ -16,6 +18,7 @@ from typing import Any
 
 import polyrank
 import pytest
+import torch
 import torch.distributed as dist
 
 Set = Callable[[int], object]
@@ -44,6 +47,48 @@ SETTINGS: dict[str, tuple[Set, Read]] = {
     "time zone": (set_zone, lambda: (time.timezone, time.localtime(0).tm_hour)),
     "finders": (lambda rank: sys.meta_path.append(rank), lambda: str(sys.meta_path[-1])),  # type: ignore[arg-type]
     "path hooks": (lambda rank: sys.path_hooks.append(rank), lambda: str(sys.path_hooks[-1])),  # type: ignore[arg-type]
+}
+
+
+def set_fp16_reductions(rank: int) -> None:
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = rank != 1
+
+
+def set_logger(rank: int) -> None:
+    logger = logging.getLogger("torch.distributed")
+    logger.setLevel(logging.INFO + rank)
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = rank == 1
+
+
+def told_of_logger() -> list[Any]:
+    logger = logging.getLogger("torch.distributed")
+    child = logging.getLogger("torch.distributed.polyrank_test")
+    return [logger.level, len(logger.handlers), logger.propagate, child.isEnabledFor(logging.INFO)]
+
+
+SETTINGS |= {
+    "half-precision reductions": (
+        set_fp16_reductions,
+        lambda: torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction,
+    ),
+    "order of attentions": (
+        lambda rank: torch._C._set_sdp_priority_order([rank, 0, 3 - rank, 3, 4]),
+        torch._C._get_sdp_priority_order,
+    ),
+    "a logger that ranks share": (set_logger, told_of_logger),
+    "loggers that nothing is said of": (
+        lambda rank: logging.config._handle_existing_loggers(["torch"], [], rank == 1),  # type: ignore[attr-defined]
+        lambda: logging.getLogger("torch").disabled,
+    ),
+    "torch's logs": (
+        lambda rank: torch._logging.set_logs(dynamo=20 + 10 * rank, graph_breaks=rank == 1),
+        lambda: [
+            logging.getLogger("torch._dynamo").level,
+            len(logging.getLogger("torch").handlers),
+            len(torch._logging._internal.log_state.artifact_names),
+        ],
+    ),
 }
 
 
