@@ -17,25 +17,19 @@ from typing import Any
 from torch.distributed.device_mesh import DeviceMesh
 
 __all__ = [
-    "IdentityOfThread",
     "be_unlike_earlier_meshes",
     "give_identity",
     "new_identity",
     "tell_identity",
     "wrap_mesh_init",
+    "wrap_mesh_load",
+    "wrap_mesh_save",
 ]
 
 # One that no rank has had, of any world.
 new_identity = itertools.count(1).__next__
 _tellers: list[Callable[[], int | None]] = []
 _identity_of_process: int | None = None  # of a forked rank
-
-
-class IdentityOfThread(int):
-    """That of a rank that is a thread. In a mesh that another rank unpickles it becomes that rank's."""
-
-    def __reduce__(self) -> tuple[Callable[[], int | None], tuple[()]]:
-        return _identity_here, ()
 
 
 def tell_identity(teller: Callable[[], int | None]) -> None:
@@ -64,6 +58,27 @@ def wrap_mesh_init(original: Callable[..., None]) -> Callable[..., None]:
         give_identity(self)
 
     return init
+
+
+def wrap_mesh_save(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`DeviceMesh.__getstate__`: what is pickled is nobody's, and is read by any PyTorch."""
+
+    @functools.wraps(original)
+    def state_of(self: Any) -> Any:
+        return {**original(self), "_thread_id": None, "_hash": None}
+
+    return state_of
+
+
+def wrap_mesh_load(original: Callable[..., None]) -> Callable[..., None]:
+    """`DeviceMesh.__setstate__`: a mesh is the rank's that unpickles it."""
+
+    @functools.wraps(original)
+    def set_state(self: Any, state: Any) -> None:
+        original(self, state)
+        give_identity(self)
+
+    return set_state
 
 
 def be_unlike_earlier_meshes() -> None:

@@ -167,7 +167,6 @@ OWN_STATE = (
     Own("torch.hub", ("_hub_dir",)),
     Own("torch._logging._internal:log_state", ("log_qname_to_level", "artifact_names")),
     Own("torch.multiprocessing", ("_sharing_strategy",)),
-    Own("torch._weights_only_unpickler", ("_marked_safe_globals_set",), is_rebound=True),
     Own("torch.distributed.fsdp._fsdp_extensions", ("_extensions",)),
     Own("torch.distributed.fsdp._fully_shard._fully_shard", ("_enable_fsdp_module_new_init",)),
     Own(

@@ -10,7 +10,7 @@ from typing import Any
 from polyrank import _C
 from polyrank.any_world.exit_functions import ExitFunctions
 from polyrank.any_world.group_functions import GroupNames
-from polyrank.any_world.mesh_identity import IdentityOfThread, new_identity, tell_identity
+from polyrank.any_world.mesh_identity import new_identity, tell_identity
 from polyrank.rank_threads.compiled_regions import CompiledRegions
 from polyrank.rank_threads.operators import Operators
 
@@ -70,6 +70,8 @@ class RankGlobals:
         self.operator_libraries: dict[str, Any] = {}  # of custom operators, by their names
         self.operator_definitions: dict[str, Any] = {}
         self.put_variables: dict[bytes, bytes | None] = {}  # by os.putenv; None: by os.unsetenv
+        self.safe_globals: set[Any] = set()  # that it adds to those of modules
+        self.unsafe_globals: set[Any] = set()  # that it takes away
         self.exit_functions = ExitFunctions()
         self.is_forked = False  # into a process of its own, where no other rank is
 
@@ -91,7 +93,7 @@ def rank_globals() -> RankGlobals | None:
 
 def _identity() -> int | None:
     own = rank_globals()
-    return None if own is None else IdentityOfThread(own.identity)
+    return None if own is None else own.identity
 
 
 tell_identity(_identity)

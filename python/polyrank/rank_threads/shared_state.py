@@ -142,6 +142,10 @@ SHARED_STATE = (
         ),
     ),
     Shared(
+        "what modules add as they are loaded; safe_globals.py has what ranks add, and take away",
+        names=("torch._weights_only_unpickler._marked_safe_globals_set",),
+    ),
+    Shared(
         "sets one tensor, generator or graph, which is a rank's anyway",
         names=tuple(
             f"torch._C.{name}"

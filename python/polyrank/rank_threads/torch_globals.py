@@ -18,7 +18,7 @@ from torch.distributed import distributed_c10d
 
 from polyrank import _C
 from polyrank.any_world.group_functions import show_backend_as
-from polyrank.any_world.mesh_identity import wrap_mesh_init
+from polyrank.any_world.mesh_identity import wrap_mesh_init, wrap_mesh_load, wrap_mesh_save
 from polyrank.any_world.spawned_ranks import start_rows
 from polyrank.errors import UnsupportedOpError, UsageError
 from polyrank.rank_threads.group_functions import wrap_monitored_barrier, wrap_split_group
@@ -226,6 +226,7 @@ def _refuse_rpc(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _REGISTRY = "knows the groups that one thread made, and a rank may have several"
+_MESH = "equals other ranks' meshes, so that caches hand one rank's plan to another"
 
 ROWS = (
     Row(_C10D, "_world", _GroupsOfThread, "one process has the groups of one rank"),
@@ -242,11 +243,19 @@ ROWS = (
     Row(_C10D, "_register_process_group", _wrap_register, _REGISTRY),
     Row(_C10D, "_unregister_process_group", _wrap_unregister, _REGISTRY),
     Row(_C10D, "_unregister_all_process_groups", _wrap_unregister_all, _REGISTRY),
-    Row(
-        "torch.distributed.device_mesh:DeviceMesh",
-        "__init__",
-        wrap_mesh_init,
-        "equals other ranks' meshes, so that caches hand one rank's plan to another",
+    *(
+        Row(
+            "torch.distributed.device_mesh:DeviceMesh",
+            name,
+            wrap,
+            _MESH,
+            is_optional=name != "__init__",
+        )
+        for name, wrap in (
+            ("__init__", wrap_mesh_init),
+            ("__getstate__", wrap_mesh_save),
+            ("__setstate__", wrap_mesh_load),
+        )
     ),
     Row(_C10D, "monitored_barrier", wrap_monitored_barrier, "there for gloo alone"),
     Row(_C10D, "split_group", wrap_split_group, "there for accelerators alone"),

@@ -104,6 +104,7 @@ THREADS = _layer(
     "rank_threads.own_operators",
     "rank_threads.outside_waits",
     "rank_threads.own_loggers",
+    "rank_threads.safe_globals",
     "rank_threads.started_threads",
     "rank_threads.profilers",
     "rank_threads.exit_functions",

@@ -195,3 +195,60 @@ def test_warnings_are_logged_and_classes_are_safe_on_the_rank_that_says_so() -> 
         return [is_logged, Kept in torch.serialization.get_safe_globals()]
 
     assert polyrank.run_ranks(program, 2) == [[True, False], [True, True]]
+
+
+SAVED_SHARDS = """
+import io
+import torch
+import torch.distributed as dist
+dist.init_process_group("gloo")
+if dist.get_rank() == 0:
+    import torch.distributed.tensor
+dist.barrier()
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
+shards = distribute_tensor(torch.arange(4), init_device_mesh("cpu", (2,)), [Shard(0)])
+file = io.BytesIO()
+torch.save(shards, file)
+file.seek(0)
+print(torch.load(file).to_local().tolist())
+"""
+
+
+@pytest.mark.parametrize("world", ["threads", "processes"])
+def test_what_shared_modules_call_safe_is_so_for_all_ranks(world: str, tmp_path: Path) -> None:
+    script = tmp_path / "saved.py"
+    script.write_text(SAVED_SHARDS)
+    command = [sys.executable, "-m", "polyrank", "run", "--world", world, "--ranks", "2", script]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    told = sorted(line for line in run.stdout.splitlines() if line.startswith("[rank"))
+    assert (run.returncode, told) == (0, ["[rank0]: [0, 1]", "[rank1]: [2, 3]"])
+
+
+def test_safe_classes_of_a_rank_come_and_go() -> None:
+    class Mine:
+        pass
+
+    def program() -> list[bool]:
+        def is_there() -> bool:
+            dist.barrier()
+            return Mine in torch.serialization.get_safe_globals()
+
+        seen = [is_there()]
+        if dist.get_rank() == 0:
+            with torch.serialization.safe_globals([Mine]):
+                seen.append(is_there())
+        else:
+            seen.append(is_there())
+        seen.append(is_there())
+        if dist.get_rank() == 1:
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals([Mine])
+        return [*seen, is_there(), len(torch.serialization.get_safe_globals()) == 1]
+
+    before = torch.serialization.get_safe_globals()
+    assert polyrank.run_ranks(program, 2) == [
+        [False, True, False, False, len(before) == 1],
+        [False, False, False, True, True],
+    ]
+    assert set(torch.serialization.get_safe_globals()) == set(before)
