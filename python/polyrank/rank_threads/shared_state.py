@@ -129,13 +129,10 @@ SHARED_STATE = (
         names=tuple(
             f"torch._C.{name}"
             for name in (
-                "_set_blas_preferred_backend",
-                "_set_cublas_allow_bf16_reduced_precision_reduction",
-                "_set_cublas_allow_fp16_*",
+                "_set_*_preferred_backend",
+                "_set_cublas_allow_*16_*",
                 "_set_cudnn_depthwise_kernel",
-                "_set_linalg_preferred_backend",
                 "_set_miopen_immediate",
-                "_set_rocm_fa_preferred_backend",
                 "_set_sdp_priority_order",
                 "_set_sm_carveout_experimental",
             )
