@@ -53,6 +53,7 @@ def test_classes_have_the_attributes_of_pytorch(kind: str) -> None:
     ours, original = getattr(polyrank, kind), getattr(theirs, kind)
     private_helpers = {
         "_equal_local_tensors", "_sync_meta", "_patch_device_mesh", "_unpatch_device_mesh",
+        "_patch_dist", "_unpatch_dist",  # install() has them
         "_patch_random_functions", "_unpatch_random_functions", "_any_local_rng_state",
     }  # fmt: skip
     missing = [
