@@ -10,6 +10,7 @@ void init_errors(pybind11::module_& module);
 void init_exchanged_function(pybind11::module_& module);
 void init_guarded_text(pybind11::module_& module);
 void init_local_int_node(pybind11::module_& module);
+void init_device_class(pybind11::module_& module);
 void init_local_tensor(pybind11::module_& module);
 void init_lockstep_mode(pybind11::module_& module);
 void init_collective(pybind11::module_& module);

@@ -16,7 +16,7 @@ namespace polyrank {
 class ExchangedFunction {
  public:
   // How many objects can be made in a process: each takes a C function of its own for good.
-  static constexpr std::size_t kMost = 128;
+  static constexpr std::size_t kMost = 192;
 
   // Throws: UsageError if `function` is neither; InternalError past kMost.
   explicit ExchangedFunction(pybind11::object function);

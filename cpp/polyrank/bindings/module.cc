@@ -9,6 +9,7 @@ PYBIND11_MODULE(_C, module) {
   polyrank::init_name_switch(module);
   polyrank::init_guarded_text(module);
   polyrank::init_local_int_node(module);
+  polyrank::init_device_class(module);
   polyrank::init_local_tensor(module);
   polyrank::init_lockstep_mode(module);
   polyrank::init_collective(module);

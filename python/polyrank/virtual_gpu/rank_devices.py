@@ -6,28 +6,23 @@ One program runs for all ranks, and a tensor of all ranks is on one device. Each
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 
+from polyrank import _C
 from polyrank.numbers.rank_dependent_numbers import is_rank_dependent_number
 from polyrank.rank_text.marked import is_rank_dependent_text
 from polyrank.replacing.code_of import calling_file, is_of_library
-from polyrank.replacing.row import Row, with_original
+from polyrank.replacing.row import Make, Row, with_original
 
-__all__ = ["ROWS", "EachRanksGpu", "index_of_ranks_gpu"]
+__all__ = ["ROWS", "each_ranks_gpu", "index_of_ranks_gpu"]
 
 _EACH_RANKS_OWN = 0
-
-# Functions that take a device by position, and where.
-_DEVICE_AT: dict[Any, int] = {
-    torch.Tensor.to: 1,
-    torch.Tensor.cuda: 1,
-    torch._C._nn._parse_to: 0,
-}
 
 
 def _is_ranks_own(value: Any) -> bool:
@@ -36,39 +31,53 @@ def _is_ranks_own(value: Any) -> bool:
     return is_rank_dependent_number(value)
 
 
-class EachRanksGpu(TorchFunctionMode):
-    """Takes a GPU that each rank names by its own number for `cuda:0`."""
+@dataclass
+class _RanksGpu:
+    """What a program said of ranks' own GPUs."""
 
     named: Any = None  # what a torch.device was last made of that differs between ranks
-    current: Any = 0  # the index of each rank's current GPU
+    current: Any = _EACH_RANKS_OWN  # the index of each rank's current GPU
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        # All of torch's functions pass here. Few take a device by position.
-        if not kwargs and func is not torch.device and func not in _DEVICE_AT:
-            return func(*args)
-        return self._on_own_gpu(func, args, kwargs or {})
+    def device_of(self, *args: Any, **options: Any) -> torch.device | None:
+        """The device of arguments of `torch.device`, if they are ranks' own."""
+        named = next(filter(_is_ranks_own, (*args, *options.values())), None)
+        if named is None:
+            return None
+        self.named = named
+        return torch.device("cuda", _EACH_RANKS_OWN)
 
-    def _on_own_gpu(
-        self, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
-    ) -> Any:
-        if func is torch.device:
-            named = next(filter(_is_ranks_own, (*args, *options.values())), None)
-            if named is None:
-                return func(*args, **options)
-            self.named = named
-            return func("cuda", _EACH_RANKS_OWN)
-        at = _DEVICE_AT.get(func)
-        if at is not None and at < len(args) and _is_ranks_own(args[at]):
-            args = (*args[:at], torch.device("cuda", _EACH_RANKS_OWN), *args[at + 1 :])
-        if "device" in options and _is_ranks_own(options["device"]):
-            options = options | {"device": torch.device("cuda", _EACH_RANKS_OWN)}
-        return func(*args, **options)
+
+_running: list[_RanksGpu] = []  # of the run that is on, if one is
+
+
+@contextlib.contextmanager
+def each_ranks_gpu() -> Iterator[None]:
+    """A block in which a GPU that each rank names by its own number is `cuda:0`."""
+    gpu = _RanksGpu()
+    _running.append(gpu)
+    _C.help_device_class(gpu.device_of)
+    try:
+        yield
+    finally:
+        _C.help_device_class(None)
+        _running.remove(gpu)
+
+
+def _taking_own_gpu(at: int | None) -> Make:
+    """A function that takes a device as `device=`, and at a position if one is given."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def function(*args: Any, **options: Any) -> Any:
+            if options and _is_ranks_own(options.get("device")):
+                options = options | {"device": torch.device("cuda", _EACH_RANKS_OWN)}
+            if at is not None and at < len(args) and _is_ranks_own(args[at]):
+                args = (*args[:at], torch.device("cuda", _EACH_RANKS_OWN), *args[at + 1 :])
+            return original(*args, **options)
+
+        return function
+
+    return make
 
 
 def index_of_ranks_gpu(original: Callable[..., int]) -> Callable[..., int]:
@@ -81,12 +90,6 @@ def index_of_ranks_gpu(original: Callable[..., int]) -> Callable[..., int]:
     return index
 
 
-def _active() -> EachRanksGpu | None:
-    length = torch._C._len_torch_function_stack()
-    modes = map(torch._C._get_function_stack_at, reversed(range(length)))
-    return next((mode for mode in modes if isinstance(mode, EachRanksGpu)), None)
-
-
 def _index_in(name: Any) -> Any:
     return int(name.removeprefix("cuda:")) if isinstance(name, str) else name
 
@@ -97,51 +100,52 @@ def _set_device(original: Callable[..., None], device: Any) -> None:
     A torch.device has lost it: after one was made of such a number, `cuda:0` is taken for that.
     """
     original(device)
-    if (mode := _active()) is not None:
+    for gpu in _running:
         is_own = isinstance(device, torch.device) and device.index == _EACH_RANKS_OWN
-        named = mode.named if is_own and mode.named is not None else device
-        mode.current = _index_in(named) if _is_ranks_own(named) else torch.cuda.current_device()
+        named = gpu.named if is_own and gpu.named is not None else device
+        gpu.current = _index_in(named) if _is_ranks_own(named) else _C.current_gpu()
 
 
 def _current_device(original: Callable[[], int]) -> Any:
     """`torch.cuda.current_device`, whose number differs between ranks where the program asks."""
     index = original()
-    mode = None if is_of_library(calling_file(3)) else _active()
-    return index if mode is None or index != _EACH_RANKS_OWN else mode.current
+    if index != _EACH_RANKS_OWN or not _running or is_of_library(calling_file(3)):
+        return index
+    return _running[-1].current
 
 
-def _without_ours(original: Callable[..., bool]) -> Callable[..., bool]:
-    """`has_torch_function`, which is asked of tensors and answers for modes, too.
-
-    Where torch is told yes it takes other ways: no fast path of attention, whose sums round differently.
-    """
-
-    @functools.wraps(original)
-    def has_torch_function(*args: Any) -> bool:
-        if torch._C._len_torch_function_stack() != 1 or not isinstance(
-            torch._C._get_function_stack_at(0), EachRanksGpu
-        ):
-            return original(*args)
-        ours = torch._C._pop_torch_function_stack()
-        try:
-            return original(*args)
-        finally:
-            torch._C._push_on_torch_function_stack(ours)
-
-    return has_torch_function
-
-
-_WHY = "takes the mode that knows ranks' own GPUs for tensors with ways of their own"
+_FACTORIES = (
+    *(
+        "arange",
+        "as_tensor",
+        "asarray",
+        "bartlett_window",
+        "blackman_window",
+        "empty",
+        "empty_like",
+    ),
+    *(
+        "empty_permuted",
+        "empty_strided",
+        "eye",
+        "full",
+        "full_like",
+        "hamming_window",
+        "hann_window",
+    ),
+    *("kaiser_window", "linspace", "logspace", "normal", "ones", "ones_like", "rand", "rand_like"),
+    *("randint", "randint_like", "randn", "randn_like", "randperm", "range", "scalar_tensor"),
+    *("sparse_coo_tensor", "tensor", "tril_indices", "triu_indices", "zeros", "zeros_like"),
+)
+_METHODS = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros")
+_WHY = "takes no number of each rank"
 
 ROWS = (
-    *(
-        Row("torch._C", name, _without_ours, _WHY)
-        for name in (
-            "_has_torch_function",
-            "_has_torch_function_unary",
-            "_has_torch_function_variadic",
-        )
-    ),
+    *(Row("torch", name, _taking_own_gpu(None), _WHY) for name in _FACTORIES),
+    *(Row("torch:Tensor", name, _taking_own_gpu(None), _WHY) for name in _METHODS),
+    Row("torch:Tensor", "to", _taking_own_gpu(1), _WHY),
+    Row("torch:Tensor", "cuda", _taking_own_gpu(1), _WHY),
+    Row("torch._C._nn", "_parse_to", _taking_own_gpu(0), _WHY),
     Row("torch.cuda", "set_device", with_original(_set_device), "forgets ranks' own numbers"),
     Row("torch.cuda", "current_device", with_original(_current_device), "gives one rank's number"),
 )

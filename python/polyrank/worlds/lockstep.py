@@ -51,7 +51,7 @@ def _entered(options: RunOptions) -> Iterator[None]:
     from polyrank.install import install, uninstall
     from polyrank.lockstep_world.groups.process_groups import known_process_groups
     from polyrank.tensor.local_tensor_mode import LocalTensorMode
-    from polyrank.virtual_gpu.rank_devices import EachRanksGpu
+    from polyrank.virtual_gpu.rank_devices import each_ranks_gpu
     from polyrank.worlds.device import device_as_asked
     from polyrank.worlds.environment import torchrun_environment
     from polyrank.worlds.process_group import lockstep_process_group
@@ -69,7 +69,7 @@ def _entered(options: RunOptions) -> Iterator[None]:
         stack.enter_context(lockstep_process_group(options.world_size, options.local_world_size))
         stack.enter_context(device_as_asked(options))
         if torch.cuda.is_available():
-            stack.enter_context(EachRanksGpu())
+            stack.enter_context(each_ranks_gpu())
         mode = LocalTensorMode(options.world_size)
         mode.refuses_unheard_errors = True
         with mode, threads_end_the_run():
