@@ -2,16 +2,21 @@
 
 `logging.getLogger("torch").setLevel(…)` and `torch._logging.set_logs` say what one process logs. From the
 first call of a rank that sets such a logger on, what it is set to changes hands with the turn.
+
+Ranks have registries of loggers of their own, which begin as copies. A logger that a module makes which
+ranks share is in all of them, and in the process's: torch keeps a list of those that its modules made.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from polyrank import _C
+from polyrank.rank_threads.own_modules import is_shared, module_being_loaded
 from polyrank.rank_threads.rank_globals import rank_globals
 from polyrank.replacing.row import Row
 
@@ -39,8 +44,9 @@ class OwnLoggers:
 
     def __init__(self, state: _C.ProcessState) -> None:
         self._state = state
+        self.of_process: dict[str, Any] = _MANAGER.loggerDict
         self._shared = {
-            logger for logger in _MANAGER.loggerDict.values() if isinstance(logger, logging.Logger)
+            logger for logger in self.of_process.values() if isinstance(logger, logging.Logger)
         }
         self._exchanged: list[logging.Logger] = []
         self._first: list[_Setting] = []  # of each, before a rank set it
@@ -95,6 +101,27 @@ def _exchanging_existing(original: Function) -> Function:
     return handle
 
 
+def _of_all_ranks(original: Function) -> Function:
+    """`Manager.getLogger`, which finds what shared modules made on other ranks, too."""
+
+    @functools.wraps(original)
+    def get_logger(manager: Any, name: str) -> Any:
+        own = rank_globals()
+        if own is None or isinstance(manager.loggerDict.get(name), logging.Logger):
+            return original(manager, name)
+        of_process = own.settings.loggers.of_process
+        if isinstance(of_process.get(name), logging.Logger):
+            manager.loggerDict[name] = of_process[name]
+            return of_process[name]
+        logger = original(manager, name)
+        loaded = module_being_loaded(sys._getframe(1))
+        if loaded is not None and is_shared(loaded, own.operators.modules):
+            of_process[name] = logger
+        return logger
+
+    return get_logger
+
+
 _WHY = "sets a logger for all ranks"
 
 ROWS = (
@@ -104,4 +131,5 @@ ROWS = (
     ),
     *(Row("logging:Filterer", name, _exchanging, _WHY) for name in ("addFilter", "removeFilter")),
     Row("logging.config", "_handle_existing_loggers", _exchanging_existing, _WHY),
+    Row("logging:Manager", "getLogger", _of_all_ranks, "knows one rank's loggers"),
 )

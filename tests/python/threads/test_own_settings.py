@@ -8,6 +8,7 @@ import logging
 import logging.config
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -112,6 +113,31 @@ def test_settings_are_those_of_processes(name: str) -> None:
     assert read() == before
     assert results == polyrank.run_ranks(program, 3, world="processes")
     assert len({str(result[-1]) for result in results}) > 1
+
+
+MODULE = "torch._inductor.scheduler"  # makes loggers that torch keeps a list of
+LOADS_ON_ONE_RANK = f"""
+import logging, sys, torch, polyrank, torch.distributed as dist
+MODULE = {MODULE!r}
+
+def program():
+    assert dist.get_rank() == 0 or MODULE not in sys.modules
+    if dist.get_rank() == 1:
+        __import__(MODULE)
+    dist.barrier()
+    torch._logging.set_logs(fusion=True)
+    return logging.getLogger(f"{{MODULE}}.__fusion").artifact_name
+
+assert polyrank.run_ranks(program, 2) == ["fusion"] * 2
+torch._logging.set_logs(graph_breaks=True)
+"""
+
+
+def test_loggers_of_modules_are_in_all_ranks() -> None:
+    """In a process of its own, where the module isn't loaded."""
+    command = [sys.executable, "-c", LOADS_ON_ONE_RANK]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_standard_output_of_one_rank_goes_to_a_file(
