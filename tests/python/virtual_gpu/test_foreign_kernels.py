@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +12,27 @@ import pytest
 import torch
 from polyrank.errors import UnsupportedOpError
 from torch.utils import cpp_extension
+from torch.utils._triton import has_triton_package
 
 TRITON = "def _create_driver():\n    raise RuntimeError('0 active drivers')\n"
 
 
 @pytest.fixture
-def triton_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def triton_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Triton's module that looks for a GPU, or a stand-in where Triton is not installed."""
-    try:
-        return importlib.import_module("triton.runtime.driver")
-    except ModuleNotFoundError:
+    names = ("triton", "triton.runtime", "triton.runtime.driver")
+    if has_triton_package():  # which torch asks once, and is not to take the stand-in for Triton
+        yield importlib.import_module(names[-1])
+    else:
         folder = tmp_path / "triton" / "runtime"
         folder.mkdir(parents=True)
         (folder.parent / "__init__.py").touch()
         (folder / "__init__.py").touch()
         (folder / "driver.py").write_text(TRITON)
         monkeypatch.syspath_prepend(str(tmp_path))
-        for name in ("triton", "triton.runtime", "triton.runtime.driver"):
-            monkeypatch.delitem(sys.modules, name, raising=False)
-        return importlib.import_module("triton.runtime.driver")
+        yield importlib.import_module(names[-1])
+        for name in names:
+            del sys.modules[name]
 
 
 def test_a_triton_kernel_is_one_error(triton_driver: Any) -> None:
