@@ -61,10 +61,10 @@ void help_device_class(const py::object& with) {
 }  // namespace
 
 void init_device_class(py::module_& module) {
-  module.def("help_device_class", &help_device_class, py::arg("helper"),
-             "Ask `helper`, called with the same arguments, for a torch.device where "
-             "torch.device() raises; "
-             "None asks nobody.");
+  module.def(
+      "help_device_class", &help_device_class, py::arg("helper"),
+      "Ask `helper`, called with the same arguments, for torch.device() of what that does not "
+      "know; None asks nobody.");
 }
 
 }  // namespace polyrank

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from polyrank import _C
-from polyrank.rank_threads.own_modules import is_shared, module_being_loaded
+from polyrank.rank_threads.own_modules import loads_shared
 from polyrank.rank_threads.rank_globals import rank_globals
 from polyrank.replacing.row import Row
 
@@ -114,8 +114,7 @@ def _of_all_ranks(original: Function) -> Function:
             manager.loggerDict[name] = of_process[name]
             return of_process[name]
         logger = original(manager, name)
-        loaded = module_being_loaded(sys._getframe(1))
-        if loaded is not None and is_shared(loaded, own.operators.modules):
+        if loads_shared(sys._getframe(1), own.operators.modules):
             of_process[name] = logger
         return logger
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-__all__ = ["OwnModules", "import_locks", "is_shared", "module_being_loaded", "package_of"]
+__all__ = ["OwnModules", "import_locks", "is_shared", "loads_shared", "package_of"]
 
 _SHARED = frozenset(
     {
@@ -196,6 +196,12 @@ def module_being_loaded(frame: FrameType | None) -> str | None:
             return name if isinstance(name, str) else None
         frame = frame.f_back
     return None
+
+
+def loads_shared(frame: FrameType | None, modules: OwnModules | None) -> bool:
+    """Whether the code of a module that ranks share, which is being loaded, has led to the call in this frame."""
+    loaded = module_being_loaded(frame)
+    return loaded is not None and is_shared(loaded, modules)
 
 
 def import_locks() -> tuple[ModuleType, str]:

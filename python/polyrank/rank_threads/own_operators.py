@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from polyrank.rank_threads.own_modules import is_shared, module_being_loaded
+from polyrank.rank_threads.own_modules import loads_shared
 from polyrank.rank_threads.rank_globals import RankGlobals, rank_globals
 from polyrank.replacing.row import Row
 
@@ -19,8 +19,7 @@ def _maker() -> RankGlobals | None:
     own = rank_globals()
     if own is None:
         return None
-    loaded = module_being_loaded(sys._getframe(2))
-    return None if loaded is not None and is_shared(loaded, own.operators.modules) else own
+    return None if loads_shared(sys._getframe(2), own.operators.modules) else own
 
 
 def _wrap_dispatch_library(original: Callable[..., Any]) -> Callable[..., Any]:

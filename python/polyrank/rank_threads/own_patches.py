@@ -17,7 +17,7 @@ from polyrank import _C
 from polyrank.rank_threads.own_modules import (
     OwnModules,
     is_shared,
-    module_being_loaded,
+    loads_shared,
     package_of,
 )
 
@@ -44,10 +44,7 @@ def own_patches(state: _C.ProcessState, modules: OwnModules | None) -> Iterator[
             return
         frame = sys._getframe(1)  # of who sets it
         setter = package_of(frame.f_globals.get("__name__", ""))
-        loaded = module_being_loaded(frame)
-        if setter in (package_of(module), "polyrank") or (
-            loaded is not None and is_shared(loaded, modules)
-        ):
+        if setter in (package_of(module), "polyrank") or loads_shared(frame, modules):
             return
         state.add_value(owner if isinstance(owner, type) else vars(owner), name)
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from polyrank.rank_threads.own_modules import is_shared, module_being_loaded
+from polyrank.rank_threads.own_modules import loads_shared
 from polyrank.rank_threads.rank_globals import rank_globals
 from polyrank.replacing.row import Row
 
@@ -29,8 +29,7 @@ def _with_those_of_rank(original: Callable[..., Any]) -> Callable[..., Any]:
         own = rank_globals()
         if own is None:
             return original(*args)
-        loaded = module_being_loaded(sys._getframe(1))
-        if loaded is not None and is_shared(loaded, own.operators.modules):
+        if loads_shared(sys._getframe(1), own.operators.modules):
             return original(*args)
         holder = vars(sys.modules[_UNPICKLER])
         of_modules = holder[_NAME]

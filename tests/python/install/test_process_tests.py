@@ -87,19 +87,24 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("world", ["threads", "processes"])
-def test_they_pass_fail_and_skip_as_in_their_own_processes(tmp_path: Path, world: str) -> None:
-    (tmp_path / "test_theirs.py").write_text(TESTS)
+def output_of_pytest(folder: Path, world: str, *tests: str) -> str:
+    """What pytest says of tests in the folder, on ranks of that world."""
     command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:warnings"]
     done = subprocess.run(
-        [*command, "--polyrank-ranks", world, "test_theirs.py"],
-        cwd=tmp_path,
+        [*command, "--polyrank-ranks", world, *tests],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
         timeout=200,
     )
-    output = done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("world", ["threads", "processes"])
+def test_they_pass_fail_and_skip_as_in_their_own_processes(tmp_path: Path, world: str) -> None:
+    (tmp_path / "test_theirs.py").write_text(TESTS)
+    output = output_of_pytest(tmp_path, world, "test_theirs.py")
     assert "1 failed, 3 passed, 2 skipped" in output, output
     assert "FAILED test_theirs.py::OnDTensor::test_that_fails_on_two" in output
     assert "Scalars are not equal" in output
@@ -128,21 +133,9 @@ class TestOnRanks(TestDistBackend, DistributedTest._DistTestBase):
 def test_distributed_test_meets_at_its_own_barrier(tmp_path: Path, world: str) -> None:
     (tmp_path / "test_theirs.py").write_text(DISTRIBUTED_TEST)
     names = ("barrier", "barrier_full_group", "gather_object", "get_future", "send_recv_any_source")
-    command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:warnings"]
-    done = subprocess.run(
-        [
-            *command,
-            "--polyrank-ranks",
-            world,
-            *(f"test_theirs.py::TestOnRanks::test_{n}" for n in names),
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
+    output = output_of_pytest(
+        tmp_path, world, *(f"test_theirs.py::TestOnRanks::test_{n}" for n in names)
     )
-    output = done.stdout + done.stderr
     assert f"{len(names)} passed" in output, output
 
 
