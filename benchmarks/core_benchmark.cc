@@ -4,9 +4,9 @@
 // 0.2 us, an event of a GPU's timeline in 1 us.
 #include <polyrank/allocator/caching_allocator.h>
 #include <polyrank/core/cohort_projection.h>
-#include <polyrank/core/group_family.h>
 #include <polyrank/core/rank_partition.h>
-#include <polyrank/core/regroup.h>
+#include <polyrank/group/group_family.h>
+#include <polyrank/group/regroup.h>
 #include <polyrank/timeline/time_report.h>
 #include <polyrank/timeline/timeline.h>
 

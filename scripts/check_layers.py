@@ -9,19 +9,20 @@ import sys
 from pathlib import Path
 
 # The layers that all of those with PyTorch may use.
-BELOW_ENGINE = {"core", "collective", "shared_memory", "matching", "report"}
+BELOW_ENGINE = {"core", "group", "collective", "shared_memory", "matching", "report"}
 WITHOUT_TORCH = BELOW_ENGINE | {"allocator", "timeline"}
 BELOW_WORLDS = BELOW_ENGINE | {"engine", "exchange", "world"}
 WORLDS = {"world/lockstep", "world/threads", "world/processes", "world/fake"}
 # Layer -> the layers whose headers it may include, besides its own.
 USES: dict[str, set[str]] = {
     "core": set(),
+    "group": {"core"},
     "collective": {"core"},
     "shared_memory": {"core"},
     "matching": {"core", "collective", "shared_memory"},
-    "report": {"core", "collective", "matching"},
+    "report": {"core", "group", "collective", "matching"},
     "allocator": {"core"},
-    "timeline": {"core", "collective", "report"},
+    "timeline": {"core", "group", "collective", "report"},
     "engine": BELOW_ENGINE,
     "exchange": BELOW_ENGINE | {"engine"},
     "world": BELOW_ENGINE | {"engine", "exchange"},

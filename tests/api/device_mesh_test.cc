@@ -58,7 +58,7 @@ TEST(DeviceMesh, ReportsNameTheDimension) {
   collective_record().reset();
   all_reduce(at::ones({2}), {.group = mesh.get_group("dp")});
   ASSERT_EQ(collective_record().totals().size(), 1U);
-  EXPECT_EQ(collective_record().totals()[0].group->label, "mesh_dp");
+  EXPECT_EQ(collective_record().totals()[0].group->label(), "mesh_dp");
 }
 
 TEST(DeviceMesh, RefusesWhatDoesNotFit) {

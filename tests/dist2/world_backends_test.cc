@@ -43,7 +43,7 @@ TEST(WorldBackends, RealBackendsGiveTheGroupOfTheWorldThatRuns) {
     EXPECT_EQ(sum_over(group, static_cast<double>(context.rank())), 3);
   });
   const auto rank = std::make_shared<FakeRank>(2);
-  set_fake_world(FakeMember(GroupMembers::fibers({{8, 1}}, 8), rank));
+  set_fake_world(FakeMember(GroupFamily::fibers({{8, 1}}, 8), rank));
   const ProcessGroup group = make("gloo");
   EXPECT_EQ(group->getRank(), 2);
   rank->value = 5;

@@ -29,7 +29,7 @@ TEST(ForwardedWork, TellsTheRecordOfTheFirstWait) {
   collective_record().start(trace);
   CollectiveLaunch launch;
   launch.kind = CollectiveKind::kBarrier;
-  launch.group = std::make_shared<LaunchGroup>();
+  launch.group = std::make_shared<Group>("", "", RankRuns());
   const auto work = c10::make_intrusive<ForwardedWork>(
       c10::make_intrusive<CompletedWork>(std::vector<at::Tensor>{}));
   work->add_launch(collective_record().launch(std::move(launch)));

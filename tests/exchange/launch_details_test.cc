@@ -45,8 +45,8 @@ TEST_F(TracedWorldTest, AnAllReduce) {
   ASSERT_EQ(trace_->size(), 1U);
   const TracedLaunch traced = trace_->launches()[0];
   EXPECT_EQ(traced.launch.op_name, "c10d::allreduce_");
-  EXPECT_EQ(traced.launch.group->label, "world");
-  EXPECT_EQ(traced.launch.group->ranks.to_string(), "0-3");
+  EXPECT_EQ(traced.launch.group->label(), "world");
+  EXPECT_EQ(traced.launch.group->ranks().to_string(), "0-3");
   EXPECT_EQ(traced.launch.cohorts.num_cohorts(), 4);
   EXPECT_EQ(traced.launch.reduce_op, ReduceOp::kMax);
   EXPECT_EQ(traced.launch.inputs, traced.launch.outputs);
@@ -83,7 +83,7 @@ TEST(TensorWaits, BelongToTheLaunchOfTheStorage) {
   const auto trace = std::make_shared<CollectiveTrace>();
   collective_record().start(trace);
   CollectiveLaunch launch;
-  launch.group = std::make_shared<LaunchGroup>();
+  launch.group = std::make_shared<Group>("", "", RankRuns());
   const LaunchId id = collective_record().launch(launch);
   const at::Tensor result = at::zeros({4});
   expect_tensor_waits({result}, id);

@@ -9,9 +9,9 @@
 namespace polyrank {
 namespace {
 
-std::shared_ptr<const LaunchGroup> group(const std::string& name, const std::string& label) {
-  return std::make_shared<LaunchGroup>(
-      LaunchGroup{.name = name, .label = label, .size = 4, .num_groups = 2, .ranks = {}});
+std::shared_ptr<const Group> group(const std::string& name, const std::string& label) {
+  return std::make_shared<Group>(name, label, RankRuns::of_run({0, 4, 1}),
+                                 GroupFamily::fibers({{.size = 4, .stride = 1}}, /*num_ranks=*/8));
 }
 
 CollectiveLaunch launch(CollectiveKind kind, std::int64_t input_bytes,
@@ -36,7 +36,7 @@ TEST(CollectiveRecord, AddsUpByKindAndGroup) {
 
   const auto rows = record.totals();
   ASSERT_EQ(rows.size(), 3U);
-  EXPECT_EQ(rows[0].group->label, "mesh_dp");
+  EXPECT_EQ(rows[0].group->label(), "mesh_dp");
   EXPECT_EQ(rows[0].num_launches, 1);
   EXPECT_EQ(rows[1].kind, CollectiveKind::kAllReduce);
   EXPECT_EQ(rows[1].num_launches, 2);

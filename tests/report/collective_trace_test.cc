@@ -5,12 +5,9 @@ namespace polyrank {
 namespace {
 
 TracedLaunch traced(CollectiveKind kind, std::int64_t input_bytes, std::int64_t output_bytes) {
-  LaunchGroup group;
-  group.name = "0";
-  group.size = 4;
   TracedLaunch traced;
   traced.launch.kind = kind;
-  traced.launch.group = std::make_shared<LaunchGroup>(group);
+  traced.launch.group = std::make_shared<Group>("0", "world", RankRuns::of_run({0, 4, 1}));
   traced.launch.inputs = {{.dtype = "float32", .shape = {8}, .nbytes = input_bytes}};
   traced.launch.outputs = {{.dtype = "float32", .shape = {8}, .nbytes = output_bytes}};
   return traced;

@@ -11,11 +11,8 @@ namespace polyrank {
 
 inline CollectiveLaunch sample_launch(CollectiveKind kind, const RankSet& ranks) {
   static const auto group =
-      std::make_shared<LaunchGroup>(LaunchGroup{.name = "7",
-                                                .label = "mesh_dp",
-                                                .size = 2,
-                                                .num_groups = 2,
-                                                .ranks = RankRuns::of_run({0, 2, 2})});
+      std::make_shared<Group>("7", "mesh_dp", RankRuns::of_run({0, 2, 2}),
+                              GroupFamily::fibers({{.size = 2, .stride = 2}}, /*num_ranks=*/4));
   CollectiveLaunch launch;
   launch.kind = kind;
   launch.group = group;

@@ -168,8 +168,10 @@ TEST(GpuTimeline, MessagesFromAnyoneTakeTheSlowerWay) {
 TEST(GpuTimeline, AGroupIsItsMembersAndNotItsName) {
   const Timed timed;
   const auto rank = std::make_shared<const FakeRank>(0);
-  const auto in_node = FakeProcessGroup::of_member({GroupMembers::listed({0, 1}), rank});
-  const auto between = FakeProcessGroup::of_member({GroupMembers::listed({0, 2}), rank});
+  const auto in_node =
+      FakeProcessGroup::of_member({GroupFamily::single(std::vector<std::int64_t>{0, 1}), rank});
+  const auto between =
+      FakeProcessGroup::of_member({GroupFamily::single(std::vector<std::int64_t>{0, 2}), rank});
   std::vector<at::Tensor> tensors{at::empty({1000}, on_gpu())};
   in_node->allreduce(tensors, {})->wait();
   EXPECT_EQ(timed.timeline->whole_report().communication, 1000 + 4000);
@@ -189,6 +191,7 @@ TEST(GpuTimeline, ARecordingSaysWhoMeets) {
   const RankRecording recording = timed.timeline->recording(1);
   EXPECT_EQ(recording.rank, 1);
   std::vector<std::int64_t> series;
+  series.reserve(recording.works.size());
   for (const Work& work : recording.works) {
     series.push_back(work.facts.series);
   }

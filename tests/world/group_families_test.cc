@@ -13,7 +13,7 @@ using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
 std::string family_of(const GroupFamilies& groups, const std::string& name) {
-  return groups.find(name)->family.to_string();
+  return groups.find(name)->family().to_string();
 }
 
 TEST(GroupFamilies, AGroupWhoseSiblingsWereMadeStandsForAll) {
@@ -49,7 +49,7 @@ TEST(GroupFamilies, DeclaredFamilyNeedsNoPattern) {
   groups.add("b", {1, 2}, 6, "mesh_dp");
   groups.declare_family({"a", "b"});
   EXPECT_EQ(family_of(groups, "b"), "[0,3] [1,2]");
-  EXPECT_EQ(groups.find("a")->launch_group->label, "mesh_dp");
+  EXPECT_EQ(groups.find("a")->label(), "mesh_dp");
 }
 
 TEST(GroupFamilies, GroupsOfADeclaredFamilyDoNotCompleteOthers) {
@@ -83,8 +83,8 @@ TEST(GroupFamilies, RefusesWhatIsNoGroupOrNoFamily) {
 TEST(ResolveGroup, KnowsTheWorldByItsSize) {
   group_families().clear();
   const auto world = resolve_group("default", /*group_size=*/4, /*num_ranks=*/4);
-  EXPECT_EQ(world->launch_group->label, "world");
-  EXPECT_EQ(world->family.to_string(), "[0,1,2,3]");
+  EXPECT_EQ(world->label(), "world");
+  EXPECT_EQ(world->family().to_string(), "[0,1,2,3]");
 }
 
 TEST(ResolveGroup, NamesTheGroupsThatThereAre) {
@@ -93,7 +93,7 @@ TEST(ResolveGroup, NamesTheGroupsThatThereAre) {
               ThrowsMessage<CollectiveError>(
                   HasSubstr("there is no process group \"nope\"; none was made")));
   group_families().add("7", {0, 1}, 4, "");
-  EXPECT_EQ(resolve_group("7", -1, 4)->launch_group->label, "ranks 0-1");
+  EXPECT_EQ(resolve_group("7", -1, 4)->label(), "ranks 0-1");
   EXPECT_THAT([] { resolve_group("nope", -1, 4); },
               ThrowsMessage<CollectiveError>(HasSubstr("there are \"7\"")));
   group_families().clear();
@@ -105,7 +105,7 @@ TEST(ResolveGroup, TakesAGroupThatNobodyNotedForItsWholePattern) {
     *world_size = 4;
     return std::vector<std::int64_t>{1, 3};
   });
-  EXPECT_EQ(resolve_group("old", -1, 4)->family.to_string(), "[0,2] [1,3]");
+  EXPECT_EQ(resolve_group("old", -1, 4)->family().to_string(), "[0,2] [1,3]");
   set_find_members(nullptr);
 }
 

@@ -22,10 +22,10 @@ TEST(LaunchClock, IsToldOfLaunchesAndWaits) {
   EXPECT_TRUE(told().empty());
 
   set_launch_clock(
-      {.launched = [](const CollectiveCall& call, const LaunchGroup& launch_group,
+      {.launched = [](const CollectiveCall& call, const Group& launch_group,
                       std::int64_t own_rank) -> LaunchTicket {
          told().push_back(std::string(to_string(call.spec->kind)) + " of " +
-                          std::to_string(launch_group.size) + " by " + std::to_string(own_rank));
+                          std::to_string(launch_group.size()) + " by " + std::to_string(own_rank));
          return told().size();
        },
        .waited =

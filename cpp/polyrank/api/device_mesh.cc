@@ -1,7 +1,8 @@
 #include <polyrank/api/device_mesh.h>
 #include <polyrank/core/errors.h>
-#include <polyrank/core/mesh_fibers.h>
 #include <polyrank/core/str_cat.h>
+#include <polyrank/group/group_family.h>
+#include <polyrank/group/mesh_layout.h>
 
 #include <utility>
 
@@ -65,7 +66,14 @@ const ProcessGroup& DeviceMesh::get_flattened_group(const std::vector<std::strin
       label += str_cat("_", name);
       positions.push_back(position_of(name));
     }
-    group = world_.new_subgroups_by_enumeration(mesh_fibers(shape, positions), label);
+    const GroupFamily family =
+        GroupFamily::fibers(mesh_layout(shape, positions), world_.world_group()->getSize());
+    std::vector<std::vector<std::int64_t>> groups;
+    groups.reserve(static_cast<std::size_t>(family.num_groups()));
+    for (std::int64_t index = 0; index < family.num_groups(); ++index) {
+      groups.push_back(family.runs(index).to_vector());
+    }
+    group = world_.new_subgroups_by_enumeration(groups, label);
   }
   return group;
 }

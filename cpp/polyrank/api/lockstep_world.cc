@@ -105,7 +105,7 @@ c10::SymInt get_rank(const ProcessGroup& group) {
 
 c10::SymInt rank_in_group(const std::string& group_name, std::int64_t group_size) {
   const std::int64_t world_size = group_families().world_size();
-  return own_group_ranks(resolve_group(group_name, group_size, world_size)->family,
+  return own_group_ranks(resolve_group(group_name, group_size, world_size)->family(),
                          RankSet::first(world_size));
 }
 

@@ -65,28 +65,28 @@ py::list report() {
   for (const CollectiveTotals& totals : collective_record().totals()) {
     py::dict row;
     row["kind"] = to_string(totals.kind);
-    row["group_name"] = totals.group->name;
-    row["group"] = totals.group->label;
-    row["group_size"] = totals.group->size;
+    row["group_name"] = totals.group->name();
+    row["group"] = totals.group->label();
+    row["group_size"] = totals.group->size();
     row["num_groups"] = totals.num_groups;
     row["count"] = totals.num_launches;
     row["bytes"] = totals.input_bytes;
     row["rank_launches"] = totals.rank_launches;
     row["computed"] = totals.num_computed;
     if (totals.kind == CollectiveKind::kSend || totals.kind == CollectiveKind::kReceive) {
-      row["ranks"] = totals.group->ranks.to_vector();  // among which messages go
+      row["ranks"] = totals.group->ranks().to_vector();  // among which messages go
     }
     rows.append(row);
   }
   return rows;
 }
 
-std::shared_ptr<const KnownGroup> known_group(const std::string& name, std::int64_t world_size) {
+std::shared_ptr<const Group> known_group(const std::string& name, std::int64_t world_size) {
   return resolve_group(name, /*group_size=*/-1, world_size);
 }
 
 std::vector<std::vector<std::int64_t>> family(const std::string& name, std::int64_t world_size) {
-  const GroupFamily family = known_group(name, world_size)->family;
+  const GroupFamily family = known_group(name, world_size)->family();
   std::vector<std::vector<std::int64_t>> groups;
   for (std::int64_t group = 0; group < family.num_groups(); ++group) {
     const auto members = family.members(group);
@@ -97,7 +97,7 @@ std::vector<std::vector<std::int64_t>> family(const std::string& name, std::int6
 
 std::map<std::int64_t, std::int64_t> group_ranks(const std::string& name, std::int64_t world_size,
                                                  const std::vector<std::int64_t>& ranks) {
-  const GroupFamily family = known_group(name, world_size)->family;
+  const GroupFamily family = known_group(name, world_size)->family();
   std::map<std::int64_t, std::int64_t> group_rank_of;
   for (const std::int64_t rank : ranks) {
     group_rank_of[rank] = family.position_of(rank);
@@ -106,21 +106,21 @@ std::map<std::int64_t, std::int64_t> group_ranks(const std::string& name, std::i
 }
 
 c10::SymInt own_group_ranks_by_name(const std::string& name, const RankSet& ranks) {
-  return own_group_ranks(known_group(name, ranks.size())->family, ranks);
+  return own_group_ranks(known_group(name, ranks.size())->family(), ranks);
 }
 
 c10::SymInt own_group_sizes_by_name(const std::string& name, const RankSet& ranks) {
-  return own_group_sizes(known_group(name, ranks.size())->family, ranks);
+  return own_group_sizes(known_group(name, ranks.size())->family(), ranks);
 }
 
 c10::SymInt group_ranks_by_name(const std::string& name, const RankSet& ranks,
                                 const c10::SymInt& global_rank) {
-  return group_ranks_of(known_group(name, ranks.size())->family, ranks, global_rank);
+  return group_ranks_of(known_group(name, ranks.size())->family(), ranks, global_rank);
 }
 
 c10::SymInt global_ranks_by_name(const std::string& name, const RankSet& ranks,
                                  const c10::SymInt& group_rank) {
-  return global_ranks_of(known_group(name, ranks.size())->family, ranks, group_rank);
+  return global_ranks_of(known_group(name, ranks.size())->family(), ranks, group_rank);
 }
 
 // A group that was made while nobody took note: torch.distributed knows its members.
@@ -173,9 +173,9 @@ void record_launch(const std::string& op_name, const std::string& group_name,
   const auto group = known_group(group_name, world_size);
   collective_record().launch(
       {.kind = spec->kind,
-       .group = group->launch_group,
-       .num_groups = group->family.num_groups(),
-       .num_computed = group->family.num_groups(),
+       .group = group,
+       .num_groups = group->family().num_groups(),
+       .num_computed = group->family().num_groups(),
        .input_bytes = input_bytes,
        .op_name = spec->op_name,
        .cohorts = RankPartition::uniform(RankSet::first(world_size)),

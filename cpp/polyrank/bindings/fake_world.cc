@@ -1,5 +1,5 @@
 #include <polyrank/bindings/bindings.h>
-#include <polyrank/core/group_members.h>
+#include <polyrank/group/group_family.h>
 #include <polyrank/world/fake/fake_process_group.h>
 #include <polyrank/world/fake/fake_store.h>
 #include <pybind11/stl.h>
@@ -61,15 +61,15 @@ void init_fake_members(py::module_& module) {
   py::class_<FakeMember>(module, "FakeMember")
       .def_static(
           "listed",
-          [](std::vector<std::int64_t> members, std::shared_ptr<FakeRank> rank) {
-            return FakeMember(GroupMembers::listed(std::move(members)), std::move(rank));
+          [](const std::vector<std::int64_t>& members, std::shared_ptr<FakeRank> rank) {
+            return FakeMember(GroupFamily::single(members), std::move(rank));
           },
           py::arg("members"), py::arg("rank"))
       .def_static(
           "fibers",
           [](const std::vector<std::pair<std::int64_t, std::int64_t>>& dims, std::int64_t num_ranks,
              std::shared_ptr<FakeRank> rank) {
-            return FakeMember(GroupMembers::fibers(as_dims(dims), num_ranks), std::move(rank));
+            return FakeMember(GroupFamily::fibers(as_dims(dims), num_ranks), std::move(rank));
           },
           py::arg("dims"), py::arg("num_ranks"), py::arg("rank"))
       .def_property_readonly("own_rank", &FakeMember::own_rank)

@@ -66,17 +66,17 @@ Members part_of_rank(const GroupFamily& family, std::int64_t rank,
   }
   Members members;
   for (const std::int64_t place : sorted) {
-    members.push_back(family.member(group, static_cast<std::int32_t>(place)));
+    members.push_back(family.member(group, place));
   }
   const bool is_in = std::find(members.begin(), members.end(), rank) != members.end();
   return is_in ? members : Members{};
 }
 
 // The groups that the ranks ask for, which must not overlap.
-std::set<Members> parts_of(const KnownGroup& group, const std::vector<c10::SymInt>& places) {
+std::set<Members> parts_of(const Group& group, const std::vector<c10::SymInt>& places) {
   std::set<Members> parts;
-  for (const std::int64_t rank : group.family.ranks()) {
-    if (Members part = part_of_rank(group.family, rank, places); !part.empty()) {
+  for (const std::int64_t rank : group.family().ranks()) {
+    if (Members part = part_of_rank(group.family(), rank, places); !part.empty()) {
       parts.insert(std::move(part));
     }
   }
@@ -85,7 +85,7 @@ std::set<Members> parts_of(const KnownGroup& group, const std::vector<c10::SymIn
     for (const std::int64_t rank : part) {
       const auto [first, is_new] = part_of.emplace(rank, &part);
       if (!is_new) {
-        throw CollectiveError(str_cat("group \"", group.launch_group->label,
+        throw CollectiveError(str_cat("group \"", group.label(),
                                       "\": ranks disagree on the groups to split it into: ",
                                       RankSet::of(*first->second).to_string(), " and ",
                                       RankSet::of(part).to_string(), " both have rank ", rank));

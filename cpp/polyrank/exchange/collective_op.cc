@@ -130,11 +130,11 @@ std::int64_t CollectiveOp::payload_bytes(std::string_view op_name, Values argume
   if (spec.group == kAbsent) {
     throw_without(spec, "payload");
   }
-  LaunchGroup group;
-  group.size = get_process_group(op_name, arguments)->getSize();
+  const RankRuns members = RankRuns::of_run(
+      {.first = 0, .count = get_process_group(op_name, arguments)->getSize(), .step = 1});
   TracedLaunch traced;
   traced.launch.kind = spec.kind;
-  traced.launch.group = std::make_shared<LaunchGroup>(std::move(group));
+  traced.launch.group = std::make_shared<Group>("", "", members);
   add_details(read_call(spec, arguments), tensors_among(results), &traced.launch);
   return traced.payload_bytes();
 }

@@ -56,9 +56,9 @@ void begin_event(std::string_view phase, std::string_view name, std::size_t row,
   json->key("ts").microseconds(time_ns);
 }
 
-void write_group(const LaunchGroup& group, JsonText* json) {
-  json->key("group").value(group.label).key("group_name").value(group.name);
-  json->key("group_size").value(group.size).key("group_ranks").value(group.ranks.to_string());
+void write_group(const Group& group, JsonText* json) {
+  json->key("group").value(group.label()).key("group_name").value(group.name());
+  json->key("group_size").value(group.size()).key("group_ranks").value(group.ranks().to_string());
 }
 
 void write_launch(const TracedLaunch& traced, std::size_t row, std::int64_t start_ns,

@@ -4,7 +4,7 @@
 #include <polyrank/collective/collective_kind.h>
 #include <polyrank/collective/reduce_op.h>
 #include <polyrank/core/rank_partition.h>
-#include <polyrank/core/rank_runs.h>
+#include <polyrank/group/group.h>
 
 #include <cstdint>
 #include <memory>
@@ -14,16 +14,6 @@
 #include <vector>
 
 namespace polyrank {
-
-// A process group that launches name. Made once a group and shared by its launches, so that a
-// launch costs the same at any world size.
-struct LaunchGroup {
-  std::string name = {};        // torch.distributed's
-  std::string label = {};       // what people call it: "mesh_dp", "world", "ranks 0-3"
-  std::int64_t size = 0;        // members
-  std::int64_t num_groups = 1;  // that act together when the program names this one (lockstep)
-  RankRuns ranks = {};          // the members' global ranks, in the order of the group
-};
 
 // Tensors of one dtype and shape that follow each other in an argument.
 struct TensorRun {
@@ -43,8 +33,8 @@ struct CollectiveLaunch {
 
   // Always needed: what is counted.
   CollectiveKind kind = CollectiveKind::kNotACollective;
-  std::shared_ptr<const LaunchGroup> group = {};  // not null
-  std::int64_t num_groups = 1;                    // groups that ran, at most the group's num_groups
+  std::shared_ptr<const Group> group = {};  // not null
+  std::int64_t num_groups = 1;              // groups that ran, at most the group's num_groups
   std::int64_t num_computed = 0;  // groups whose result was computed; the others share theirs
   std::int64_t input_bytes = 0;   // of one rank; the largest where ranks differ
 

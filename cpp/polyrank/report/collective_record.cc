@@ -16,7 +16,7 @@ void count(const CollectiveLaunch& launch, CollectiveTotals* totals) {
   totals->num_groups = launch.num_groups;
   totals->num_launches += 1;
   totals->input_bytes += launch.input_bytes;
-  totals->rank_launches += launch.num_groups * launch.group->size;
+  totals->rank_launches += launch.num_groups * launch.group->size();
   totals->num_computed += launch.num_computed;
 }
 
@@ -49,7 +49,7 @@ LaunchId CollectiveRecord::launch(CollectiveLaunch launch) {
   CollectiveLaunch& counted = traced.launch;
 
   const std::lock_guard lock(mutex_);
-  const auto found = groups_.try_emplace(counted.group->name).first;
+  const auto found = groups_.try_emplace(counted.group->name()).first;
   count(counted, &found->second.by_kind[counted.kind]);
   const std::int64_t sequence = found->second.next_sequence++;
   if (!is_tracing || traces_.empty()) {
@@ -112,8 +112,8 @@ std::vector<CollectiveTotals> CollectiveRecord::totals() const {
     }
   }
   std::sort(rows.begin(), rows.end(), [](const CollectiveTotals& a, const CollectiveTotals& b) {
-    return std::tie(a.group->label, a.group->name, a.kind) <
-           std::tie(b.group->label, b.group->name, b.kind);
+    return std::tie(a.group->label(), a.group->name(), a.kind) <
+           std::tie(b.group->label(), b.group->name(), b.kind);
   });
   return rows;
 }
@@ -130,9 +130,9 @@ void CollectiveRecord::restart_sequences() {
   }
 }
 
-std::int64_t CollectiveRecord::next_sequence(const LaunchGroup& group) const {
+std::int64_t CollectiveRecord::next_sequence(const Group& group) const {
   const std::lock_guard lock(mutex_);
-  const auto found = groups_.find(group.name);
+  const auto found = groups_.find(group.name());
   return found == groups_.end() ? 0 : found->second.next_sequence;
 }
 

@@ -41,7 +41,7 @@ namespace polyrank {
 // All launches of one kind on one group.
 struct CollectiveTotals {
   CollectiveKind kind = CollectiveKind::kNotACollective;
-  std::shared_ptr<const LaunchGroup> group;
+  std::shared_ptr<const Group> group;
   std::int64_t num_groups = 0;  // of the latest launch
   std::int64_t num_launches = 0;
   std::int64_t input_bytes = 0;    // of one rank, all launches together
@@ -84,7 +84,7 @@ class POLYRANK_API CollectiveRecord {
   void restart_sequences();
 
   // The index that the group's next launch has, where the record counts.
-  std::int64_t next_sequence(const LaunchGroup& group) const;
+  std::int64_t next_sequence(const Group& group) const;
 
  private:
   struct OfGroup {

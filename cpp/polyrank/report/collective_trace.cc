@@ -45,7 +45,7 @@ std::string source_line_text() {
 }
 
 std::int64_t TracedLaunch::payload_bytes() const {
-  return polyrank::payload_bytes(launch.kind, launch.group->size, total_bytes(launch.inputs),
+  return polyrank::payload_bytes(launch.kind, launch.group->size(), total_bytes(launch.inputs),
                                  total_bytes(launch.outputs));
 }
 
@@ -54,7 +54,7 @@ std::int64_t TracedLaunch::wire_bytes() const {
   if (!algorithm) {
     return 0;
   }
-  return collective_cost(launch.kind, *algorithm, launch.group->size, payload_bytes())
+  return collective_cost(launch.kind, *algorithm, launch.group->size(), payload_bytes())
       .value()
       .wire_bytes;
 }

@@ -10,16 +10,16 @@ namespace polyrank {
 
 namespace {
 
-using Groups = std::vector<const LaunchGroup*>;
+using Groups = std::vector<const Group*>;
 
 // The groups in the order of their first launch, and each launch's index there. A group that was
 // made anew by the same name is one of its own if it has other members.
 struct GroupIndex {
   explicit GroupIndex(const std::vector<TracedLaunch>& launches) {
     for (const TracedLaunch& traced : launches) {
-      const LaunchGroup& group = *traced.launch.group;
+      const Group& group = *traced.launch.group;
       const auto [entry, is_new] =
-          by_content.try_emplace({group.name, group.ranks.to_string()}, groups.size());
+          by_content.try_emplace({group.name(), group.ranks().to_string()}, groups.size());
       if (is_new) {
         groups.push_back(&group);
       }
@@ -34,10 +34,10 @@ struct GroupIndex {
 
 void write_groups(const Groups& groups, JsonText* json) {
   json->key("groups").begin_array();
-  for (const LaunchGroup* group : groups) {
-    json->begin_object().key("name").value(group->name).key("label").value(group->label);
-    json->key("size").value(group->size).key("num_groups").value(group->num_groups);
-    json->key("ranks").value(group->ranks.to_string()).end_object();
+  for (const Group* group : groups) {
+    json->begin_object().key("name").value(group->name()).key("label").value(group->label());
+    json->key("size").value(group->size()).key("num_groups").value(group->num_groups());
+    json->key("ranks").value(group->ranks().to_string()).end_object();
   }
   json->end_array();
 }

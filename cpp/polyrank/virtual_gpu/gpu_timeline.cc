@@ -74,15 +74,15 @@ std::optional<std::int64_t> peer_of(const CollectiveCall& call, std::int64_t gro
 
 // Messages meet in the order in which they are sent and received between two ranks, whatever their
 // tags, as NCCL has it.
-MeetingSeries messages_of(CollectiveKind kind, const LaunchGroup& group, std::int64_t own_rank,
+MeetingSeries messages_of(CollectiveKind kind, const Group& group, std::int64_t own_rank,
                           std::int64_t peer) {
   std::vector<std::int64_t> ends{own_rank, peer};
   if (kind == CollectiveKind::kReceive) {
     std::swap(ends[0], ends[1]);
   }
   std::string label = str_cat("messages from rank ", ends[0], " to rank ", ends[1], " in group \"",
-                              group.label, '"');
-  return {.name = str_cat(group.name, " messages"),
+                              group.label(), '"');
+  return {.name = str_cat(group.name(), " messages"),
           .ranks = std::move(ends),
           .label = std::move(label)};
 }
@@ -129,24 +129,24 @@ void GpuTimeline::run(c10::Stream stream, const std::optional<KernelWork>& work,
                    speeds_.operator_time);
 }
 
-GpuTimeline::Place& GpuTimeline::place_of(const LaunchGroup& group) {
-  const auto known = places_.find(group.name);
+GpuTimeline::Place& GpuTimeline::place_of(const Group& group) {
+  const auto known = places_.find(group.name());
   // A later group may have the name of one that is gone, and another rank's group is another one.
-  if (known != places_.end() && known->second.members == group.ranks) {
+  if (known != places_.end() && known->second.members == group.ranks()) {
     return known->second;
   }
-  Place place{.group = {.ranks = group.size, .nodes = 1},
-              .members = group.ranks,
-              .ranks = group.ranks.to_vector()};
+  Place place{.group = {.ranks = group.size(), .nodes = 1},
+              .members = group.ranks(),
+              .ranks = group.ranks().to_vector()};
   std::set<std::int64_t> nodes;
   for (const std::int64_t rank : place.ranks) {
     nodes.insert(rank / speeds_.gpus_per_node);
   }
-  place.series = series_of({.name = group.name,
+  place.series = series_of({.name = group.name(),
                             .ranks = place.ranks,
-                            .label = str_cat("collectives of group \"", group.label, '"')});
+                            .label = str_cat("collectives of group \"", group.label(), '"')});
   place.group.nodes = std::max<std::int64_t>(1, static_cast<std::int64_t>(nodes.size()));
-  return places_.insert_or_assign(group.name, std::move(place)).first->second;
+  return places_.insert_or_assign(group.name(), std::move(place)).first->second;
 }
 
 std::int64_t GpuTimeline::series_of(MeetingSeries series) {
@@ -158,29 +158,29 @@ std::int64_t GpuTimeline::series_of(MeetingSeries series) {
   return index;
 }
 
-TimelineStream GpuTimeline::stream_of(const CollectiveCall& call, const LaunchGroup& group) {
+TimelineStream GpuTimeline::stream_of(const CollectiveCall& call, const Group& group) {
   if (!call.is_async) {
     return number_of(current_gpu_stream({c10::kCUDA, current_gpu()}));
   }
-  std::string name = group.name;
+  std::string name = group.name();
   if (is_message(call.spec->kind)) {
-    const std::int64_t peer = peer_of(call, group.size).value_or(-1);
+    const std::int64_t peer = peer_of(call, group.size()).value_or(-1);
     name = str_cat(name, ' ', to_string(call.spec->kind), ' ', peer);
   }
   const auto next = kFirstCommunicator + static_cast<TimelineStream>(streams_.size());
   return streams_.emplace(std::move(name), next).first->second;
 }
 
-std::optional<WorkNumber> GpuTimeline::launch(const CollectiveCall& call, const LaunchGroup& group,
+std::optional<WorkNumber> GpuTimeline::launch(const CollectiveCall& call, const Group& group,
                                               std::int64_t own_rank) {
-  if (group.size <= 1 || !is_on_gpu(call)) {
+  if (group.size() <= 1 || !is_on_gpu(call)) {
     return std::nullopt;
   }
   const c10::Stream current = current_gpu_stream({c10::kCUDA, current_gpu()});
   const std::lock_guard<std::mutex> lock(mutex_);
   const CollectiveKind kind = call.spec->kind;
   Place& place = place_of(group);
-  const std::int64_t payload = payload_of(call, group.size);
+  const std::int64_t payload = payload_of(call, group.size());
   std::int64_t series = place.series;
   bool crosses_nodes = false;
   if (is_message(kind)) {
@@ -188,7 +188,7 @@ std::optional<WorkNumber> GpuTimeline::launch(const CollectiveCall& call, const 
     // node: the slower way is taken where there is one.
     series = WorkFacts::kAlone;
     crosses_nodes = place.group.nodes > 1;
-    if (const std::optional<std::int64_t> member = peer_of(call, group.size)) {
+    if (const std::optional<std::int64_t> member = peer_of(call, group.size())) {
       const std::int64_t peer = place.ranks.at(static_cast<std::size_t>(*member));
       series = series_of(messages_of(kind, group, own_rank, peer));
       crosses_nodes = peer / speeds_.gpus_per_node != own_rank / speeds_.gpus_per_node;
@@ -197,7 +197,7 @@ std::optional<WorkNumber> GpuTimeline::launch(const CollectiveCall& call, const 
   const NcclChoice choice = nccl_time(kind, place.group, static_cast<double>(payload), speeds_.nccl,
                                       speeds_.links, crosses_nodes);
   WorkFacts facts = facts_here(WorkKind::kCommunication, to_string(kind));
-  facts.group = interned(group.label);
+  facts.group = interned(group.label());
   facts.detail = to_string(choice.algorithm, choice.protocol);
   facts.bytes = static_cast<double>(payload);
   facts.series = series;
@@ -294,7 +294,7 @@ void keep_gpu_timeline(std::shared_ptr<GpuTimeline> timeline) {
 }
 
 void place_collective_times() {
-  set_launch_clock({.launched = [](const CollectiveCall& call, const LaunchGroup& group,
+  set_launch_clock({.launched = [](const CollectiveCall& call, const Group& group,
                                    std::int64_t own_rank) -> LaunchTicket {
                       const std::shared_ptr<GpuTimeline> timeline = gpu_timeline();
                       const auto launch = timeline == nullptr

@@ -54,7 +54,7 @@ class POLYRANK_API GpuTimeline {
 
   // The rank launches a collective of tensors on a GPU. Gives its number, or nothing if its tensors
   // are elsewhere or its group has one rank.
-  std::optional<WorkNumber> launch(const CollectiveCall& call, const LaunchGroup& group,
+  std::optional<WorkNumber> launch(const CollectiveCall& call, const Group& group,
                                    std::int64_t own_rank);
 
   // The current stream waits for a launch.
@@ -88,9 +88,9 @@ class POLYRANK_API GpuTimeline {
     std::optional<WorkNumber> last = std::nullopt;  // of its collectives
   };
 
-  Place& place_of(const LaunchGroup& group);
+  Place& place_of(const Group& group);
   std::int64_t series_of(MeetingSeries series);
-  TimelineStream stream_of(const CollectiveCall& call, const LaunchGroup& group);
+  TimelineStream stream_of(const CollectiveCall& call, const Group& group);
 
   ClusterSpeeds speeds_;
   mutable std::mutex mutex_;

@@ -65,15 +65,6 @@ std::optional<std::string> given_label(const std::string& description) {
   return is_given ? std::optional(description) : std::nullopt;
 }
 
-KnownGroup::KnownGroup(const std::string& name, const std::string& label, const Members& members,
-                       const GroupFamily& family)
-    : family(family),
-      launch_group(std::make_shared<LaunchGroup>(LaunchGroup{.name = name,
-                                                             .label = label,
-                                                             .size = family.group_size(),
-                                                             .num_groups = family.num_groups(),
-                                                             .ranks = RankRuns::of(members)})) {}
-
 void GroupFamilies::add(const std::string& name, const Members& members, std::int64_t world_size,
                         const std::string& label) {
   check_members(members, world_size);
@@ -141,7 +132,7 @@ void GroupFamilies::close(const std::string& name) {
   }
 }
 
-std::shared_ptr<const KnownGroup> GroupFamilies::find(const std::string& name) const {
+std::shared_ptr<const Group> GroupFamilies::find(const std::string& name) const {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(name);
   if (found == entries_.end()) {
@@ -156,7 +147,7 @@ std::shared_ptr<const KnownGroup> GroupFamilies::find(const std::string& name) c
   if (entry.resolved == nullptr || entry.generation != generation_) {
     entry.generation = generation_;
     entry.resolved =
-        std::make_shared<KnownGroup>(name, entry.label, entry.members, family_of(entry));
+        std::make_shared<Group>(name, entry.label, RankRuns::of(entry.members), family_of(entry));
   }
   return entry.resolved;
 }
@@ -195,8 +186,8 @@ Members members_of_group(const std::string& name, std::int64_t group_size) {
   return find_or_assume_members(name, group_size, &world_size);
 }
 
-std::shared_ptr<const KnownGroup> resolve_group(const std::string& name, std::int64_t group_size,
-                                                std::int64_t num_ranks) {
+std::shared_ptr<const Group> resolve_group(const std::string& name, std::int64_t group_size,
+                                           std::int64_t num_ranks) {
   if (auto known = group_families().find(name)) {
     return known;
   }
@@ -213,8 +204,8 @@ std::shared_ptr<const KnownGroup> resolve_group(const std::string& name, std::in
         ". Make it with `torch.distributed.new_group` or a DeviceMesh first."));
   }
   const bool is_world = static_cast<std::int64_t>(members.size()) == world_size;
-  return std::make_shared<KnownGroup>(name, label_of(is_world ? "world" : "", members), members,
-                                      GroupFamily::complete(members, world_size));
+  return std::make_shared<Group>(name, label_of(is_world ? "world" : "", members),
+                                 RankRuns::of(members), GroupFamily::complete(members, world_size));
 }
 
 }  // namespace polyrank

@@ -2,8 +2,7 @@
 #pragma once
 
 #include <polyrank/core/export.h>
-#include <polyrank/core/group_family.h>
-#include <polyrank/report/collective_launch.h>
+#include <polyrank/group/group.h>
 
 #include <cstdint>
 #include <map>
@@ -31,16 +30,6 @@ namespace polyrank {
 // not described it.
 std::optional<std::string> given_label(const std::string& description);
 
-// A process group as the lockstep world knows it.
-struct KnownGroup {
-  // `members`: those of the group that bears the name, in its order.
-  KnownGroup(const std::string& name, const std::string& label,
-             const std::vector<std::int64_t>& members, const GroupFamily& family);
-
-  GroupFamily family;
-  std::shared_ptr<const LaunchGroup> launch_group;  // its name, its label, its ranks
-};
-
 // The process groups that the program made.
 //
 // Thread rule: safe from any thread.
@@ -61,7 +50,7 @@ class POLYRANK_API GroupFamilies {
 
   // The group of that name and its family, or null if nobody took note of it.
   // Throws: CollectiveError if it was closed.
-  std::shared_ptr<const KnownGroup> find(const std::string& name) const;
+  std::shared_ptr<const Group> find(const std::string& name) const;
 
   // Number of ranks in the world, or 0 before the first group.
   std::int64_t world_size() const;
@@ -77,8 +66,8 @@ class POLYRANK_API GroupFamilies {
     std::string label;
     bool is_closed = false;
     std::int64_t ordinal = 0;  // 1 for the first group of these members, and so on; 0: declared
-    std::optional<GroupFamily> declared;         // by declare_family()
-    std::shared_ptr<const KnownGroup> resolved;  // as of `generation` of the whole
+    std::optional<GroupFamily> declared;    // by declare_family()
+    std::shared_ptr<const Group> resolved;  // as of `generation` of the whole
     std::uint64_t generation = 0;
   };
 
@@ -108,8 +97,8 @@ POLYRANK_API std::vector<std::int64_t> members_of_group(const std::string& name,
 
 // The group of that name, however it was made; `group_size`: its size if known, else -1.
 // Throws: CollectiveError if there is no such group, naming those that there are.
-POLYRANK_API std::shared_ptr<const KnownGroup> resolve_group(const std::string& name,
-                                                             std::int64_t group_size,
-                                                             std::int64_t num_ranks);
+POLYRANK_API std::shared_ptr<const Group> resolve_group(const std::string& name,
+                                                        std::int64_t group_size,
+                                                        std::int64_t num_ranks);
 
 }  // namespace polyrank

@@ -15,7 +15,7 @@ void set_launch_clock(const LaunchClock& clock) {
   current.store(&kept, std::memory_order_release);
 }
 
-LaunchTicket tell_launch_clock(const CollectiveCall& call, const LaunchGroup& group,
+LaunchTicket tell_launch_clock(const CollectiveCall& call, const Group& group,
                                std::int64_t own_rank) {
   const LaunchClock* clock = current.load(std::memory_order_acquire);
   return clock == nullptr ? kNoTime : clock->launched(call, group, own_rank);

@@ -18,7 +18,7 @@ inline constexpr LaunchTicket kNoTime = 0;
 // models the streams of its GPU (virtual_gpu/gpu_timeline.h) lies above this layer, and says here
 // what to call at each launch, and when the program waits for one.
 struct LaunchClock {
-  LaunchTicket (*launched)(const CollectiveCall& call, const LaunchGroup& group,
+  LaunchTicket (*launched)(const CollectiveCall& call, const Group& group,
                            std::int64_t own_rank) = nullptr;  // global
   void (*waited)(LaunchTicket ticket) = nullptr;
 };
@@ -27,7 +27,7 @@ struct LaunchClock {
 POLYRANK_API void set_launch_clock(const LaunchClock& clock);
 
 // Give kNoTime, or do nothing, while no clock is set.
-LaunchTicket tell_launch_clock(const CollectiveCall& call, const LaunchGroup& group,
+LaunchTicket tell_launch_clock(const CollectiveCall& call, const Group& group,
                                std::int64_t own_rank);
 void tell_launch_clock_of_wait(LaunchTicket ticket);
 

@@ -26,10 +26,10 @@ bool is_lockstep(const std::vector<at::Tensor>& tensors) {
       tensors, [](const at::Tensor& tensor) { return LocalTensorImpl::from(tensor) != nullptr; });
 }
 
-void add_group(const LaunchGroup& group, const RankSet& ranks, LaunchThere* launch) {
-  launch->site.group = group.label;
-  launch->group_size = group.size;
-  launch->members = group.ranks.to_string();
+void add_group(const Group& group, const RankSet& ranks, LaunchThere* launch) {
+  launch->site.group = group.label();
+  launch->group_size = group.size();
+  launch->members = group.ranks().to_string();
   launch->ranks = ranks.to_string();
 }
 
@@ -40,7 +40,7 @@ void add_groups_of_all(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> ar
   if (spec.group != kAbsent) {
     const auto group = CollectiveOp::get_process_group(spec.op_name, arguments);
     const auto known = resolve_group(group->getGroupName(), group->getSize(), ranks.size());
-    add_group(*known->launch_group, ranks, launch);
+    add_group(*known, ranks, launch);
   }
 }
 
@@ -58,7 +58,7 @@ LaunchThere launch_there(const CollectiveSpec& spec, c10::ArrayRef<c10::IValue> 
   if (is_lockstep(tensors)) {
     add_groups_of_all(spec, arguments, ranks_of_launch(tensors), &launch);
   } else if (spec.group != kAbsent) {
-    const OwnGroup own =
+    const OwnGroups::Membership own =
         own_groups().find(CollectiveOp::get_process_group(spec.op_name, arguments));
     add_group(*own.group, own.rank.ranks(), &launch);
   }

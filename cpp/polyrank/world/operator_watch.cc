@@ -47,7 +47,7 @@ void watch_wait(c10::IValue* returned, LaunchId launch) {
 LaunchId record_operator(const CollectiveSpec& spec, const ProcessGroup& group,
                          c10::ArrayRef<c10::IValue> arguments, c10::ArrayRef<c10::IValue> returned,
                          std::int64_t start_ns) {
-  const OwnGroup own = own_groups().find(group);
+  const OwnGroups::Membership own = own_groups().find(group);
   const std::vector<at::Tensor> results = tensors_among(returned);
   CollectiveLaunch launch;
   launch.kind = spec.kind;

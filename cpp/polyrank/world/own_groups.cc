@@ -16,7 +16,7 @@ namespace {
 
 using ProcessGroup = c10::intrusive_ptr<c10d::ProcessGroup>;
 
-OwnGroup describe(const ProcessGroup& process_group) {
+OwnGroups::Membership describe(const ProcessGroup& process_group) {
   const std::string& name = process_group->getGroupName();
   const auto* const knows_members = dynamic_cast<const GlobalRanks*>(process_group.get());
   const std::vector<std::int64_t> members = knows_members == nullptr
@@ -26,25 +26,25 @@ OwnGroup describe(const ProcessGroup& process_group) {
   const std::optional<std::string> given = given_label(process_group->getGroupDesc());
   const std::string label = given ? *given : str_cat("ranks ", ranks.to_string());
   const std::int64_t rank = members[static_cast<std::size_t>(process_group->getRank())];
-  return {c10::weak_intrusive_ptr<c10d::ProcessGroup>(process_group),
-          std::make_shared<LaunchGroup>(LaunchGroup{
-              .name = name, .label = label, .size = process_group->getSize(), .ranks = ranks}),
+  return {std::make_shared<const Group>(name, label, ranks),
           RankPartition::uniform(RankSet::range(rank, rank + 1))};
 }
 
 }  // namespace
 
-OwnGroup OwnGroups::find(const ProcessGroup& process_group) {
+OwnGroups::Membership OwnGroups::find(const ProcessGroup& process_group) {
   {
     const std::lock_guard lock(mutex_);
     const auto found = groups_.find(process_group.get());
     if (found != groups_.end() && !found->second.process_group.expired()) {
-      return found->second;
+      return found->second.membership;
     }
   }
-  OwnGroup described = describe(process_group);  // unlocked: may wait for the interpreter
+  Entry described{c10::weak_intrusive_ptr<c10d::ProcessGroup>(process_group),
+                  describe(process_group)};  // unlocked: may wait for the interpreter
   const std::lock_guard lock(mutex_);
-  return groups_.insert_or_assign(process_group.get(), std::move(described)).first->second;
+  return groups_.insert_or_assign(process_group.get(), std::move(described))
+      .first->second.membership;
 }
 
 void OwnGroups::clear() {

@@ -27,17 +27,12 @@ RankBackend::RankBackend(std::int64_t global_rank, const std::string& name,
                          const std::vector<std::int64_t>& members)
     : TableBackend(place_of(global_rank, name, members), static_cast<int>(members.size())),
       global_rank_(global_rank),
-      launch_group_(std::make_shared<const LaunchGroup>(
-          LaunchGroup{.name = name,
-                      .label = name,
-                      .size = static_cast<std::int64_t>(members.size()),
-                      .num_groups = 1,
-                      .ranks = RankRuns::of(members)})),
+      launch_group_(std::make_shared<const Group>(name, name, RankRuns::of(members))),
       members_(members) {}
 
 std::int64_t RankBackend::global_rank_of(std::int64_t group_rank) const {
   if (group_rank < 0 || group_rank >= getSize()) {
-    throw CollectiveError(str_cat("group \"", launch_group_->name, "\" has no group rank ",
+    throw CollectiveError(str_cat("group \"", launch_group_->name(), "\" has no group rank ",
                                   group_rank, "; valid: 0..", getSize() - 1));
   }
   return members_[static_cast<std::size_t>(group_rank)];
@@ -48,10 +43,10 @@ std::int64_t RankBackend::peer_of(const std::vector<c10::SymInt>& peers) const {
 }
 
 std::string RankBackend::describe_member(std::int64_t group_rank) const {
-  const std::string ranks = launch_group_->ranks.to_string();
+  const std::string ranks = launch_group_->ranks().to_string();
   // Groups of torch.distributed have a description, and names that are numbers.
   const std::string label =
-      pg_desc_.empty() ? launch_group_->name : given_label(pg_desc_).value_or("ranks " + ranks);
+      pg_desc_.empty() ? launch_group_->name() : given_label(pg_desc_).value_or("ranks " + ranks);
   return str_cat("group \"", label, "\" (ranks ", ranks, "), rank ", global_rank_of(group_rank));
 }
 

@@ -84,7 +84,7 @@ class POLYRANK_API RankBackend : public TableBackend {
   std::string describe_member(std::int64_t group_rank) const;
 
   std::int64_t global_rank_;
-  std::shared_ptr<const LaunchGroup> launch_group_;
+  std::shared_ptr<const Group> launch_group_;
   std::vector<std::int64_t> members_;
   std::int64_t num_launches_ = 0;  // messages included
   bool is_shut_down_ = false;

@@ -134,7 +134,7 @@ c10::SymInt global_ranks_of(const GroupFamily& family, const RankSet& ranks,
           throw UsageError(str_cat(members_text(family, group), " has no group rank ", wanted,
                                    "; valid: 0..", family.group_size() - 1));
         }
-        return family.member(group, static_cast<std::int32_t>(wanted));
+        return family.member(group, wanted);
       });
 }
 

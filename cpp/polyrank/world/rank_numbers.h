@@ -3,8 +3,8 @@
 
 #include <c10/core/SymInt.h>
 #include <polyrank/core/export.h>
-#include <polyrank/core/group_family.h>
 #include <polyrank/core/rank_set.h>
+#include <polyrank/group/group_family.h>
 
 namespace polyrank {
 

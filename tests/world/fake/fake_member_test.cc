@@ -3,6 +3,10 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/world/fake/fake_member.h>
 
+#include <cstdint>
+#include <memory>
+#include <vector>
+
 namespace polyrank {
 namespace {
 
@@ -11,7 +15,7 @@ using ::testing::ThrowsMessage;
 
 TEST(FakeMember, AnswersForTheRankThatRuns) {
   const auto rank = std::make_shared<FakeRank>(17);
-  const FakeMember tp(GroupMembers::fibers({{8, 1}}, 64), rank);
+  const FakeMember tp(GroupFamily::fibers({{8, 1}}, 64), rank);
   EXPECT_EQ(tp.group_rank(), 1);
   EXPECT_EQ(tp.global_rank_of(0), 16);
   EXPECT_EQ(tp.to_string(), "16-23");
@@ -23,8 +27,8 @@ TEST(FakeMember, AnswersForTheRankThatRuns) {
 
 TEST(FakeMember, OtherGroupsShareTheRank) {
   const auto rank = std::make_shared<FakeRank>(3);
-  const FakeMember world(GroupMembers::fibers({{8, 1}}, 8), rank);
-  const FakeMember listed = world.with_members(GroupMembers::listed({3, 5}));
+  const FakeMember world(GroupFamily::fibers({{8, 1}}, 8), rank);
+  const FakeMember listed = world.in(GroupFamily::single(std::vector<std::int64_t>{3, 5}));
   EXPECT_EQ(listed.group_rank(), 0);
   rank->value = 4;
   EXPECT_EQ(listed.group_rank(), -1);

@@ -41,7 +41,7 @@ TEST(FakeProcessGroup, CollectivesAreNumberedAndRecorded) {
   const auto totals = collective_record().totals();
   ASSERT_EQ(totals.size(), 2U);
   EXPECT_EQ(totals[0].num_launches + totals[1].num_launches, 3);
-  EXPECT_EQ(totals[0].group->ranks.to_string(), "0-3");
+  EXPECT_EQ(totals[0].group->ranks().to_string(), "0-3");
   collective_record().reset();
 }
 
@@ -90,7 +90,7 @@ TEST(FakeProcessGroup, PyTorchsValuesLeaveTensorsAsTheyAre) {
 TEST(FakeProcessGroup, SplitGivesTheGroupOfTheRanksNamed) {
   const auto rank = std::make_shared<const FakeRank>(6);
   const auto group = FakeProcessGroup::of_member(
-      FakeMember(GroupMembers::fibers({{4, 2}}, 8), rank));  // of 6: 0, 2, 4, 6
+      FakeMember(GroupFamily::fibers({{4, 2}}, 8), rank));  // of 6: 0, 2, 4, 6
   const auto half = group->split({}, {2, 3}, {});
   EXPECT_EQ(half->getRank(), 1);
   EXPECT_EQ(c10::static_intrusive_pointer_cast<FakeProcessGroup>(half)->member().to_string(),
@@ -141,7 +141,7 @@ TEST(FakeProcessGroup, AnInputMayBeAPartOfTheOutput) {
 TEST(FakeGroup, ItsRankIsTheOneThatRuns) {
   const auto rank = std::make_shared<FakeRank>(3);
   const auto backend =
-      FakeProcessGroup::of_member(FakeMember(GroupMembers::fibers({{4, 1}}, 8), rank));
+      FakeProcessGroup::of_member(FakeMember(GroupFamily::fibers({{4, 1}}, 8), rank));
   const FakeGroup group(c10::make_intrusive<FakeStore>(), backend, {c10::kCPU, c10::kCUDA});
   EXPECT_EQ(group.getRank(), 3);
   rank->value = 4;

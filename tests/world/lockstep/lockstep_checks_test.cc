@@ -15,9 +15,9 @@ using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
 // Ranks 0 and 1, and ranks 2 and 3, which act together.
-KnownGroup pairs() {
+Group pairs() {
   const std::vector<std::vector<std::int64_t>> groups{{0, 1}, {2, 3}};
-  return {"tp", "mesh_tp", {0, 1}, GroupFamily::explicit_groups(groups)};
+  return {"tp", "mesh_tp", RankRuns::of(groups.front()), GroupFamily::explicit_groups(groups)};
 }
 
 CollectiveCall all_reduce(const at::Tensor& tensor) {

@@ -7,6 +7,7 @@
 #include <polyrank/engine/run_operator.h>
 #include <polyrank/world/lockstep/lockstep_launch.h>
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -16,9 +17,10 @@ namespace {
 using ::testing::ElementsAre;
 
 // Ranks 0 and 1, and ranks 2 and 3, which act together.
-KnownGroup pairs() {
+std::shared_ptr<const Group> pairs() {
   const std::vector<std::vector<std::int64_t>> groups{{0, 1}, {2, 3}};
-  return {"tp", "mesh_tp", {0, 1}, GroupFamily::explicit_groups(groups)};
+  return std::make_shared<Group>("tp", "mesh_tp", RankRuns::of(groups.front()),
+                                 GroupFamily::explicit_groups(groups));
 }
 
 CollectiveCall call_of(const char* op_name, const at::Tensor& input, const at::Tensor& output) {
@@ -30,7 +32,7 @@ CollectiveCall call_of(const char* op_name, const at::Tensor& input, const at::T
 }
 
 // Runs the one unit of a call, and gives the launch.
-LockstepLaunch run(const CollectiveCall& call, const KnownGroup& group) {
+LockstepLaunch run(const CollectiveCall& call, const std::shared_ptr<const Group>& group) {
   LockstepLaunch launch(call, group);
   const BelowLockstepGuard below(/*has_python_tensors=*/false);
   const CohortKeysGuard keys(/*keep_python=*/false);
@@ -40,7 +42,7 @@ LockstepLaunch run(const CollectiveCall& call, const KnownGroup& group) {
 
 TEST(LockstepLaunch, ActsOnAllGroupsOfAFamily) {
   const at::Tensor x = local_tensor({{1, 2}, {3, 4}, {5, 6}, {7, 8}});
-  const KnownGroup group = pairs();
+  const auto group = pairs();
   const CollectiveCall call = call_of("c10d::allreduce_", x, x);
   run(call, group);
   EXPECT_THAT(values_on_rank(x, 0), ElementsAre(4, 6));
@@ -52,7 +54,7 @@ TEST(LockstepLaunch, GroupsOfTheSameCohortsGetOneResult) {
   const RankPartition by_place =
       RankPartition::from_labels(RankSet::first(4), std::vector<std::int64_t>{0, 1, 0, 1});
   const at::Tensor x = make_local_tensor(by_place, {at::full({1}, 1.0), at::full({1}, 2.0)});
-  const KnownGroup group = pairs();
+  const auto group = pairs();
   const CollectiveCall call = call_of("c10d::allreduce_", x, x);
   const LockstepLaunch launch = run(call, group);
   EXPECT_EQ(num_cohorts(x), 1U);
@@ -64,7 +66,7 @@ TEST(LockstepLaunch, GroupsOfTheSameCohortsGetOneResult) {
 TEST(LockstepLaunch, APartOfAStorageIsWrittenWithoutTheRest) {
   const at::Tensor whole = local_tensor({{1, 2}, {3, 4}, {5, 6}, {7, 8}});
   const at::Tensor part = whole.narrow(0, 1, 1);
-  const KnownGroup group = pairs();
+  const auto group = pairs();
   const CollectiveCall call = call_of("c10d::allreduce_", part, part);
   run(call, group);
   EXPECT_THAT(values_on_rank(whole, 0), ElementsAre(1, 6));
@@ -74,7 +76,7 @@ TEST(LockstepLaunch, APartOfAStorageIsWrittenWithoutTheRest) {
 
 TEST(LockstepLaunch, OnlyTheRootOfAReduceGetsSomething) {
   const at::Tensor x = local_tensor({{1}, {2}, {3}, {4}});
-  const KnownGroup group = pairs();
+  const auto group = pairs();
   CollectiveCall call = call_of("c10d::reduce_", x, x);
   call.root = 1;
   run(call, group);
@@ -85,7 +87,7 @@ TEST(LockstepLaunch, OnlyTheRootOfAReduceGetsSomething) {
 
 TEST(LockstepLaunch, FunctionalResultsAreNewTensors) {
   const at::Tensor x = local_tensor({{1}, {2}, {3}, {4}});
-  const KnownGroup group = pairs();
+  const auto group = pairs();
   CollectiveCall call = call_of("_c10d_functional::all_gather_into_tensor", x, x);
   call.units[0].outputs.clear();
   LockstepLaunch launch = run(call, group);
@@ -97,7 +99,7 @@ TEST(LockstepLaunch, FunctionalResultsAreNewTensors) {
 }
 
 TEST(LockstepLaunch, TensorsOfOtherRanksAreRefused) {
-  const KnownGroup group = pairs();
+  const auto group = pairs();
   const CollectiveCall call =
       call_of("c10d::allreduce_", local_tensor({{1}, {2}, {3}, {4}}), local_tensor({{1}, {2}}));
   EXPECT_THROW(run(call, group), UsageError);

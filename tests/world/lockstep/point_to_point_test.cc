@@ -121,7 +121,8 @@ TEST(ReadPointToPoint, FindsThePeersOfEachGroup) {
   call.tags = {7};
   call.peers = {1};
   const std::vector<std::vector<std::int64_t>> groups{{0, 1}, {2, 3}};
-  const KnownGroup group("tp0", "tp", groups.front(), GroupFamily::explicit_groups(groups));
+  const Group group("tp0", "tp", RankRuns::of(groups.front()),
+                    GroupFamily::explicit_groups(groups));
   EXPECT_THAT([&] { read_point_to_point(call, 0, group); },
               ThrowsMessage<UnsupportedOpError>(HasSubstr("rank 1 sends to itself")));
   // A tensor on the ranks that act.

@@ -2,7 +2,8 @@
 #pragma once
 
 #include <polyrank/core/export.h>
-#include <polyrank/core/group_members.h>
+#include <polyrank/core/rank_runs.h>
+#include <polyrank/group/group_family.h>
 
 #include <atomic>
 #include <cstdint>
@@ -20,26 +21,29 @@ struct FakeRank {
   std::atomic<std::int64_t> value;
 };
 
-// Who is in the group, as the rank that runs sees it.
+// The group of a family that the rank which runs is in.
 //
 // Thread rule: safe from any thread; answers change with the rank.
 class POLYRANK_API FakeMember {
  public:
-  FakeMember(GroupMembers members, std::shared_ptr<const FakeRank> rank)
-      : members_(std::move(members)), rank_(std::move(rank)) {}
+  FakeMember(GroupFamily family, std::shared_ptr<const FakeRank> rank)
+      : family_(std::move(family)), rank_(std::move(rank)) {}
 
-  // Of another group of the same world.
-  FakeMember with_members(GroupMembers members) const { return {std::move(members), rank_}; }
+  // Of other groups of the same world.
+  FakeMember in(GroupFamily family) const { return {std::move(family), rank_}; }
 
   std::int64_t own_rank() const noexcept { return rank_->value; }
-  std::int64_t group_size() const noexcept { return members_.size(); }
+  std::int64_t group_size() const noexcept { return family_.group_size(); }
 
   // This rank's place in its group; -1 if it has none.
   std::int64_t group_rank() const noexcept { return group_rank_of(own_rank()); }
 
   // The place of any rank in this rank's group; -1 if it is not in it.
   std::int64_t group_rank_of(std::int64_t global_rank) const noexcept {
-    return members_.position_of(global_rank, own_rank());
+    const std::int64_t own_group = family_.group_of(own_rank());
+    return own_group < 0 || family_.group_of(global_rank) != own_group
+               ? -1
+               : family_.position_of(global_rank);
   }
 
   // Throws: UsageError if this rank has no group, or the group no such place.
@@ -53,7 +57,7 @@ class POLYRANK_API FakeMember {
   std::string to_string() const;
 
  private:
-  GroupMembers members_;
+  GroupFamily family_;
   std::shared_ptr<const FakeRank> rank_;
 };
 

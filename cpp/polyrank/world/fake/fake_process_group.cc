@@ -36,7 +36,7 @@ FakeMember member_of_own_world(std::int64_t rank, std::int64_t size) {
     throw CollectiveError(str_cat("a process group of ", size, " ranks has no rank ", rank,
                                   "; valid: 0..", size - 1, "."));
   }
-  return {GroupMembers::fibers({{size, 1}}, size), std::make_shared<const FakeRank>(rank)};
+  return {GroupFamily::fibers({{size, 1}}, size), std::make_shared<const FakeRank>(rank)};
 }
 
 int checked_group_rank(const FakeMember& member) {
@@ -109,14 +109,10 @@ void FakeProcessGroup::check(const CollectiveCall& call) const {
   }
 }
 
-const std::shared_ptr<const LaunchGroup>& FakeProcessGroup::launch_group() {
+const std::shared_ptr<const Group>& FakeProcessGroup::launch_group() {
   if (!launch_group_ || launch_group_rank_ != member_.own_rank()) {
     launch_group_rank_ = member_.own_rank();
-    launch_group_ = std::make_shared<const LaunchGroup>(LaunchGroup{.name = pg_uid_,
-                                                                    .label = label(),
-                                                                    .size = member_.group_size(),
-                                                                    .num_groups = 1,
-                                                                    .ranks = member_.ranks()});
+    launch_group_ = std::make_shared<const Group>(pg_uid_, label(), member_.ranks());
   }
   return launch_group_;
 }
@@ -254,9 +250,8 @@ c10::intrusive_ptr<c10d::Backend> FakeProcessGroup::split(
     if (!is_member) {
       return {};
     }
-    return c10::make_intrusive<FakeProcessGroup>(
-        member_.with_members(GroupMembers::listed(std::move(members))),
-        options ? as_fake_options(options) : options_);
+    return c10::make_intrusive<FakeProcessGroup>(member_.in(GroupFamily::single(members)),
+                                                 options ? as_fake_options(options) : options_);
   });
 }
 

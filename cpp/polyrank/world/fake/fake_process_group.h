@@ -90,14 +90,14 @@ class POLYRANK_API FakeProcessGroup final : public TableBackend {
  private:
   void check(const CollectiveCall& call) const;
   LaunchId record(const CollectiveCall& call, std::int64_t start_ns);
-  const std::shared_ptr<const LaunchGroup>& launch_group();
+  const std::shared_ptr<const Group>& launch_group();
   FakeWorkState new_work(const CollectiveCall& call, c10d::OpType op_type) const;
   Work finish(const CollectiveCall& call, FakeWorkState state, std::int64_t start_ns);
   std::string describe_rank() const;
   std::string label() const;
 
   FakeMember member_;
-  std::shared_ptr<const LaunchGroup> launch_group_;  // as of launch_group_rank_
+  std::shared_ptr<const Group> launch_group_;  // as of launch_group_rank_
   std::int64_t launch_group_rank_ = -1;
   Options options_;
   std::shared_ptr<SentMessages> sent_ = std::make_shared<SentMessages>();

@@ -43,7 +43,7 @@ bool differ(const Numbers& numbers) {
 // One launch, as each of its ranks makes it.
 class Checker {
  public:
-  Checker(const CollectiveCall& call, const KnownGroup& group)
+  Checker(const CollectiveCall& call, const Group& group)
       : call_(call), group_(group), ranks_(ranks_of_launch(call.tensors())) {}
 
   void run() const {
@@ -53,20 +53,20 @@ class Checker {
       return;
     }
     const std::string where = source_line_text();
-    for (std::int64_t group = 0; group < group_.family.num_groups(); ++group) {
+    for (std::int64_t group = 0; group < group_.family().num_groups(); ++group) {
       check_group(group, where);
     }
   }
 
  private:
   Caller caller(std::int64_t group) const {
-    return {.group_size = group_.family.group_size(),
+    return {.group_size = group_.family().group_size(),
             .describe =
                 [this, group](std::int64_t group_rank) {
-                  const auto members = group_.family.members(group);
-                  return str_cat("group \"", group_.launch_group->label, "\" (ranks ",
-                                 RankSet::of({members.begin(), members.end()}).to_string(),
-                                 "), rank ", members[static_cast<std::size_t>(group_rank)]);
+                  const auto members = group_.family().members(group);
+                  return str_cat("group \"", group_.label(), "\" (ranks ",
+                                 RankSet::of(members).to_string(), "), rank ",
+                                 members[static_cast<std::size_t>(group_rank)]);
                 },
             .all_give_lists = true};
   }
@@ -76,7 +76,7 @@ class Checker {
   }
 
   void check_group(std::int64_t group, const std::string& where) const {
-    const auto members = group_.family.members(group);
+    const auto members = group_.family().members(group);
     Caller of_rank = caller(group);
     Meeting meeting;
     meeting.participants.assign(members.begin(), members.end());
@@ -101,9 +101,9 @@ class Checker {
     if (std::ranges::none_of(meeting->launches, has_come)) {
       return;
     }
-    meeting->group = std::make_shared<const MeetingGroup>(
-        MeetingGroup{group_.launch_group->label, meeting->participants});
-    meeting->sequence = collective_record().next_sequence(*group_.launch_group);
+    meeting->group =
+        std::make_shared<const MeetingGroup>(MeetingGroup{group_.label(), meeting->participants});
+    meeting->sequence = collective_record().next_sequence(group_);
     if (const std::exception_ptr mismatch = explain_mismatch(*meeting)) {
       std::rethrow_exception(mismatch);
     }
@@ -137,14 +137,12 @@ class Checker {
   }
 
   const CollectiveCall& call_;
-  const KnownGroup& group_;
+  const Group& group_;
   RankSet ranks_;
 };
 
 }  // namespace
 
-void check_members(const CollectiveCall& call, const KnownGroup& group) {
-  Checker(call, group).run();
-}
+void check_members(const CollectiveCall& call, const Group& group) { Checker(call, group).run(); }
 
 }  // namespace polyrank

@@ -10,6 +10,6 @@ namespace polyrank {
 // check_call() of each, and whether the members' launches agree. Where tensors and numbers are of
 // one shape on all ranks, one check is that of all, whatever the world size.
 // Throws: CollectiveError; CollectiveMismatchError.
-void check_members(const CollectiveCall& call, const KnownGroup& group);
+void check_members(const CollectiveCall& call, const Group& group);
 
 }  // namespace polyrank

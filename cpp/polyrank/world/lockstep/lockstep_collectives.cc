@@ -46,10 +46,10 @@ constexpr std::array<const char*, 5> kNamespaces = {
   throw_unsupported(op);
 }
 
-void check_group(const CollectiveCall& call, const KnownGroup& group) {
-  const std::int64_t size = group.family.group_size();
+void check_group(const CollectiveCall& call, const Group& group) {
+  const std::int64_t size = group.family().group_size();
   if (call.stated_group_size >= 0 && call.stated_group_size != size) {
-    throw CollectiveError(str_cat("group \"", group.launch_group->label, "\": ", call.spec->op_name,
+    throw CollectiveError(str_cat("group \"", group.label(), "\": ", call.spec->op_name,
                                   " was told that it has ", call.stated_group_size,
                                   " ranks, but it has ", size, ". Pass the group's own size."));
   }
@@ -94,7 +94,7 @@ void record(const CollectiveCall& call, CollectiveLaunch launch, const Launched&
 std::int64_t start_ns() { return collective_record().is_tracing() ? trace_clock_ns() : 0; }
 
 // Runs all collectives of a launch.
-Launched launch(const CollectiveCall& call, const KnownGroup& group) {
+Launched launch(const CollectiveCall& call, const std::shared_ptr<const Group>& group) {
   const std::int64_t start = start_ns();
   LockstepLaunch lockstep(call, group);
   {
@@ -112,11 +112,11 @@ Launched launch(const CollectiveCall& call, const KnownGroup& group) {
 }
 
 // Sends and receives of one launch: the sends first, so that a batch finds its own messages.
-Launched exchange_messages(const CollectiveCall& call, const KnownGroup& group) {
+Launched exchange_messages(const CollectiveCall& call, const std::shared_ptr<const Group>& group) {
   Launched launched{{}, CompletedWork::make(call.tensors())};
   CollectiveLaunch launch{.kind = call.spec->kind,
-                          .group = group.launch_group,
-                          .num_groups = group.family.num_groups(),
+                          .group = group,
+                          .num_groups = group->family().num_groups(),
                           .cohorts = RankPartition::uniform(ranks_of_launch(call.tensors())),
                           .start_ns = start_ns()};
   const BelowLockstepGuard below(has_python_cohorts(call));
@@ -126,7 +126,7 @@ Launched exchange_messages(const CollectiveCall& call, const KnownGroup& group) 
       if (call.is_send[unit] != sends) {
         continue;
       }
-      const PointToPoint message = read_point_to_point(call, unit, group);
+      const PointToPoint message = read_point_to_point(call, unit, *group);
       launch.input_bytes +=
           RankOperand(message.tensor, ranks_of_launch({message.tensor})).largest_nbytes();
       if (sends) {
@@ -188,8 +188,7 @@ void run_lockstep_collective(const c10::OperatorHandle& op, torch::jit::Stack* s
     const auto group = resolve_group(call.group_name, call.process_group_size, num_ranks);
     check_group(call, *group);
     check_members(call, *group);
-    launched =
-        is_point_to_point(spec->kind) ? exchange_messages(call, *group) : launch(call, *group);
+    launched = is_point_to_point(spec->kind) ? exchange_messages(call, group) : launch(call, group);
   }
   std::vector<c10::IValue> values =
       returned_values(*spec, arguments, std::move(launched.results), std::move(launched.work));

@@ -124,10 +124,11 @@ bool keeps_shape(const CollectiveSpec& spec) {
 
 }  // namespace
 
-LockstepLaunch::LockstepLaunch(const CollectiveCall& call, const KnownGroup& group)
-    : call_(call), group_(group), ranks_(ranks_of_launch(call.tensors())) {
+LockstepLaunch::LockstepLaunch(const CollectiveCall& call,
+                               const std::shared_ptr<const Group>& group)
+    : call_(call), group_(*group), ranks_(ranks_of_launch(call.tensors())) {
   record_.kind = call.spec->kind;
-  record_.group = group.launch_group;
+  record_.group = group;
   record_.cohorts = RankPartition::uniform(ranks_);
   if (call.units.empty()) {  // a barrier: no tensors, and so nothing to compute
     note(plan_groups(record_.cohorts), record_.cohorts, {});
@@ -139,7 +140,7 @@ LockstepLaunch::Plan LockstepLaunch::plan_groups(const RankPartition& cohorts) c
   const OutputKind outputs = output_kind(call_.spec->kind);
   const std::int64_t receiver = outputs == OutputKind::kRootOnly ? call_.root : 0;
   Plan plan;
-  plan.regrouping = regroup(cohorts, group_.family, outputs, static_cast<std::int32_t>(receiver));
+  plan.regrouping = regroup(cohorts, group_.family(), outputs, static_cast<std::int32_t>(receiver));
   const Regrouping& regrouping = *plan.regrouping;
   plan.group_of_tuple.resize(regrouping.input_cohorts.size());
   plan.receivers = ranks_;
@@ -149,7 +150,7 @@ LockstepLaunch::Plan LockstepLaunch::plan_groups(const RankPartition& cohorts) c
       plan.receivers = plan.receivers.subtract(regrouping.result.cohort(cohort));
     } else {
       plan.group_of_tuple[static_cast<std::size_t>(source.tuple)] =
-          group_.family.group_of(regrouping.result.lowest_rank(cohort));
+          group_.family().group_of(regrouping.result.lowest_rank(cohort));
     }
   }
   return plan;
@@ -175,9 +176,9 @@ RankPartition LockstepLaunch::cohorts_of_inputs(const std::vector<RankOperand>& 
 
 MemberInputs LockstepLaunch::inputs_of_group(std::int64_t group,
                                              const std::vector<RankOperand>& inputs) const {
-  const auto members = group_.family.members(group);
+  const auto members = group_.family().members(group);
   MemberInputs member_inputs;
-  member_inputs.group_label = group_.launch_group->label;
+  member_inputs.group_label = group_.label();
   member_inputs.members = members;
   for (const RankOperand& input : inputs) {
     member_inputs.tensors.push_back(held_by(members, input));
@@ -216,10 +217,10 @@ void LockstepLaunch::check_fits(const RankOperand& output, const RankResults& re
     const at::Tensor& target = output.on_rank(rank);
     const at::Tensor& result = results.on_rank(rank);
     if (target.numel() != result.numel() || target.dtype() != result.dtype()) {
-      throw CollectiveError(str_cat(
-          "group \"", group_.launch_group->label, "\": ", to_string(call_.spec->kind),
-          " gives rank ", rank, " ", describe_tensor(result), ", but the tensor to hold it is ",
-          describe_tensor(target), ". Allocate the output with that size and dtype."));
+      throw CollectiveError(str_cat("group \"", group_.label(), "\": ", to_string(call_.spec->kind),
+                                    " gives rank ", rank, " ", describe_tensor(result),
+                                    ", but the tensor to hold it is ", describe_tensor(target),
+                                    ". Allocate the output with that size and dtype."));
     }
   }
 }
@@ -229,7 +230,7 @@ void LockstepLaunch::keep_results(const RankOperand& input, RankResults results)
     results = with_kept_ranks(results, input, ranks_);
   }
   if (results.tensors.empty()) {
-    throw CollectiveError(str_cat("group \"", group_.launch_group->label,
+    throw CollectiveError(str_cat("group \"", group_.label(),
                                   "\": none of its family's groups lies "
                                   "within the tensors' ranks ",
                                   ranks_.to_string(), ", so that no rank has a result."));
@@ -281,7 +282,7 @@ void LockstepLaunch::run(const CollectiveUnit& unit) {
 void LockstepLaunch::note(const Plan& plan, const RankPartition& cohorts,
                           const std::vector<RankOperand>& inputs) {
   const std::int64_t receivers_per_group =
-      gives_the_root_alone(record_.kind) ? 1 : group_.family.group_size();
+      gives_the_root_alone(record_.kind) ? 1 : group_.family().group_size();
   record_.num_groups = plan.receivers.size() / receivers_per_group;
   record_.cohorts = meet(record_.cohorts, cohorts);
   record_.num_computed += static_cast<std::int64_t>(plan.group_of_tuple.size());

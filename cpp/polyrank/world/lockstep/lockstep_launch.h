@@ -4,10 +4,10 @@
 #include <ATen/core/Tensor.h>
 #include <polyrank/core/rank_partition.h>
 #include <polyrank/core/rank_set.h>
-#include <polyrank/core/regroup.h>
 #include <polyrank/exchange/collective_call.h>
 #include <polyrank/exchange/exchange.h>
 #include <polyrank/exchange/rank_operand.h>
+#include <polyrank/group/regroup.h>
 #include <polyrank/report/collective_launch.h>
 #include <polyrank/world/group_families.h>
 
@@ -21,7 +21,7 @@ namespace polyrank {
 // Invariant: `call` and `group` outlive this object.
 class LockstepLaunch {
  public:
-  LockstepLaunch(const CollectiveCall& call, const KnownGroup& group);
+  LockstepLaunch(const CollectiveCall& call, const std::shared_ptr<const Group>& group);
 
   // Runs one collective of the launch: writes its outputs, or keeps its results.
   // Requires: dispatch keys above the cohorts' operators are excluded
@@ -53,7 +53,7 @@ class LockstepLaunch {
   void note(const Plan& plan, const RankPartition& cohorts, const std::vector<RankOperand>& inputs);
 
   const CollectiveCall& call_;
-  const KnownGroup& group_;
+  const Group& group_;
   RankSet ranks_;
   CollectiveLaunch record_;
   std::vector<RankResults> results_;

@@ -19,12 +19,11 @@ namespace {
 thread_local std::shared_ptr<Mailbox> shared_mailbox;
 
 std::int64_t global_peer(const GroupFamily& family, std::int64_t rank, std::int64_t peer,
-                         const KnownGroup& group, bool is_send) {
-  const std::int64_t global = family.member(family.group_of(rank), static_cast<std::int32_t>(peer));
+                         const Group& group, bool is_send) {
+  const std::int64_t global = family.member(family.group_of(rank), peer);
   if (global == rank) {
     throw UnsupportedOpError(str_cat(
-        "group \"", group.launch_group->label, "\": rank ", rank,
-        is_send ? " sends to" : " receives from",
+        "group \"", group.label(), "\": rank ", rank, is_send ? " sends to" : " receives from",
         " itself. In lockstep all ranks run this line: give a peer that differs between ranks, as "
         "`(dist.get_rank() + 1) % world_size`, or a LocalTensor that lives on the ranks that act "
         "alone; a program where only some ranks send runs in the threads world."));
@@ -34,14 +33,13 @@ std::int64_t global_peer(const GroupFamily& family, std::int64_t rank, std::int6
 
 }  // namespace
 
-PointToPoint read_point_to_point(const CollectiveCall& call, std::size_t unit,
-                                 const KnownGroup& group) {
+PointToPoint read_point_to_point(const CollectiveCall& call, std::size_t unit, const Group& group) {
   PointToPoint message;
   message.tensor = call.units[unit].inputs.front();
-  message.group_name = group.launch_group->name;
-  message.group_label = group.launch_group->label;
+  message.group_name = group.name();
+  message.group_label = group.label();
   message.tag = call.tags[unit];
-  const GroupFamily& family = group.family;
+  const GroupFamily& family = group.family();
   const c10::SymInt& peers = call.peers[unit];
   const LocalIntNode* by_rank = as_local_int(peers);
   for (const std::int64_t rank : ranks_of_launch({message.tensor})) {

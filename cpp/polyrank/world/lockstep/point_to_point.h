@@ -41,8 +41,7 @@ struct PointToPoint {
 // Reads one unit of a send or recv.
 // Requires: peers are members of the group; see check_members()
 // Throws: UnsupportedOpError if a rank would be its own peer.
-PointToPoint read_point_to_point(const CollectiveCall& call, std::size_t unit,
-                                 const KnownGroup& group);
+PointToPoint read_point_to_point(const CollectiveCall& call, std::size_t unit, const Group& group);
 
 // Messages that were sent and not received, and receives that wait for theirs.
 //

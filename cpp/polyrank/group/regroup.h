@@ -2,8 +2,8 @@
 #pragma once
 
 #include <polyrank/core/export.h>
-#include <polyrank/core/group_family.h>
 #include <polyrank/core/rank_partition.h>
+#include <polyrank/group/group_family.h>
 
 #include <cstdint>
 #include <memory>

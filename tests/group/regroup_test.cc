@@ -1,6 +1,6 @@
 #include <core/sample_partitions.h>
 #include <gtest/gtest.h>
-#include <polyrank/core/regroup.h>
+#include <polyrank/group/regroup.h>
 
 #include <algorithm>
 #include <set>

@@ -1,5 +1,5 @@
 #include <polyrank/core/memo_table.h>
-#include <polyrank/core/regroup.h>
+#include <polyrank/group/regroup.h>
 
 #include <algorithm>
 #include <map>

@@ -1,4 +1,4 @@
-#include <polyrank/core/layout.h>
+#include <polyrank/group/layout.h>
 
 #include <algorithm>
 #include <utility>

@@ -1,7 +1,7 @@
 #include <core/sample_partitions.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <polyrank/core/layout.h>
+#include <polyrank/group/layout.h>
 
 #include <map>
 #include <set>

@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <polyrank/core/errors.h>
-#include <polyrank/core/group_family.h>
+#include <polyrank/group/group_family.h>
 
 #include <algorithm>
 #include <map>
@@ -188,6 +188,30 @@ TEST(GroupFamily, CompleteOfAMillionRanks) {
 TEST(GroupFamily, SingleKeepsAnyOrder) {
   check_family(GroupFamily::single(Ranks{5, 0, 3}), {{5, 0, 3}});
   EXPECT_NE(GroupFamily::single(Ranks{5, 0, 3}), GroupFamily::single(Ranks{0, 3, 5}));
+}
+
+TEST(GroupFamily, FibersAnswerAsListedGroupsDo) {
+  const GroupFamily fibers = GroupFamily::fibers({{2, 12}, {4, 1}}, 24);
+  Groups groups;
+  for (std::int64_t group = 0; group < fibers.num_groups(); ++group) {
+    groups.push_back(fibers.runs(group).to_vector());
+  }
+  const GroupFamily listed = GroupFamily::explicit_groups(groups);
+  EXPECT_EQ(fibers.num_groups(), listed.num_groups());
+  EXPECT_EQ(fibers.group_size(), listed.group_size());
+  EXPECT_EQ(fibers.ranks(), listed.ranks());
+  EXPECT_EQ(fibers.to_string(), listed.to_string());
+  for (std::int64_t rank = -1; rank <= 24; ++rank) {
+    EXPECT_EQ(fibers.group_of(rank), listed.group_of(rank)) << rank;
+    EXPECT_EQ(fibers.position_of(rank), listed.position_of(rank)) << rank;
+  }
+  for (std::int64_t group = 0; group < listed.num_groups(); ++group) {
+    EXPECT_EQ(listed.runs(group), fibers.runs(group));
+    EXPECT_EQ(listed.member(group, 5), fibers.member(group, 5));
+  }
+  EXPECT_EQ(fibers, GroupFamily::fibers({{2, 12}, {4, 1}}, 24));  // interned
+  EXPECT_NE(fibers, GroupFamily::fibers({{4, 1}, {2, 12}}, 24));
+  EXPECT_THROW(fibers.members(0), InternalError);
 }
 
 TEST(GroupFamily, EqualFamiliesHashEqual) {

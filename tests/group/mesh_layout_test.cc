@@ -1,7 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <polyrank/core/errors.h>
-#include <polyrank/core/mesh_fibers.h>
+#include <polyrank/group/group_family.h>
+#include <polyrank/group/mesh_layout.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -36,7 +37,25 @@ Shape pick(const Shape& coordinates, const Dims& dims) {
   return picked;
 }
 
-void check_mesh_fibers(const Shape& shape, const Dims& dims) {
+// The groups of a mesh that differ in `dims` alone, by the layout.
+std::vector<Shape> mesh_fibers(const Shape& shape, const Dims& dims) {
+  std::int64_t num_ranks = 1;
+  for (const std::int64_t size : shape) {
+    num_ranks *= size;
+  }
+  const GroupFamily family = GroupFamily::fibers(mesh_layout(shape, dims), num_ranks);
+  std::vector<Shape> groups;
+  groups.reserve(static_cast<std::size_t>(family.num_groups()));
+  for (std::int64_t group = 0; group < family.num_groups(); ++group) {
+    groups.push_back(family.runs(group).to_vector());
+  }
+  return groups;
+}
+
+// Naive, by the coordinates of each rank: (1) each rank is in exactly one group; (2) ranks of one
+// group have the same coordinates in all other dimensions; (3) coordinates in `dims`, read in that
+// order, grow along a group; (4) groups are sorted by their lowest rank.
+void check_fibers(const Shape& shape, const Dims& dims) {
   Dims others;
   std::int64_t num_ranks = 1;
   for (std::size_t dim = 0; dim < shape.size(); ++dim) {
@@ -64,7 +83,7 @@ void check_mesh_fibers(const Shape& shape, const Dims& dims) {
   EXPECT_EQ(seen.size(), static_cast<std::size_t>(num_ranks));  // (1)
 }
 
-TEST(MeshFibers, HoldTheirLawsInAnyOrderOfDims) {
+TEST(MeshLayout, HoldTheirLawsInAnyOrderOfDims) {
   for (const Shape& shape : {Shape{6}, Shape{2, 3}, Shape{1, 4}, Shape{2, 3, 4}, Shape{3, 1, 2}}) {
     Dims dims(shape.size());
     for (std::size_t dim = 0; dim < dims.size(); ++dim) {
@@ -72,25 +91,24 @@ TEST(MeshFibers, HoldTheirLawsInAnyOrderOfDims) {
     }
     do {
       for (std::size_t count = 0; count <= dims.size(); ++count) {
-        check_mesh_fibers(shape,
-                          Dims(dims.begin(), dims.begin() + static_cast<std::ptrdiff_t>(count)));
+        check_fibers(shape, Dims(dims.begin(), dims.begin() + static_cast<std::ptrdiff_t>(count)));
       }
     } while (std::next_permutation(dims.begin(), dims.end()));
   }
 }
 
-TEST(MeshFibers, Example) {
+TEST(MeshLayout, Example) {
   EXPECT_THAT(mesh_fibers(Shape{2, 2}, Dims{1}), ElementsAre(Shape{0, 1}, Shape{2, 3}));
   EXPECT_THAT(mesh_fibers(Shape{2, 2}, Dims{0}), ElementsAre(Shape{0, 2}, Shape{1, 3}));
   EXPECT_THAT(mesh_fibers(Shape{2, 2}, Dims{1, 0}), ElementsAre(Shape{0, 2, 1, 3}));
 }
 
-TEST(MeshFibers, RefuseWhatIsNoMesh) {
-  EXPECT_THAT([] { mesh_fibers(Shape{2, 0}, Dims{0}); },
+TEST(MeshLayout, RefuseWhatIsNoMesh) {
+  EXPECT_THAT([] { mesh_layout(Shape{2, 0}, Dims{0}); },
               ThrowsMessage<UsageError>(HasSubstr("mesh dimension 1 has size 0")));
-  EXPECT_THAT([] { mesh_fibers(Shape{2, 2}, Dims{2}); },
+  EXPECT_THAT([] { mesh_layout(Shape{2, 2}, Dims{2}); },
               ThrowsMessage<UsageError>(HasSubstr("mesh dimension 2 was named twice, or is none")));
-  EXPECT_THAT([] { mesh_fibers(Shape{2, 2}, Dims{1, 1}); },
+  EXPECT_THAT([] { mesh_layout(Shape{2, 2}, Dims{1, 1}); },
               ThrowsMessage<UsageError>(HasSubstr("mesh dimension 1 was named twice")));
 }
 
