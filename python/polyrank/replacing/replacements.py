@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import pkgutil
 import sys
 import threading
@@ -37,7 +38,13 @@ class Table:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """The rows, whose module is loaded for that."""
+        """The rows, whose module is loaded for that.
+
+        After the one that it waits for: else its own import, which imports that, would be in the middle
+        as the rows are placed.
+        """
+        if self.after is not None:
+            importlib.import_module(self.after)
         return tuple(pkgutil.resolve_name(self.name))
 
 
