@@ -113,8 +113,9 @@ LOCKSTEP_RUN = _layer(
     "polyrank run --world lockstep",
     "worlds.process_group:LOCKSTEP",
     "worlds.program_end",
-    "virtual_gpu.rank_devices",
 )
+# On with the run where there are GPUs.
+RANKS_GPUS = _layer("lockstep: ranks' own GPUs", "virtual_gpu.rank_devices")
 FAKE_RUN = _layer("polyrank run --world fake", "worlds.process_group:FAKE", "worlds.program_end")
 LOSSES = _layer("polyrank check order", "divergence.order.losses")
 
@@ -132,6 +133,7 @@ ALL = (
     PROCESSES,
     THREADS,
     LOCKSTEP_RUN,
+    RANKS_GPUS,
     FAKE_RUN,
     LOSSES,
 )

@@ -18,6 +18,7 @@ from polyrank import _C
 from polyrank.numbers.rank_dependent_numbers import is_rank_dependent_number
 from polyrank.rank_text.marked import is_rank_dependent_text
 from polyrank.replacing.code_of import calling_file, is_of_library
+from polyrank.replacing.layers import RANKS_GPUS
 from polyrank.replacing.row import Make, Row, with_original
 
 __all__ = ["ROWS", "each_ranks_gpu", "index_of_ranks_gpu"]
@@ -47,7 +48,7 @@ class _RanksGpu:
         return torch.device("cuda", _EACH_RANKS_OWN)
 
 
-_running: list[_RanksGpu] = []  # of the run that is on, if one is
+_running: list[_RanksGpu] = []  # of the run that is on: one at least while RANKS_GPUS is on
 
 
 @contextlib.contextmanager
@@ -57,7 +58,8 @@ def each_ranks_gpu() -> Iterator[None]:
     _running.append(gpu)
     _C.help_device_class(gpu.device_of)
     try:
-        yield
+        with RANKS_GPUS.on():
+            yield
     finally:
         _C.help_device_class(None)
         _running.remove(gpu)
@@ -100,16 +102,16 @@ def _set_device(original: Callable[..., None], device: Any) -> None:
     A torch.device has lost it: after one was made of such a number, `cuda:0` is taken for that.
     """
     original(device)
-    for gpu in _running:
-        is_own = isinstance(device, torch.device) and device.index == _EACH_RANKS_OWN
-        named = gpu.named if is_own and gpu.named is not None else device
-        gpu.current = _index_in(named) if _is_ranks_own(named) else _C.current_gpu()
+    gpu = _running[-1]
+    is_own = isinstance(device, torch.device) and device.index == _EACH_RANKS_OWN
+    named = gpu.named if is_own and gpu.named is not None else device
+    gpu.current = _index_in(named) if _is_ranks_own(named) else _C.current_gpu()
 
 
 def _current_device(original: Callable[[], int]) -> Any:
     """`torch.cuda.current_device`, whose number differs between ranks where the program asks."""
     index = original()
-    if index != _EACH_RANKS_OWN or not _running or is_of_library(calling_file(3)):
+    if index != _EACH_RANKS_OWN or is_of_library(calling_file(3)):
         return index
     return _running[-1].current
 

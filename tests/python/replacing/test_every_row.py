@@ -27,6 +27,7 @@ from polyrank.replacing.held_object import HeldObject
 from polyrank.replacing.place import place_of
 from polyrank.replacing.replacements import Replacements
 from polyrank.replacing.row import Row
+from polyrank.virtual_gpu.rank_devices import each_ranks_gpu
 from polyrank.worlds.process_group import fake_process_group, lockstep_process_group
 from torch_builds import needs_cpu_build
 
@@ -77,6 +78,7 @@ WORLDS: dict[Replacements, Callable[[], AbstractContextManager[Any]]] = {
     layers.VIRTUAL_GPU: virtual_gpus,
     layers.WITHOUT_BYTES: layers.WITHOUT_BYTES.on,
     layers.LOCKSTEP_RUN: lambda: lockstep_process_group(4, 4),
+    layers.RANKS_GPUS: each_ranks_gpu,
     layers.FAKE_RUN: fake_run,
     layers.LOSSES: lambda: told_of_backward(Losses()),
 }
