@@ -193,7 +193,7 @@ torch lacks, or has with other parameters, is also told by name when a world is 
 
 {num_rows} rows about {num_names} names, {num_private} of them private. The column "how" says what is
 exchanged: the code that the object runs, so that every holder is reached; the attribute; or the object
-wherever it is held ([architecture.md](architecture.md#replacing-names-of-torch)).
+wherever it is held ([internals.md](internals.md#replacing-names-of-torch)).
 
 | name | world | how | what would be wrong without |
 |---|---|---|---|
