@@ -22,13 +22,16 @@ NOT_THERE = object()  # in the place of a name that torch lacks
 def parameters_of(theirs: Any) -> str:
     """The names of a function's parameters, as a definition has them; what else it is in brackets.
 
-    Of a function that C code gives no signature: "(built-in)".
+    Of a function that C code gives no signature: "(built-in)". A class has its constructor's after "(class)".
     """
     function = inspect.unwrap(theirs) if isinstance(theirs, FunctionType) else theirs
+    while (inner := getattr(function, "__func__", None)) is not None:  # of pybind11's methods
+        function = inner
     if isinstance(function, FunctionType):
         return parameters_and_arguments(function.__code__)[0]
     if isinstance(function, type):
-        return "(class)"
+        made_by = map(parameters_of, (function.__new__, function.__init__))
+        return f"(class) {'; '.join(text for text in made_by if text != '(built-in)')}".strip()
     if isinstance(function, Callable):  # type: ignore[arg-type]
         # pybind11 writes it into the first line of the text.
         line = (function.__doc__ or "").strip().partition("\n")[0]
@@ -55,9 +58,30 @@ def differences(rows: Iterable[tuple[Row, Any]]) -> list[str]:
             continue
         known, present = known_parameters(row), parameters_of(theirs)
         if present not in known:
-            expected = " or ".join(map(repr, known))
-            found.append(f"{row} has the parameters {present!r}, not {expected}")
+            found.append(f"{row} has other parameters: {_news(present, known)}")
     return found
+
+
+def _news(present: str, known: Iterable[str]) -> str:
+    """Which parameters are new and which are gone, beside those that are most alike."""
+    pieces = _pieces(present)
+    nearest = min(map(_pieces, known), key=lambda others: len({*others} ^ {*pieces}), default=[])
+    news = [f"{piece!r} is new" for piece in pieces if piece not in nearest]
+    news += [f"{piece!r} is gone" for piece in nearest if piece not in pieces]
+    return ", ".join(news) or f"their order is {present!r}"
+
+
+def _pieces(parameters: str) -> list[str]:
+    """The parameters one by one, each with its type and default where C code says them, and what is returned."""
+    pieces, depth = [""], 0
+    for letter in parameters.removeprefix("(class) "):
+        depth += (letter in "([{") - (letter in ")]}")
+        if depth < 0 or (depth == 0 and letter in ",;"):
+            pieces.append("")
+            depth = 0
+        else:
+            pieces[-1] += letter
+    return [piece.strip() for piece in pieces if piece.strip()]
 
 
 _said: set[str] = set()

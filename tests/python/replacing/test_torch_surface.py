@@ -12,6 +12,7 @@ import torch
 from polyrank.replacing import surface
 from polyrank.replacing.known_parameters import KNOWN_PARAMETERS
 from polyrank.replacing.layers import ALL, VIRTUAL_GPU
+from torch.distributed import Reducer
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -59,8 +60,34 @@ def test_another_torch_is_told_by_name_at_any_entry(entry: str) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
     )
     assert f".{lacking.partition('.')[2]} is not there" in run.stdout
-    assert f".{changed} has the parameters 'group, another_parameter', not " in run.stdout
+    assert f".{changed} has other parameters: 'another_parameter' is new" in run.stdout
     assert "this is 2.99.0" in run.stdout
+
+
+def test_a_new_parameter_of_a_class_is_told_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row for world in ALL for row in world.rows]
+    in_python = next(row for row in rows if str(row).endswith("_tensor.LocalTensorMode"))
+    in_c = next(row for row in rows if str(row) == "torch.distributed.Reducer")
+
+    class LocalTensorMode:
+        def __init__(self, ranks: object, eager: bool) -> None: ...
+
+    assert surface.differences([(in_python, LocalTensorMode)]) == [
+        f"{in_python} has other parameters: 'eager' is new"
+    ]
+    assert surface.differences([(in_c, Reducer)]) == []
+    known = [
+        text for text in surface.known_parameters(in_c) if "lazy_bucket_allocation" not in text
+    ]
+    monkeypatch.setitem(
+        KNOWN_PARAMETERS,
+        str(in_c),
+        tuple(text.replace("find_unused_parameters: bool = False, ", "") for text in known),
+    )
+    (told,) = surface.differences([(in_c, Reducer)])
+    assert told.startswith(
+        f"{in_c} has other parameters: 'find_unused_parameters: bool = False' is new"
+    )
 
 
 def test_another_version_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
