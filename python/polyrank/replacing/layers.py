@@ -20,6 +20,7 @@ __all__ = [
     "LOSSES",
     "PROCESSES",
     "PROCESS_TESTS",
+    "REAL_RUN",
     "THREADS",
     "VIRTUAL_GPU",
     "WITHOUT_BYTES",
@@ -117,6 +118,7 @@ LOCKSTEP_RUN = _layer(
 # On with the run where there are GPUs.
 RANKS_GPUS = _layer("lockstep: ranks' own GPUs", "virtual_gpu.rank_devices")
 FAKE_RUN = _layer("polyrank run --world fake", "worlds.process_group:FAKE", "worlds.program_end")
+REAL_RUN = _layer("polyrank run --world real", "worlds.real.nccl_without_gpus")
 LOSSES = _layer("polyrank check order", "divergence.order.losses")
 
 ALL = (
@@ -135,5 +137,6 @@ ALL = (
     LOCKSTEP_RUN,
     RANKS_GPUS,
     FAKE_RUN,
+    REAL_RUN,
     LOSSES,
 )

@@ -30,7 +30,7 @@ def parameters_of(theirs: Any) -> str:
     if isinstance(function, FunctionType):
         return parameters_and_arguments(function.__code__)[0]
     if isinstance(function, type):
-        made_by = map(parameters_of, (function.__new__, function.__init__))
+        made_by = (parameters_of(getattr(function, name)) for name in ("__new__", "__init__"))
         return f"(class) {'; '.join(text for text in made_by if text != '(built-in)')}".strip()
     if isinstance(function, Callable):  # type: ignore[arg-type]
         # pybind11 writes it into the first line of the text.

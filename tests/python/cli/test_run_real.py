@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 HEAD = (
     "import os, sys\nfrom datetime import timedelta\nimport torch\n"
@@ -134,6 +135,32 @@ def test_the_first_rank_to_fail_gives_the_exit_code(
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert json.loads(file.read_text())["exit_code"] == code
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there are GPUs, and NCCL")
+@pytest.mark.parametrize("name", ["nccl", "cpu:gloo,cuda:nccl"])
+def test_groups_called_nccl_need_no_gpu(name: str, tmp_path: Path) -> None:
+    done = run_script(
+        tmp_path,
+        f"dist.init_process_group({name!r})\n"
+        f"assert dist.get_backend() == {name!r}, dist.get_backend()\n"
+        "rank = dist.get_rank()\n"
+        "x = torch.arange(4.0) * (rank + 1)\n"
+        "dist.all_reduce(x)\n"
+        "assert x.tolist() == [0, 3, 6, 9], x\n"
+        "dist.barrier()\n"
+        "said = [None, None]\n"
+        f"pair = dist.new_group([0, 1], backend={name!r})\n"
+        "dist.all_gather_object(said, rank, group=pair)\n"
+        "assert said == [0, 1], said\n"
+        "dist.destroy_process_group()\n",
+        *("--json", str(tmp_path / "run.json")),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "polyrank replaces names" not in done.stderr
+    report = json.loads((tmp_path / "run.json").read_text())
+    counts = {row["kind"]: row["count"] for row in report["collectives"]}
+    assert counts["all_reduce"] == 2
 
 
 def test_a_module_and_its_folder(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from polyrank.replacing.replacements import Replacements
 from polyrank.replacing.row import Row
 from polyrank.virtual_gpu.rank_devices import each_ranks_gpu
 from polyrank.worlds.process_group import fake_process_group, lockstep_process_group
+from polyrank.worlds.real.nccl_without_gpus import gloo_for_nccl
 from torch_builds import needs_cpu_build
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ WORLDS: dict[Replacements, Callable[[], AbstractContextManager[Any]]] = {
     layers.LOCKSTEP_RUN: lambda: lockstep_process_group(4, 4),
     layers.RANKS_GPUS: each_ranks_gpu,
     layers.FAKE_RUN: fake_run,
+    layers.REAL_RUN: gloo_for_nccl,
     layers.LOSSES: lambda: told_of_backward(Losses()),
 }
 

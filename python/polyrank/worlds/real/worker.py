@@ -5,6 +5,7 @@ Started as a module, with the folder of the records and the run's options as arg
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -12,12 +13,15 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 from polyrank.output.written_whole import write_json
 from polyrank.recording.trace import trace
 from polyrank.worlds.device import device_as_asked
 from polyrank.worlds.ending import ending_of
 from polyrank.worlds.in_process import run_main
 from polyrank.worlds.outcome import RunMeter
+from polyrank.worlds.real.nccl_without_gpus import gloo_for_nccl
 from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["arguments_for", "main", "record_file"]
@@ -44,8 +48,10 @@ def main(folder: str, text: str) -> int:
     rank = int(os.environ["RANK"])
     meter = RunMeter(options.world_size, rank)
     started = time.time()
+    has_gpus = torch.cuda.is_available() and options.device != "cpu"  # and no virtual ones
+    nccl = contextlib.nullcontext() if has_gpus else gloo_for_nccl()
     # gloo's and NCCL's collectives are counted by what watches them for a trace.
-    with trace(source=options.is_traced) as recorded, device_as_asked(options):
+    with trace(source=options.is_traced) as recorded, device_as_asked(options), nccl:
         ending = ending_of(lambda: run_main(options))
         sys.stderr.write(ending.told)
         ended = time.time()
