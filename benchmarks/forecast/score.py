@@ -32,7 +32,7 @@ from client_list import make_environment, read_clients
 GIB = 2**30
 STEPS = 3  # the first one allocates the optimizer's states, the others are alike
 SECONDS = 1200
-DOES_NOT_FIT = 7  # exit code of `polyrank forecast`
+DOES_NOT_FIT = 117  # exit code of `polyrank forecast`
 # Of the peak, that training reaches: what one would guess who knows the GPU alone.
 CONSTANT_SHARE = {"A100": 0.46}
 USUAL_SHARE = 0.40

@@ -31,7 +31,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        # Options with underscores too, as torchrun's.
+        "token_normalize_func": lambda text: text.replace("_", "-"),
+    },
     help="Runs an N-rank distributed PyTorch program on one machine.",
 )
 
@@ -78,6 +82,8 @@ def _exit_code() -> int | None:
     except _CLICK_ERROR as error:
         if error.format_message():  # empty: the help was printed
             error.show()
+            if sys.argv[1:] and Path(sys.argv[1]).is_file():
+                typer.echo(f"A script is run by: polyrank run --ranks N {sys.argv[1]}", err=True)
         return int(error.exit_code)
     except typer.Abort:
         typer.echo("Aborted.", err=True)

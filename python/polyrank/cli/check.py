@@ -21,6 +21,7 @@ from polyrank.cli.options import (
     Nodes,
     RanksANode,
     Script,
+    check_script,
     count_option,
     page_option,
     world_size_option,
@@ -97,8 +98,8 @@ def run_options(
     *,
     is_module: bool,
 ) -> RunOptions:
-    if not is_module and not Path(script).is_file():
-        raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
+    if not is_module:
+        check_script(script)
     return RunOptions(
         script=script,
         arguments=arguments,
@@ -149,7 +150,7 @@ def agreement(
     `polyrank.expect_equal` declares. Where ranks part the script runs once more, the same again, with
     every operator watched. docs/divergence.md says what counts as a fault.
 
-    **Exit codes**: as `polyrank run`, and 3 if ranks part.
+    **Exit codes**: as `polyrank run`, and 113 if ranks part.
 
     - `polyrank check agreement --ranks 4 train.py --epochs 1`
     - `polyrank check agreement --world lockstep --ranks 64 train.py`
@@ -201,7 +202,7 @@ def reference(
     values. What rounding may do is computed: by the reference in float64, and with its sums in another
     order. docs/divergence.md says more.
 
-    **Exit codes**: as `polyrank run`, and 3 if a value is off by more than rounding.
+    **Exit codes**: as `polyrank run`, and 113 if a value is off by more than rounding.
 
     - `polyrank check reference --ranks 8 --against 1 train.py -- --tp 8 '|' --tp 1`
     """
@@ -326,7 +327,7 @@ def mutate(
     collective. Who ends with another exit code than 0, or takes too long, has noticed. docs/divergence.md
     says what a program sees of each change.
 
-    **Exit codes**: 0 all were noticed, 3 some were not, 2 there is nothing to change; else as the command
+    **Exit codes**: 0 all were noticed, 113 some were not, 2 there is nothing to change; else as the command
     without a mutation.
 
     - `polyrank check mutate --tests "pytest tests/" --json mutants.json`
@@ -342,8 +343,8 @@ def mutate(
     if script is None:
         command = shlex.split(tests or "")
     else:
-        if not module and not Path(script).is_file():
-            raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
+        if not module:
+            check_script(script)
         world_size = world_size_option(ranks, nproc_per_node, nnodes)
         local_world_size = nproc_per_node or world_size // nnodes
         sizes = ("--nproc-per-node", str(local_world_size), "--nnodes", str(nnodes))

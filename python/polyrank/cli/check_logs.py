@@ -45,7 +45,7 @@ def logs(
     and later, of a run with `DebugMode.log_tensor_hashes(hash_inputs=True)`: then a call that takes the same
     in both and gives something else is told first.
 
-    **Exit codes**: 0 they are the same, 3 they differ.
+    **Exit codes**: 0 they are the same, 113 they differ.
 
     - `polyrank check logs rank_0.json rank_1.json`
     """

@@ -23,7 +23,7 @@ def doctor(
         ),
     ] = True,
 ) -> None:
-    """Say what this machine and torch have, and whether each world computes what it must.
+    """Say whether polyrank works on this machine.
 
     Versions, cores, memory and limits; what this torch lacks of what polyrank knows; and a small
     program in each world, whose results are known exactly.

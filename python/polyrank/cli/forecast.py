@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polyrank import exit_codes
 from polyrank.cli.app import app
 from polyrank.cli.chakra_target import ChakraTarget, chakra_option
 from polyrank.cli.forecast_ranks import RanksAsked, forecast_ranks
@@ -22,6 +23,7 @@ from polyrank.cli.options import (
     Script,
     SeveralRanks,
     WorldSize,
+    check_script,
     page_option,
     writable_option,
 )
@@ -31,9 +33,7 @@ if TYPE_CHECKING:
     from polyrank.forecast.clusters import Cluster
     from polyrank.forecast.running import Forecast
 
-__all__ = ["EXIT_DOES_NOT_FIT"]
-
-EXIT_DOES_NOT_FIT = 7
+__all__: list[str] = []
 
 
 class OnRead(StrEnum):
@@ -133,14 +133,14 @@ def forecast(
         typer.Option("--recording", metavar="FILE", hidden=True),
     ] = None,
 ) -> None:
-    """Say whether a script's rank fits into a GPU, and what holds its memory, without a GPU.
+    """Say whether a script fits into a GPU, and how fast it would be.
 
     The script runs as one rank of the fake world. Tensors on `cuda` have a size and no bytes; what
     they take is placed by a model of PyTorch's caching allocator, with the settings of
     PYTORCH_ALLOC_CONF. With --time each operator and collective has a time on its stream, too; of
     several ranks those at which they wait for each other. docs/forecast.md says what is modelled.
 
-    **Exit codes**: as `polyrank run`, and 7 if it does not fit.
+    **Exit codes**: as `polyrank run`, and 117 if it does not fit.
 
     - `polyrank forecast --cluster dgx-h100 --ranks 512 train.py --batch 4`
     - `polyrank forecast --cluster dgx-h100 --ranks 512 --stages --slow 64=1.3 train.py`
@@ -150,8 +150,8 @@ def forecast(
     from polyrank.forecast.ranks import parse_ranks, parse_slow
     from polyrank.forecast.running import Forecast
 
-    if not module and not Path(script).is_file():
-        raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
+    if not module:
+        check_script(script)
     try:
         asked_ranks = parse_ranks(rank, ranks)
     except UsageError as error:
@@ -320,7 +320,7 @@ def _run(
         except UsageError as error:
             sys.stderr.write(f"polyrank: {error}\n")
             exit_code = exit_code or 1
-    return exit_code if made.memory.fits else EXIT_DOES_NOT_FIT
+    return exit_code if made.memory.fits else exit_codes.DOES_NOT_FIT
 
 
 def _check_allocator_settings() -> None:
@@ -337,7 +337,7 @@ def _check_allocator_settings() -> None:
 
 @app.command()
 def clusters() -> None:
-    """List the clusters that forecasts know, and where their figures are from."""
+    """List the clusters that forecasts know, and their sources."""
     from polyrank.forecast.clusters import cluster_names, find_cluster
     from polyrank.forecast.speeds import gpu_table
 

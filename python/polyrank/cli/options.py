@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ __all__ = [
     "Script",
     "SeveralRanks",
     "WorldSize",
+    "check_script",
     "count_option",
     "page_option",
     "world_size_option",
@@ -38,20 +40,15 @@ def count_option(value: str | int) -> int:
     return int(text)
 
 
-_SIZE = typer.Option(parser=count_option, metavar="N", help="The world size.")
+# As mpirun says it, too.
+_SIZE = typer.Option("--ranks", "-n", parser=count_option, metavar="N", help="The world size.")
 
 Script = Annotated[str, typer.Argument(help="The script, or with -m a module's name.")]
 Arguments = Annotated[list[str] | None, typer.Argument(help="What the script gets.")]
 Count = Annotated[int | None, _SIZE]
 RanksANode = Annotated[
     int | None,
-    typer.Option(
-        "--nproc-per-node",
-        "--nproc_per_node",
-        parser=count_option,
-        metavar="N",
-        help="Ranks a node, as in torchrun.",
-    ),
+    typer.Option(parser=count_option, metavar="N", help="Ranks a node, as in torchrun."),
 ]
 Nodes = Annotated[
     int, typer.Option(parser=count_option, metavar="N", help="Nodes, as in torchrun.")
@@ -83,6 +80,17 @@ SeveralRanks = Annotated[
         help="The rank that runs; or several, each in a process of its own, and what they wait for.",
     ),
 ]
+
+
+def check_script(script: str) -> None:
+    """Refuse a script that is not there, and name one beside it that may be meant."""
+    path = Path(script)
+    if path.is_file():
+        return
+    names = [one.name for one in path.parent.glob("*.py")]
+    close = difflib.get_close_matches(path.name, names, 1)
+    meant = f"; did you mean {str(path.with_name(close[0]))!r}?" if close else ""
+    raise typer.BadParameter(f"there is no script {script!r}{meant}", param_hint="SCRIPT")
 
 
 def writable_option(file: Path, option: str) -> Path:

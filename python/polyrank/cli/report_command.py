@@ -24,7 +24,7 @@ def report(
     ],
     html_file: HtmlReport = None,
 ) -> None:
-    """Show a recorded run: a table of its collectives, or a page with pictures.
+    """Show a recorded run, as a table or a page with pictures.
 
     - `polyrank run --ranks 8 --trace trace.json train.py`, later
       `polyrank report trace.json --html report.html`

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from polyrank import exit_codes
 from polyrank.cli.json_report import json_document
 from polyrank.cli.progress import progress
 from polyrank.cli.report import print_report
@@ -20,7 +21,6 @@ from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["run_program"]
 
-_EXIT_NO_REPORT = 6
 _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
@@ -64,5 +64,5 @@ def _save(write: Callable[[], None]) -> int:
         write()
     except OSError as error:
         sys.stderr.write(f"the report can't be written: {error}\n")
-        return _EXIT_NO_REPORT
+        return exit_codes.NO_REPORT
     return 0

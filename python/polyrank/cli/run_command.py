@@ -16,6 +16,7 @@ from polyrank.cli.options import (
     Nodes,
     RanksANode,
     Script,
+    check_script,
     page_option,
     world_size_option,
     writable_option,
@@ -75,57 +76,54 @@ def run(
             parser=known_world,
             autocompletion=lambda: [(one.name, one.summary) for one in worlds()],
             metavar="NAME",
-            help="**processes** (usually the default), **threads**, **lockstep**, **fake** or **real**.",
+            help="**processes**, **threads**, **lockstep**, **fake**, **real**.",
         ),
     ] = None,
     ranks: Count = None,
     rank: Annotated[
         int | None,
-        typer.Option(min=0, metavar="R", help="Fake world: the rank that runs; default 0."),
+        typer.Option(min=0, metavar="R", help="Fake world: the rank that runs."),
     ] = None,
     nproc_per_node: RanksANode = None,
     nnodes: Nodes = 1,
     module: IsModule = False,
     device: Annotated[
         Device | None,
-        typer.Option(help="**cuda** (default): GPUs, or virtual ones where there are none."),
+        typer.Option(help="**cuda** (default): GPUs, or virtual ones."),
     ] = None,
     rank_env: Annotated[
         RankEnvironment | None,
         typer.Option(
             "--rank-env",
-            help="Lockstep world: RANK is each rank's own (**ask**), or **0** for all.",
+            help="Lockstep: RANK is each rank's, or 0.",
         ),
     ] = None,
     schedule: Annotated[
         Schedule | None,
         typer.Option(
-            help="One rank at a time, in order or drawn from --seed, so that runs repeat.",
+            metavar="in_turn|random",
+            help="One rank at a time, in order or drawn.",
             rich_help_panel=_ORDER,
         ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(
-            min=0, metavar="S", help="Of the random order; default 0.", rich_help_panel=_ORDER
-        ),
+        typer.Option(min=0, metavar="S", help="Of the random order.", rich_help_panel=_ORDER),
     ] = None,
     schedules: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="K",
-            help="Try K random orders, up to the first that fails.",
+            help="K random orders, up to one that fails.",
             rich_help_panel=_ORDER,
         ),
     ] = None,
     log_dir: Annotated[
         Path | None,
         typer.Option(
-            "--log-dir",
-            "--log_dir",
             metavar="DIR",
-            help="What each rank prints, to DIR/rank/ (threads, processes).",
+            help="What each rank prints, to DIR/rank/.",
             rich_help_panel=_REPORTS,
         ),
     ] = None,
@@ -138,7 +136,7 @@ def run(
         typer.Option(
             "--trace",
             metavar="FILE",
-            help="Every collective, for ui.perfetto.dev and other programs.",
+            help="Every collective, for ui.perfetto.dev.",
             rich_help_panel=_REPORTS,
         ),
     ] = None,
@@ -147,7 +145,7 @@ def run(
         typer.Option(
             "--html",
             metavar="FILE",
-            help="A page with pictures, which needs no network.",
+            help="A page with pictures.",
             rich_help_panel=_REPORTS,
         ),
     ] = None,
@@ -155,7 +153,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A package that ranks share. May be repeated.",
+            help="A package that ranks share; repeatable.",
             rich_help_panel=_THREADS,
         ),
     ] = None,
@@ -163,7 +161,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A package of which each rank has its own. May be repeated.",
+            help="A package that they don't; repeatable.",
             rich_help_panel=_THREADS,
         ),
     ] = None,
@@ -171,7 +169,7 @@ def run(
         bool,
         typer.Option(
             "--verbose",
-            help="Tell which packages threads share, or whether a server is used, and why.",
+            help="Tell more of how the ranks run.",
         ),
     ] = False,
     no_serve: Annotated[
@@ -185,7 +183,7 @@ def run(
         typer.Option(
             min=0.0,
             metavar="SECONDS",
-            help="End a run that takes longer, and say where ranks stand.",
+            help="End a run that takes longer.",
             rich_help_panel=_PROCESSES,
         ),
     ] = None,
@@ -193,7 +191,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A module to import before ranks are forked. May be repeated.",
+            help="A module to import once; repeatable.",
             rich_help_panel=_PROCESSES,
         ),
     ] = None,
@@ -202,7 +200,7 @@ def run(
         typer.Option(
             min=0,
             metavar="R",
-            help="Rank R has the terminal, for breakpoint().",
+            help="Rank R has the terminal.",
             rich_help_panel=_PROCESSES,
         ),
     ] = None,
@@ -211,16 +209,14 @@ def run(
         typer.Option(
             min=2,
             metavar="K",
-            help="K salts of string hashes among the ranks.",
+            help="K salts of string hashes.",
             rich_help_panel=_PROCESSES,
         ),
     ] = None,
 ) -> None:
-    """Run a torch.distributed script on N ranks on this machine, every rank's values exact.
+    """Run a torch.distributed script on N ranks of this machine.
 
-    The script is an ordinary one, for torchrun. Each rank is a process; with --world threads a thread,
-    in turns. With --world lockstep the script runs once for all ranks, with --world fake as one of N,
-    with --world real in processes that torchrun starts.
+    The script is an ordinary one, for torchrun; each rank's values are exact.
 
     - `polyrank run --ranks 8 train.py --epochs 2`
     - `polyrank run --world lockstep --ranks 64 train.py`
@@ -229,8 +225,8 @@ def run(
     Options may stand in pyproject.toml ([tool.polyrank.run]) or the environment (POLYRANK_RUN_RANKS).
     docs/run.md tells more of each.
 
-    **Exit codes**, or the script's own: 0 done, 1 the script raised, 2 wrong arguments, 3 ranks
-    disagree, 4 a collective is wrong, 5 an operator is not supported, 6 a report can't be written.
+    **Exit codes**, or the script's own: 0 done, 1 the script raised, 2 wrong arguments, 113 ranks
+    disagree, 114 a collective is wrong, 115 an operator is not supported, 116 a report can't be written.
     """
     from_settings = {
         name
@@ -242,8 +238,8 @@ def run(
     if "nproc_per_node" in from_settings and ranks and "ranks" not in from_settings:
         nproc_per_node = None
     world_size = world_size_option(ranks, nproc_per_node, nnodes)
-    if not module and not Path(script).is_file():
-        raise typer.BadParameter(f"there is no script {script!r}", param_hint="SCRIPT")
+    if not module:
+        check_script(script)
     given: dict[str, Any] = {
         "rank": rank,
         "rank_env": rank_env,

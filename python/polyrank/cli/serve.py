@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from polyrank import exit_codes
 from polyrank.cli.app import app
 
 _EXIT_NONE = 1
-_EXIT_USAGE = 2
 _ANSWER_SECONDS = 10.0
 _STOP_SECONDS = 10.0
 
@@ -39,7 +39,7 @@ def serve(
         bool, typer.Option("--stop", help="End all servers; runs go on to their end.")
     ] = False,
 ) -> None:
-    """Keep a process with PyTorch imported and warm, so that `polyrank run` starts in a fraction of a second.
+    """Keep a process with PyTorch imported, so that runs start at once.
 
     It returns when the server is there, which goes on in the background. `polyrank run` (--world
     processes) uses it by itself where it fits: the same interpreter and sys.path, the same torch and
@@ -70,7 +70,7 @@ def serve(
     pid, reason = start_server(tuple(preload or ()), idle)
     if reason:
         typer.echo(reason, err=True)
-        raise typer.Exit(_EXIT_USAGE)
+        raise typer.Exit(exit_codes.USAGE)
     typer.echo(f"process {pid} serves; it ends when there was no run for {idle:g} s")
 
 

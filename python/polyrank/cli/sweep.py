@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from polyrank import exit_codes
 from polyrank.cli.app import app
-from polyrank.cli.forecast import EXIT_DOES_NOT_FIT
 from polyrank.cli.options import (
     Arguments,
     ClusterName,
@@ -57,12 +57,12 @@ def sweep(
         typer.Option("--html", metavar="FILE", help="Draw MFU against memory there."),
     ] = None,
 ) -> None:
-    """Forecast a script with many settings: which is the fastest that fits.
+    """Forecast a script with many settings, and name the fastest.
 
     Each combination of the values is a `polyrank forecast --time` of its own. A setting takes the
     place of `{NAME}` in the script's arguments, or is added as `--NAME=VALUE`.
 
-    **Exit codes**: 0 if a setting fits, 7 if none does.
+    **Exit codes**: 0 if a setting fits, 117 if none does.
 
     - `polyrank sweep --cluster dgx-h100 --ranks 64 --vary tp=1,2,4,8 --vary batch=1,2 train.py`
     """
@@ -112,4 +112,4 @@ def sweep(
     sweep_table(results, Console(width=None if Console().is_terminal else 160))
     if html_target is not None:
         write_text(html_target, sweep_page(results, f"{script} on {ranks} ranks of {cluster}"))
-    raise typer.Exit(0 if any(result.fits for result in results) else EXIT_DOES_NOT_FIT)
+    raise typer.Exit(0 if any(result.fits for result in results) else exit_codes.DOES_NOT_FIT)

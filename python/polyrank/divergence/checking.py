@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from polyrank import exit_codes
 from polyrank.divergence.agreement import launches_told, watched_ranks
 from polyrank.divergence.finding import Finding
 from polyrank.divergence.meeting import Meeting
-from polyrank.divergence.report import EXIT_FOUND, Report, identity_of
+from polyrank.divergence.report import Report, identity_of
 from polyrank.divergence.streams import RANDOM_STREAM
 from polyrank.world import find_world
 from polyrank.worlds.outcome import Outcome
@@ -43,7 +44,7 @@ class Checked(Report):
     @property
     def exit_code(self) -> int:
         if self.findings:
-            return EXIT_FOUND
+            return exit_codes.DIVERGENCE
         return self.outcome.exit_code or int(bool(self.failure_watched))
 
     def text(self) -> str:

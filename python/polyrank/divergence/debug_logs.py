@@ -15,7 +15,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from polyrank.divergence.report import EXIT_FOUND, Report, rows
+from polyrank import exit_codes
+from polyrank.divergence.report import Report, rows
 from polyrank.errors import UsageError
 
 __all__ = ["FORMAT", "VERSION", "Call", "ComparedLogs", "compare_logs", "read_log"]
@@ -79,7 +80,7 @@ class ComparedLogs(Report):
 
     @property
     def exit_code(self) -> int:
-        return EXIT_FOUND if self.partings else 0
+        return exit_codes.DIVERGENCE if self.partings else 0
 
     def text(self) -> str:
         if not self.partings:

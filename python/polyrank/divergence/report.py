@@ -9,9 +9,7 @@ from typing import Any
 from polyrank.output.html_page import page_text
 from polyrank.worlds.run_options import RunOptions
 
-__all__ = ["EXIT_FOUND", "Report", "identity_of", "rows"]
-
-EXIT_FOUND = 3  # a check found what it looks for
+__all__ = ["Report", "identity_of", "rows"]
 
 
 class Report(ABC):
@@ -22,7 +20,7 @@ class Report(ABC):
     @property
     @abstractmethod
     def exit_code(self) -> int:
-        """Of the command: EXIT_FOUND, or as the program ended."""
+        """Of the command: exit_codes.DIVERGENCE, or as the program ended."""
 
     @abstractmethod
     def text(self) -> str:

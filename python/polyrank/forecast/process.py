@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DOES_NOT_FIT", "Ended", "run_forecast"]
+from polyrank import exit_codes
 
-DOES_NOT_FIT = 7  # exit code of `polyrank forecast`
+__all__ = ["Ended", "run_forecast"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Ended:
     @property
     def failure(self) -> str:
         """The last line of its error; empty: the script ran, or did not fit."""
-        if self.document is not None and self.exit_code in (0, DOES_NOT_FIT):
+        if self.document is not None and self.exit_code in (0, exit_codes.DOES_NOT_FIT):
             return ""
         lines = self.told.strip().splitlines() or [f"exit code {self.exit_code}"]
         return lines[-1]

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from polyrank import exit_codes
 from polyrank.errors import UsageError
-from polyrank.forecast.process import DOES_NOT_FIT, Ended, run_forecast
+from polyrank.forecast.process import Ended, run_forecast
 from polyrank.forecast.tokens import Tokens
 from polyrank.output.resumable import run_parts
 
@@ -137,11 +138,11 @@ class RanksForecast:
 
     @property
     def exit_code(self) -> int:
-        """0: all fit; of those that do not run, the first one's; 7 if one does not fit."""
+        """0: all fit; of those that do not run, the first one's; 117 if one does not fit."""
         failed = [one.ended.exit_code for one in self.ranks if one.ended.failure]
         if failed:
             return failed[0] or 1
-        return 0 if all(one.fits for one in self.ranks) else DOES_NOT_FIT
+        return 0 if all(one.fits for one in self.ranks) else exit_codes.DOES_NOT_FIT
 
     def tokens(self) -> dict[int, Tokens]:
         """Of each rank of which it is known."""

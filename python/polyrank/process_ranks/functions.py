@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from polyrank import exit_codes
 from polyrank.any_world.failed_ranks import RanksFailedError, TracebackOfRankError, note_rank
 from polyrank.any_world.mesh_identity import be_unlike_earlier_meshes
 from polyrank.any_world.rank_endings import text_of, text_of_unfinished
@@ -28,8 +29,6 @@ from polyrank.process_ranks.output import ForwardedOutput
 __all__ = ["run_ranks_in_processes"]
 
 Result = TypeVar("Result")
-
-_EXIT_RAISED = 1
 
 
 def run_ranks_in_processes(
@@ -95,11 +94,11 @@ def _call_on_rank(rank: Rank, function: Callable[..., Any], args: tuple[Any, ...
     except SystemExit as request:
         if request.code:
             rank.fail(_failure(rank.rank, request))
-            return _EXIT_RAISED
+            return exit_codes.RAISED
         result = pickle.dumps(None)
     except BaseException as error:  # noqa: BLE001 - it ends the rank, and the run tells
         rank.fail(_failure(rank.rank, error))
-        return _EXIT_RAISED
+        return exit_codes.RAISED
     end_python()
     rank.run.end(rank.rank)
     rank.channel.send("record", result)
@@ -125,7 +124,7 @@ def _failure(rank: int, error: BaseException) -> Failure:
         type(error).__name__,
         str(error),
         report,
-        _EXIT_RAISED,
+        exit_codes.RAISED,
         is_found_by_all=isinstance(error, CollectiveMismatchError | DeadlockError),
         exception=_pickled_error(error),
     )

@@ -8,21 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from polyrank import exit_codes
 from polyrank.any_world.failed_ranks import RanksFailedError, rank_of
 from polyrank.any_world.rank_names import rank_names
 from polyrank.errors import CollectiveError, DivergenceError, UnsupportedOpError
 from polyrank.worlds.interrupts import interrupt_behind, number_of
 
-__all__ = ["EXIT_RAISED", "Ending", "ending_of", "ending_of_error", "ending_of_exit"]
+__all__ = ["Ending", "ending_of", "ending_of_error", "ending_of_exit"]
 
 # Exit code by what the script raised; docs/run.md.
 _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
-    (DivergenceError, 3),
-    (CollectiveError, 4),
-    (UnsupportedOpError, 5),
+    (DivergenceError, exit_codes.DIVERGENCE),
+    (CollectiveError, exit_codes.COLLECTIVE),
+    (UnsupportedOpError, exit_codes.UNSUPPORTED),
 )
-EXIT_RAISED = 1
-_EXIT_USAGE = 2
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def ending_of_exit(request: SystemExit) -> Ending:
     """What a program ends with that asked for it, or of whose ranks one did."""
     if request.code is None:
         return Ending()
-    code = request.code if isinstance(request.code, int) else EXIT_RAISED
+    code = request.code if isinstance(request.code, int) else exit_codes.RAISED
     told = "" if isinstance(request.code, int) else f"{request.code}\n"
     failed = request.__cause__
     if isinstance(failed, RanksFailedError):
@@ -81,8 +80,8 @@ def ending_of_error(error: BaseException) -> Ending:
     report = traceback.TracebackException.from_exception(error)
     has_started = _drop_own_frames(report)
     if isinstance(error, ImportError) and not has_started:
-        return Ending(_EXIT_USAGE, f"there is no such module to run: {error}\n", error)
-    code = next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), EXIT_RAISED)
+        return Ending(exit_codes.USAGE, f"there is no such module to run: {error}\n", error)
+    code = next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), exit_codes.RAISED)
     return Ending(code, "".join(report.format()), error)
 
 

@@ -39,6 +39,19 @@ def test_an_ordinary_script_runs_on_all_ranks(tmp_path: Path) -> None:
     assert "all_reduce" in result.stderr
 
 
+def test_options_are_typed_as_for_mpirun_and_torchrun(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os\nprint(os.environ['WORLD_SIZE'], os.environ['LOCAL_WORLD_SIZE'])\n"
+    )
+    for options in (("-n", "4", "--nproc_per_node", "2"), ("-n4", "--nproc-per-node=2")):
+        result = run(
+            "--world", "lockstep", *options, "--nnodes", "2", "--rank_env", "ask", str(script)
+        )
+        assert (result.returncode, result.stdout) == (0, "4 2\n"), result.stderr
+    assert "--log_dir" not in CliRunner().invoke(app, ["run", "-h"]).stdout
+
+
 def test_dtensor_runs_in_an_ordinary_script(tmp_path: Path) -> None:
     result = run_script(
         tmp_path,
@@ -98,26 +111,26 @@ dist.init_process_group('gloo')
     [
         ("sys.exit(7)", 7, ""),
         ("raise KeyError('x')", 1, "KeyError"),
-        ("dist.init_process_group()\nif dist.get_rank() == 0: pass", 3, "threads world"),
-        ("os.environ['RANK'] == '0'", 3, "was compared"),
+        ("dist.init_process_group()\nif dist.get_rank() == 0: pass", 113, "threads world"),
+        ("os.environ['RANK'] == '0'", 113, "was compared"),
         ("dist.init_process_group('gloo', world_size=8, rank=0)", 1, "--ranks 8"),
         ("dist.init_process_group('gloo', rank=9)", 1, "rank 9"),
         (INIT + "dist.new_group([0, 7])", 1, "Rank 7 is out of range"),
         (INIT + "init_device_mesh('cpu', (8,))", 1, "world size 4, but found 8"),
         (INIT + "dist.all_reduce(torch.ones(1), group='nope')", 1, "group nope is not"),
-        (INIT + "all_reduce(torch.ones(1), 'sum', 'nope')", 4, 'no process group "nope"'),
+        (INIT + "all_reduce(torch.ones(1), 'sum', 'nope')", 114, 'no process group "nope"'),
         (
             INIT + "dist.all_reduce(torch.ones(dist.get_rank() + 1))",
-            4,
+            114,
             "rank 1: all_reduce(sum) float32[2]",
         ),
         (
             INIT + "x = torch.empty(4, dtype=torch.int32)\n"
             "dist.all_gather_into_tensor(x, torch.ones(1))",
-            4,
+            114,
             "given float32[1] on cpu and int32[4]",
         ),
-        (INIT + "torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.quint8)", 5, "quantized"),
+        (INIT + "torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.quint8)", 115, "quantized"),
     ],
 )
 def test_exit_codes_and_messages(tmp_path: Path, text: str, code: int, message: str) -> None:
@@ -217,7 +230,7 @@ def test_an_unwritable_json_file_is_an_error_before_the_script_starts(
 def test_a_json_file_that_becomes_unwritable_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
     text = f"import os; os.mkdir({str(tmp_path / 'report.json')!r})"
     result = run_with_json(tmp_path, text, str(tmp_path / "report.json"))
-    assert result.returncode == 6
+    assert result.returncode == 116
     assert "can't be written" in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "script.py"]
 

@@ -58,7 +58,7 @@ def test_one_rank_has_plain_text(tmp_path: Path) -> None:
 
 def test_text_is_compared_rank_by_rank(tmp_path: Path) -> None:
     done = run(tmp_path, 'import os, torch\nif os.environ.get("RANK") == "0": print("first")')
-    assert done.returncode == 3
+    assert done.returncode == 113
     assert "was compared" in done.stderr
     asked = 'import os, torch\nprint("RANK" in os.environ, os.environ["RANK"].isdigit())'
     assert output(tmp_path, asked) == ["True True"]
@@ -99,7 +99,7 @@ def test_where_text_is_not_watched_reading_it_is_an_error(tmp_path: Path) -> Non
     head = f"import sys\nsys.path.insert(0, {str(library)!r})\nimport reads_the_rank\n"
     assert output(tmp_path, head + "print(reads_the_rank.copied())") == ["(False, True)"]
     done = run(tmp_path, head + "reads_the_rank.of_rank0()")
-    assert done.returncode == 3
+    assert done.returncode == 113
     assert "the environment variable RANK has a value of its own on each rank" in done.stderr
 
 
@@ -114,7 +114,7 @@ AS_A_KEY = {
 @pytest.mark.parametrize("key", AS_A_KEY.values(), ids=AS_A_KEY)
 def test_it_is_no_key(key: str, tmp_path: Path) -> None:
     done = run(tmp_path, f"{SUM}\n{key}\n")
-    assert done.returncode == 3, done.stdout
+    assert done.returncode == 113, done.stdout
     assert "was taken as a key" in done.stderr
 
 
@@ -122,7 +122,7 @@ def test_its_bytes_are_refused(tmp_path: Path) -> None:
     text = "import os, torch\nprint(b'RANK' in os.environb, b'RANK' in dict(os.environb), b'PATH' in dict(os.environb))\n"
     assert output(tmp_path, text) == ["True False True"]
     done = run(tmp_path, text + "os.environb.get(b'RANK')\n")
-    assert done.returncode == 3
+    assert done.returncode == 113
     assert "the environment variable RANK" in done.stderr
 
 

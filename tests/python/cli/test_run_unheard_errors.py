@@ -55,7 +55,7 @@ def run(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
 def test_it_is_told_at_the_end(text: str, tmp_path: Path) -> None:
     done = run(tmp_path, text)
     assert "end" in done.stdout
-    assert done.returncode == 3, done.stderr
+    assert done.returncode == 113, done.stderr
     assert "ranks parted, and the program did not hear of it" in done.stderr
     assert "script.py:" in done.stderr
 
@@ -85,7 +85,7 @@ ENDED = {
 @pytest.mark.parametrize("text", ENDED.values(), ids=ENDED)
 def test_one_that_ends_a_thread_ends_the_run(text: str, tmp_path: Path) -> None:
     done = run(tmp_path, text)
-    assert done.returncode == 3, done.stderr
+    assert done.returncode == 113, done.stderr
     assert "ranks disagree about a branch" in done.stderr
 
 
@@ -95,12 +95,12 @@ def test_an_exit_of_the_programs_hides_nothing(tmp_path: Path) -> None:
         "finally:\n    raise SystemExit(0)",
     ):
         done = run(tmp_path, f"try:\n    bool(rank == 0)\n{handler}\n")
-        assert done.returncode == 3, done.stderr
+        assert done.returncode == 113, done.stderr
         assert "ranks parted" in done.stderr
 
 
 def test_an_exit_code_of_the_programs_own_is_kept(tmp_path: Path) -> None:
-    assert run(tmp_path, TAKEN["bare"] + "raise SystemExit(0)\n").returncode == 3
+    assert run(tmp_path, TAKEN["bare"] + "raise SystemExit(0)\n").returncode == 113
     done = run(tmp_path, TAKEN["bare"] + "raise SystemExit(7)\n")
     assert done.returncode == 7
     assert "ranks parted" in done.stderr

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ WRONG = {
     "run --ranks two x.py": "'two' is no number from 1 to 1,048,576",
     "run --ranks 2 --world lokstep x.py": "lokstep",
     "run --ranks": "'--ranks' requires an argument",
+    "run --ranks 2 test_wrong_argument.py": "did you mean 'test_wrong_arguments.py'?",
     "check agrement": "No such command 'agrement'. Did you mean 'agreement'?",
     "doctor --json": "'--json' requires an argument",
 }
@@ -25,6 +27,7 @@ def polyrank(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
         check=False,
         timeout=60,
         env=os.environ | {"COLUMNS": "80"} | variables,
+        cwd=Path(__file__).parent,
     )
 
 
@@ -38,6 +41,10 @@ def test_a_wrong_argument_is_told_without_what_takes_long_to_load(arguments: str
     assert said[-1].startswith("Error: ")
     assert WRONG[arguments] in said[-1]
     assert not imported & {"torch", "numpy", "rich", "polyrank._C"}
+
+
+def test_a_script_in_the_place_of_a_command_is_told_how_to_run() -> None:
+    assert polyrank("test_help.py").stderr.endswith("polyrank run --ranks N test_help.py\n")
 
 
 def test_no_argument_gives_the_help_once() -> None:

@@ -124,7 +124,7 @@ def test_the_command_takes_arguments_for_both(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert ended.returncode == 3, ended.stderr
+    assert ended.returncode == 113, ended.stderr
     assert "bug: output of 1, step 1 is not the reference's" in ended.stderr
     assert "bias_of_each_rank.py:" in ended.stderr
     document = json.loads(report.read_text())
@@ -208,7 +208,7 @@ def test_further_runs_end_after_the_step_in_question(
         text=True,
         check=False,
     )
-    assert ended.returncode == (3 if faulty_step == 1 else 0), ended.stderr
+    assert ended.returncode == (113 if faulty_step == 1 else 0), ended.stderr
     lines = told.read_text().splitlines()
     assert lines.count("1 0 5") == 1  # the reference came to its end once
     # What is off by far is asked in one other way of rounding.

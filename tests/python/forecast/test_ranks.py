@@ -103,8 +103,8 @@ def forecast_of(*all_ended: Ended) -> RanksForecast:
 
 def test_the_exit_code_is_of_the_worst() -> None:
     assert forecast_of(ended(), ended()).exit_code == 0
-    assert forecast_of(ended(), ended(7, fits=False)).exit_code == 7
-    assert forecast_of(ended(7, fits=False), ended(1)).exit_code == 1
+    assert forecast_of(ended(), ended(117, fits=False)).exit_code == 117
+    assert forecast_of(ended(117, fits=False), ended(1)).exit_code == 1
 
 
 def test_stages_are_those_that_messages_go_among() -> None:
@@ -208,7 +208,7 @@ def test_what_does_not_fit_on_one_rank_does_not_fit(script: str, tmp_path: Path)
     wide.write_text(SCRIPT.replace("8192 if rank == 2", "4_000_000 if rank == 2"))
     report = tmp_path / "report.json"
     run = polyrank("--rank", "1,2", "--time", "--json", str(report), str(wide))
-    assert run.returncode == 7
+    assert run.returncode == 117
     told = report_of(report)
     assert [one["fits"] for one in told["ranks"]] == [True, False]
     assert "rank 2 failed (it ran out of memory)" in run.stderr

@@ -111,7 +111,7 @@ def test_none_that_fits_is_an_exit_code(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
     run = polyrank("--vary", "width=0", "--vary", "batch=1", str(script))
-    assert run.returncode == 7
+    assert run.returncode == 117
     assert "ValueError: no width" in run.stdout
 
 

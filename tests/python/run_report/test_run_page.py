@@ -67,10 +67,10 @@ def test_without_plotly_it_says_what_to_install(tmp_path: Path) -> None:
 @pytest.mark.parametrize("world", ["threads", "processes"])
 def test_a_deadlock_is_drawn(tmp_path: Path, world: str) -> None:
     ranks = ("run", "--world", world, "--ranks", "2", "--html", "run.html", "script.py", "--hang")
-    assert run(tmp_path, *ranks).returncode == 4
+    assert run(tmp_path, *ranks).returncode == 114
     page = (tmp_path / "run.html").read_text()
     assert "What failed: who waits for whom" in page
-    assert "<th>exit code</th><td>4</td>" in page
+    assert "<th>exit code</th><td>114</td>" in page
 
 
 def test_text_of_programs_is_no_markup() -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from polyrank import exit_codes
 from polyrank.any_world.rank_names import rank_names
 from polyrank.divergence.mutate.command import Ended
 from polyrank.divergence.mutate.mutants import Mutant
-from polyrank.divergence.report import EXIT_FOUND, Report
+from polyrank.divergence.report import Report
 
 __all__ = ["SCHEMA_VERSION", "CheckedMutants", "Result"]
 
@@ -88,7 +89,7 @@ class CheckedMutants(Report):
             return self.ended.exit_code
         if not self.mutants:
             return _EXIT_NOTHING_TO_DO
-        return EXIT_FOUND if self.of("survived") else 0
+        return exit_codes.DIVERGENCE if self.of("survived") else 0
 
     def of(self, status: str) -> list[Result]:
         """The results that are so, in the program's order."""

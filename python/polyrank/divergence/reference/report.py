@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from polyrank import exit_codes
 from polyrank.divergence.finding import site_of
 from polyrank.divergence.path_picture import Stop, path_picture
 from polyrank.divergence.reference.compare import Comparison, Difference
 from polyrank.divergence.reference.search import Culprit
-from polyrank.divergence.report import EXIT_FOUND, Report, rows
+from polyrank.divergence.report import Report, rows
 from polyrank.worlds.outcome import Outcome
 
 __all__ = ["CheckedReference"]
@@ -33,7 +34,7 @@ class CheckedReference(Report):
     @property
     def exit_code(self) -> int:
         failed = self.program.exit_code or self.reference.exit_code
-        return failed or (EXIT_FOUND if self.comparison.bug else 0)
+        return failed or (exit_codes.DIVERGENCE if self.comparison.bug else 0)
 
     def text(self) -> str:
         failures = self.program.failure + self.reference.failure

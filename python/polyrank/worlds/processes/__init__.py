@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from polyrank import exit_codes
 from polyrank.world import RunningWorld, World
 
 if TYPE_CHECKING:
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
     from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["WORLD"]
-
-
-_EXIT_USAGE = 2
 
 
 class ProcessesWorld(World):
@@ -53,7 +51,7 @@ class ProcessesWorld(World):
                 from polyrank.worlds.outcome import Outcome
 
                 report = merged_report([], options.world_size, 0.0)
-                return Outcome(_EXIT_USAGE, report, failure=f"--hash-seeds: {reason}\n")
+                return Outcome(exit_codes.USAGE, report, failure=f"--hash-seeds: {reason}\n")
         from polyrank.worlds.processes.launching import run_in_processes
 
         return run_in_processes(options)

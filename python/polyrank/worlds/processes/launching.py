@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from polyrank import exit_codes
 from polyrank.any_world.rank_endings import text_of_unfinished
 from polyrank.any_world.rank_names import rank_names
 from polyrank.process_ranks.endings import Ending, causes_first, text_of_status
@@ -37,7 +38,6 @@ from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["run_in_processes"]
 
-_EXIT_USAGE = 2
 _EXIT_UNREAD = 128 + signal.SIGPIPE
 _EXIT_TIMED_OUT = 124  # as of timeout(1)
 
@@ -52,7 +52,7 @@ def run_in_processes(options: RunOptions) -> Outcome:
     except ImportError as missing:
         seconds = time.perf_counter() - started
         report = merged_report([], options.world_size, seconds)
-        return Outcome(_EXIT_USAGE, report, failure=f"--preload: {missing}\n")
+        return Outcome(exit_codes.USAGE, report, failure=f"--preload: {missing}\n")
     records: list[Any] = []
     told = ""
     with device_as_asked(options):  # ranks have the launcher's virtual GPUs, whole

@@ -15,7 +15,7 @@ from typing import Any
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from polyrank.worlds.ending import EXIT_RAISED
+from polyrank import exit_codes
 from polyrank.worlds.merged_records import Record, merged_report, merged_trace
 from polyrank.worlds.outcome import Outcome
 from polyrank.worlds.real.worker import arguments_for, record_file
@@ -97,7 +97,7 @@ def _outcome(
     rank = silent[0] if silent else min(codes)
     if codes[rank] < 0:
         return (
-            EXIT_RAISED,
+            exit_codes.RAISED,
             None,
             f"the process of rank {rank} was ended by signal {-codes[rank]}\n",
         )
