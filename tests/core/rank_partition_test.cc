@@ -191,6 +191,43 @@ TEST(RankPartition, RandomPartitions) {
 }
 
 // Through the table of pairs and cohort by cohort: each way is taken by some of these.
+TEST(RankPartition, OverlayKeepsTheOneWhereTheOtherHasNoRanks) {
+  Random random(11);
+  for (int round = 0; round < 200; ++round) {
+    const RankSet ranks = RankSet::first(random.between(1, 12));
+    Ranks chosen;
+    Ranks over_labels;
+    Ranks under_labels;
+    for (const std::int64_t rank : ranks) {
+      under_labels.push_back(random.below(4));
+      if (random.below(2) == 0) {
+        chosen.push_back(rank);
+        over_labels.push_back(random.below(4));
+      }
+    }
+    if (chosen.empty()) {
+      continue;
+    }
+    const RankPartition over = RankPartition::from_labels(RankSet::of(chosen), over_labels);
+    const RankPartition under = RankPartition::from_labels(ranks, under_labels);
+    const RankPartition both = overlay(over, under);
+    EXPECT_EQ(overlay(over, under), both);  // from the table as well
+    EXPECT_EQ(both.ranks(), ranks);
+    for (const std::int64_t a : ranks) {
+      for (const std::int64_t b : ranks) {
+        const bool has_a = over.ranks().contains(a);
+        const bool is_one =
+            has_a ? over.ranks().contains(b) && over.cohort_of(a) == over.cohort_of(b)
+                  : !over.ranks().contains(b) && under.cohort_of(a) == under.cohort_of(b);
+        EXPECT_EQ(both.cohort_of(a) == both.cohort_of(b), is_one);  // (1)
+      }
+    }
+  }
+  EXPECT_THROW(
+      overlay(RankPartition::uniform(RankSet::first(5)), RankPartition::uniform(RankSet::first(4))),
+      UsageError);
+}
+
 TEST(RankPartition, MeetOfFewAndOfManyCohorts) {
   Random random(29);
   constexpr std::int64_t kSize = 2000;

@@ -386,6 +386,34 @@ RankPartition meet(const RankPartition& a, const RankPartition& b) {
   return memo.get({a, b}, cost, [&] { return make_meet(a, b); });
 }
 
+namespace {
+
+RankPartition make_overlay(const RankPartition& over, const RankPartition& under) {
+  if (!over.ranks().is_subset_of(under.ranks())) {
+    throw UsageError(str_cat("ranks ", over.ranks().subtract(under.ranks()).to_string(),
+                             " are not among ranks ", under.ranks().to_string()));
+  }
+  std::vector<std::int64_t> labels;
+  labels.reserve(static_cast<std::size_t>(under.ranks().size()));
+  for (const std::int64_t rank : under.ranks()) {
+    labels.push_back(over.ranks().contains(rank)
+                         ? over.cohort_of(rank)
+                         : std::int64_t{over.num_cohorts()} + under.cohort_of(rank));
+  }
+  return RankPartition::from_labels(under.ranks(), labels);
+}
+
+}  // namespace
+
+RankPartition overlay(const RankPartition& over, const RankPartition& under) {
+  if (over.ranks() == under.ranks()) {
+    return over;
+  }
+  thread_local MemoTable<std::pair<RankPartition, RankPartition>, RankPartition, PairHash> memo;
+  const auto cost = static_cast<std::size_t>(under.ranks().size());
+  return memo.get({over, under}, cost, [&] { return make_overlay(over, under); });
+}
+
 bool refines(const RankPartition& fine, const RankPartition& coarse) {
   return meet(fine, coarse) == fine;
 }

@@ -86,6 +86,15 @@ class POLYRANK_API RankPartition {
 // Cost: O(world size) the first time on a thread, a look-up afterwards.
 POLYRANK_API RankPartition meet(const RankPartition& a, const RankPartition& b);
 
+// `under` where `over` has none of the ranks, and `over` where it has them.
+// Requires: over.ranks() is a subset of under.ranks()
+// Ensures: (1) two ranks share a cohort iff both are ranks of `over` and share one there, or
+// neither is
+//          and they share one in `under`.
+// Throws: UsageError if the requirement is not met.
+// Cost: as meet().
+POLYRANK_API RankPartition overlay(const RankPartition& over, const RankPartition& under);
+
 // Whether each cohort of `fine` lies in one cohort of `coarse`.
 // Ensures: (1) refines(fine, coarse) == (meet(fine, coarse) == fine).
 // Throws, cost: as meet().

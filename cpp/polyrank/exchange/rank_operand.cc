@@ -15,22 +15,6 @@ namespace polyrank {
 
 namespace {
 
-// Labels for ranks, one per cohort of `results`; the other ranks keep the cohorts of `kept`.
-RankPartition joined_partition(const RankPartition& results, const RankPartition& kept) {
-  const RankSet& ranks = kept.ranks();
-  if (results.ranks() == ranks) {
-    return results;
-  }
-  std::vector<std::int64_t> labels;
-  labels.reserve(static_cast<std::size_t>(ranks.size()));
-  for (const std::int64_t rank : ranks) {
-    labels.push_back(results.ranks().contains(rank)
-                         ? results.cohort_of(rank)
-                         : std::int64_t{results.num_cohorts()} + kept.cohort_of(rank));
-  }
-  return RankPartition::from_labels(ranks, labels);
-}
-
 bool is_whole_storage(const at::Tensor& tensor) {
   return tensor.is_contiguous() && tensor.storage_offset() == 0 &&
          tensor.nbytes() == tensor.storage().nbytes();
@@ -87,7 +71,7 @@ bool RankOperand::replace(const RankResults& results) const {
       !impl_->covers_storage()) {
     return false;
   }
-  const RankPartition partition = joined_partition(results.partition, storage.partition());
+  const RankPartition partition = overlay(results.partition, storage.partition());
   const auto num_cohorts = static_cast<std::size_t>(partition.num_cohorts());
   std::vector<c10::Storage> storages(num_cohorts);
   // Memory that a cohort may take over: each piece once, and what is kept has the first claim.
@@ -136,7 +120,7 @@ void RankOperand::replace_whole(const RankResults& results) const {
 
 void RankOperand::copy_in(const RankResults& results) const {
   LocalStorage& storage = impl_->local_storage();
-  storage.split(joined_partition(results.partition, storage.partition()));
+  storage.split(overlay(results.partition, storage.partition()));
   const CohortTensors& cohorts = impl_->cohort_tensors();
   for (std::int32_t cohort = 0; cohort < cohorts.partition.num_cohorts(); ++cohort) {
     const std::int64_t rank = cohorts.partition.lowest_rank(cohort);
@@ -163,7 +147,7 @@ void RankOperand::write_plain(const RankResults& results) const {
     throw DivergenceError(
         str_cat("a plain tensor, which holds the same on all ranks, would hold results that differ "
                 "between ranks (cohorts ",
-                joined_partition(results.partition, partition_).to_string(),
+                overlay(results.partition, partition_).to_string(),
                 "). Make it a LocalTensor first: create it inside the mode, or clone it with "
                 "`polyrank.rank_map(lambda rank: tensor.clone())`."));
   }
@@ -209,7 +193,7 @@ RankResults with_kept_ranks(const RankResults& results, const RankOperand& opera
     return results;
   }
   RankResults all;
-  all.partition = joined_partition(results.partition, operand.partition());
+  all.partition = overlay(results.partition, operand.partition());
   all.are_new = results.are_new;
   for (std::int32_t cohort = 0; cohort < all.partition.num_cohorts(); ++cohort) {
     const std::int64_t rank = all.partition.lowest_rank(cohort);
