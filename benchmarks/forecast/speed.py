@@ -10,6 +10,7 @@ from typing import Any
 
 import polyrank
 import torch
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "llama"))
@@ -29,14 +30,14 @@ def fastest(use: Callable[[], Any]) -> float:
     return min(took)
 
 
-def additions(device: str) -> Callable[[], None]:
+def calls(operator: Callable[[Tensor, Tensor], Tensor], device: str) -> Callable[[], None]:
     x = torch.empty(64, 64, device=device)
 
-    def add() -> None:
+    def call() -> None:
         for _ in range(OPERATORS):
-            torch.add(x, x)
+            operator(x, x)
 
-    return add
+    return call
 
 
 def forward_and_backward(device: str) -> Callable[[], None]:
@@ -56,18 +57,25 @@ def forward_and_backward(device: str) -> Callable[[], None]:
 
 
 def main() -> None:
-    over_meta = fastest(additions("meta"))
+    over_meta = fastest(calls(torch.add, "meta"))
     with polyrank.forecast():
-        plain = fastest(additions("cuda"))
+        plain = fastest(calls(torch.add, "cuda"))
+        product = fastest(calls(torch.mm, "cuda"))
         block = fastest(forward_and_backward("cuda"))
     with polyrank.forecast(time=True):
-        timed = fastest(additions("cuda"))
+        timed = fastest(calls(torch.add, "cuda"))
+        timed_product = fastest(calls(torch.mm, "cuda"))
     with FakeTensorMode():
         fake = fastest(forward_and_backward("cpu"))
     micro = 1e6 / OPERATORS
-    print(
-        f"an addition on a GPU without bytes: {plain * micro:.1f} us; with times {timed * micro:.1f} us"
-    )
+    for name, took, with_times in (
+        ("an addition", plain, timed),
+        ("a matmul", product, timed_product),
+    ):
+        print(
+            f"{name} on a GPU without bytes: {took * micro:.2f} us; "
+            f"with times {with_times * micro:.2f} us"
+        )
     print(f"on the meta device, each time by its shape function: {over_meta * micro:.1f} us")
     print(f"a Llama block's forward and backward: {block * 1e3:.1f} ms")
     print(f"FakeTensorMode takes {fake / block:.1f} times as long")

@@ -9,8 +9,7 @@ class GpuSpeeds:
     tiles: list[tuple[int, int]]
     tile_overhead_k: float
     memory_bytes: float
-    memory_efficiency: float
-    unvectorized_efficiency: float
+    memory_efficiency: list[float]
     host_copy_bytes: float
     kernel_ns: float
     def set_attention(

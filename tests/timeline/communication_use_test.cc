@@ -10,7 +10,7 @@ GpuSpeeds gpu() {
   GpuSpeeds gpu;
   gpu.multiprocessors = 132;
   gpu.memory_bytes = 2.4e12;
-  gpu.memory_efficiency = 0.5;
+  gpu.memory_efficiency = {0.5, 0.5, 0.5};
   return gpu;
 }
 

@@ -23,7 +23,7 @@ ClusterSpeeds round_speeds() {
   speeds.gpu.matmul_efficiency.fill(1);
   speeds.gpu.tiles = {{1, 1}};
   speeds.gpu.memory_bytes = 1e9;
-  speeds.gpu.memory_efficiency = 1;
+  speeds.gpu.memory_efficiency = {1, 1, 1};
   speeds.gpu.host_copy_bytes = 1e8;
   speeds.nccl.base_latency[1] = {1e6, 1e6, 1};  // of rings: Simple alone is worth it
   speeds.nccl.base_latency[0] = {1e6, 1e6, 1e6};

@@ -57,7 +57,7 @@ TEST(OperatorWork, BatchesAndBiases) {
 
 TEST(OperatorWork, ElementwiseKernelsWithCastsBroadcastsOrStridesAreNotVectorized) {
   const auto is_vectorized = [](const char* name, const char* overload, torch::jit::Stack stack) {
-    return work_of(name, overload, std::move(stack)).value().is_vectorized;
+    return work_of(name, overload, std::move(stack)).value().access == MemoryAccess::kVectorized;
   };
   const at::Tensor half = meta({64, 64});
   const at::Tensor wide = meta({64, 64}, at::kFloat);
@@ -71,6 +71,16 @@ TEST(OperatorWork, ElementwiseKernelsWithCastsBroadcastsOrStridesAreNotVectorize
   EXPECT_FALSE(is_vectorized("aten::copy_", "", {half, wide, false}));
   // A sum is no elementwise kernel.
   EXPECT_TRUE(is_vectorized("aten::sum", "", {half, at::kFloat}));
+}
+
+TEST(OperatorWork, ConcatenationsOfTensorsWithStridesGoElementByElement) {
+  const auto access = [](const at::Tensor& second) {
+    const c10::List<at::Tensor> tensors({meta({8, 64}), second});
+    return work_of("aten::cat", "", {tensors, 1}).value().access;
+  };
+  EXPECT_EQ(access(meta({8, 64})), MemoryAccess::kVectorized);
+  EXPECT_EQ(access(meta({8, 128}).chunk(2, 1)[1]), MemoryAccess::kConcatenation);
+  EXPECT_EQ(access(meta({64, 8}).t()), MemoryAccess::kConcatenation);
 }
 
 TEST(OperatorWork, DeterministicAlgorithmsFillWhatIsMadeByEmpty) {

@@ -39,7 +39,6 @@ void init_speeds(py::module_& module) {
       .def_readwrite("tile_overhead_k", &GpuSpeeds::tile_overhead_k)
       .def_readwrite("memory_bytes", &GpuSpeeds::memory_bytes)
       .def_readwrite("memory_efficiency", &GpuSpeeds::memory_efficiency)
-      .def_readwrite("unvectorized_efficiency", &GpuSpeeds::unvectorized_efficiency)
       .def_readwrite("host_copy_bytes", &GpuSpeeds::host_copy_bytes)
       .def_readwrite("kernel_ns", &GpuSpeeds::kernel_ns)
       .def(
@@ -96,14 +95,15 @@ void init_speeds(py::module_& module) {
 std::int64_t matmul_time(const GpuSpeeds& gpu, std::int64_t m, std::int64_t n, std::int64_t k,
                          MathType math) {
   const auto product = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
-  return kernel_time({.kind = KernelKind::kMatmul,
-                      .math = math,
-                      .flops = 2 * product,
-                      .bytes = 0,
-                      .m = m,
-                      .n = n,
-                      .k = k},
-                     gpu);
+  return run_of({.kind = KernelKind::kMatmul,
+                 .math = math,
+                 .flops = 2 * product,
+                 .bytes = 0,
+                 .m = m,
+                 .n = n,
+                 .k = k},
+                gpu)
+      .time;
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ GpuUse communication_use(CollectiveKind kind, const NcclGroup& group, double byt
   const double a_nanosecond =
       tables.memory_passes * bytes_received(kind, group, bytes) / choice.nanoseconds;
   constexpr double kNanoseconds = 1e9;
-  const double reached = gpu.memory_bytes * gpu.memory_efficiency / kNanoseconds;
+  const double reached = gpu.memory_bytes * gpu.memory_efficiency.front() / kNanoseconds;
   return {
       .multiprocessors = std::min(1.0, choice.channels / static_cast<double>(gpu.multiprocessors)),
       .memory = std::min(1.0, a_nanosecond / reached)};

@@ -14,9 +14,8 @@ constexpr std::array<std::int64_t, 5> kSplitsOfK{1, 2, 4, 8, 16};
 constexpr std::int64_t kLeastSplitK = 256;  // below that a part of k is not worth a tile's start
 
 double memory_seconds(const KernelWork& work, const GpuSpeeds& gpu) {
-  const bool is_slower = !work.is_vectorized && gpu.unvectorized_efficiency > 0;
   return work.bytes /
-         (gpu.memory_bytes * (is_slower ? gpu.unvectorized_efficiency : gpu.memory_efficiency));
+         (gpu.memory_bytes * gpu.memory_efficiency.at(static_cast<std::size_t>(work.access)));
 }
 
 std::int64_t num_tiles(const KernelWork& work, const Tile& tile) {
@@ -96,17 +95,15 @@ Needs needs_of(const KernelWork& work, const GpuSpeeds& gpu) {
 
 }  // namespace
 
-std::int64_t kernel_time(const KernelWork& work, const GpuSpeeds& gpu) {
-  return std::llround(gpu.kernel_ns + needs_of(work, gpu).longest() * kNanoseconds);
-}
-
-GpuUse kernel_use(const KernelWork& work, const GpuSpeeds& gpu) {
+KernelRun run_of(const KernelWork& work, const GpuSpeeds& gpu) {
   const Needs needs = needs_of(work, gpu);
-  const double all = needs.longest() + gpu.kernel_ns / kNanoseconds;
-  if (all == 0) {
+  const double time = gpu.kernel_ns + needs.longest() * kNanoseconds;
+  if (time == 0) {
     return {};
   }
-  return {.multiprocessors = needs.multiprocessors / all, .memory = needs.memory / all};
+  return {.time = std::llround(time),
+          .use = {.multiprocessors = needs.multiprocessors * kNanoseconds / time,
+                  .memory = needs.memory * kNanoseconds / time}};
 }
 
 double roofline_time(const KernelWork& work, const GpuSpeeds& gpu) {

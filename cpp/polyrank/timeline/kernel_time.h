@@ -22,6 +22,14 @@ enum class KernelKind : std::uint8_t {
   kHostCopy,  // between the host and the GPU
 };
 
+// How a kernel of kMemory goes through memory.
+enum class MemoryAccess : std::uint8_t {
+  kVectorized,     // it loads and stores several elements at a time
+  kUnvectorized,   // elementwise, one at a time: casts, broadcasts, strides
+  kConcatenation,  // of tensors with strides: one at a time, and where each lies is worked out
+};
+inline constexpr std::size_t kNumMemoryAccesses = 3;
+
 enum class AttentionKernel : std::uint8_t { kFlash, kCudnn, kEfficient };
 inline constexpr std::size_t kNumAttentionKernels = 3;
 
@@ -30,10 +38,9 @@ struct KernelWork {
   KernelKind kind = KernelKind::kMemory;
   MathType math = MathType::kHalf;
   double flops = 0;
-  double bytes = 0;         // read and written
-  bool is_to_host = false;  // of a copy between host and GPU
-  // Of kMemory: it loads and stores several elements at a time.
-  bool is_vectorized = true;
+  double bytes = 0;                                 // read and written
+  bool is_to_host = false;                          // of a copy between host and GPU
+  MemoryAccess access = MemoryAccess::kVectorized;  // of kMemory
   // Of a matmul: batch times (m x k) @ (k x n).
   std::int64_t batch = 1;
   std::int64_t m = 0;
@@ -69,13 +76,12 @@ struct GpuSpeeds {
   std::int64_t multiprocessors = 0;
   std::array<double, kNumMathTypes> peak_flops{};         // dense
   std::array<double, kNumMathTypes> matmul_efficiency{};  // of the peak, where tiles fill waves
-  std::vector<Tile> tiles;             // of the output, that matmuls are cut into
-  double tile_overhead_k = 0;          // steps of k that a tile's start and end cost
-  double memory_bytes = 0;             // a second, peak
-  double memory_efficiency = 0;        // of that
-  double unvectorized_efficiency = 0;  // of that, of kernels that are not; 0: as the others
-  double host_copy_bytes = 0;          // a second
-  double kernel_ns = 0;                // that any kernel takes at least
+  std::vector<Tile> tiles;     // of the output, that matmuls are cut into
+  double tile_overhead_k = 0;  // steps of k that a tile's start and end cost
+  double memory_bytes = 0;     // a second, peak
+  std::array<double, kNumMemoryAccesses> memory_efficiency{};  // of that
+  double host_copy_bytes = 0;                                  // a second
+  double kernel_ns = 0;                                        // that any kernel takes at least
   std::array<AttentionSpeeds, kNumAttentionKernels> attention{};
 };
 
@@ -85,17 +91,18 @@ struct GpuSpeeds {
 // tiles than multiprocessors, k may be cut too (split-k). A library chooses among tiles by a
 // heuristic; here the fastest of `tiles` is taken. A matmul is never faster than its bytes.
 
-// Units: nanoseconds.
-// Ensures: (1) never less than kernel_ns; (2) never less than flops at the peak, nor bytes at the
-//          peak of memory; (3) of a matmul: never shorter when m, n, k or batch grows by whole
-//          tiles.
-// Cost: independent of sizes.
-POLYRANK_API std::int64_t kernel_time(const KernelWork& work, const GpuSpeeds& gpu);
+// A kernel that has the GPU for itself.
+struct KernelRun {
+  std::int64_t time = 0;  // nanoseconds
+  GpuUse use = {};        // in that time
+};
 
-// What the kernel uses of the GPU in that time.
-// Ensures: (4) matmuls and attention use all multiprocessors, or all of the memory's bandwidth, but
-//          for what any kernel takes at least; all else uses the bandwidth alone.
-POLYRANK_API GpuUse kernel_use(const KernelWork& work, const GpuSpeeds& gpu);
+// Ensures: (1) never takes less than kernel_ns; (2) nor less than flops at the peak, nor bytes at
+//          the peak of memory; (3) of a matmul: never shorter when m, n, k or batch grows by whole
+//          tiles; (4) matmuls and attention use all multiprocessors, or all of the memory's
+//          bandwidth, but for what any kernel takes at least; all else uses the bandwidth alone.
+// Cost: independent of sizes.
+POLYRANK_API KernelRun run_of(const KernelWork& work, const GpuSpeeds& gpu);
 
 // What it would take at the peaks of matrix units and memory, whichever is longer. Units:
 // nanoseconds.

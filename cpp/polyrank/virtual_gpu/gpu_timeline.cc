@@ -124,9 +124,9 @@ void GpuTimeline::run(c10::Stream stream, const std::optional<KernelWork>& work,
   facts.flops = has_flops(work->kind) ? work->flops : 0;
   facts.bytes = work->bytes;
   facts.roofline = roofline_time(*work, speeds_.gpu);
-  facts.use = kernel_use(*work, speeds_.gpu);
-  timeline_.launch(number_of(stream), kernel_time(*work, speeds_.gpu), facts,
-                   speeds_.operator_time);
+  const KernelRun run = run_of(*work, speeds_.gpu);
+  facts.use = run.use;
+  timeline_.launch(number_of(stream), run.time, facts, speeds_.operator_time);
 }
 
 GpuTimeline::Place& GpuTimeline::place_of(const Group& group) {

@@ -325,6 +325,15 @@ std::optional<KernelWork> OperatorWork::fill(const torch::jit::Stack& stack) con
   return work.bytes > 0 ? std::optional(work) : std::nullopt;
 }
 
+MemoryAccess OperatorWork::access(const torch::jit::Stack& stack) const {
+  if (info_.name == "aten::cat") {
+    const bool all_contiguous = std::ranges::all_of(
+        operands_, [](const Operand& operand) { return operand.tensor.is_contiguous(); });
+    return all_contiguous ? MemoryAccess::kVectorized : MemoryAccess::kConcatenation;
+  }
+  return is_vectorized(stack) ? MemoryAccess::kVectorized : MemoryAccess::kUnvectorized;
+}
+
 bool OperatorWork::is_vectorized(const torch::jit::Stack& stack) const {
   // Of lists each tensor lies for itself, and casts alone count.
   const bool has_lists = info_.name == "aten::_foreach_copy_" || info_.name == "aten::_chunk_cat";
@@ -367,7 +376,7 @@ std::optional<KernelWork> OperatorWork::kernel(const torch::jit::Stack& stack) c
   } else if (is_convolution(info_.name) || is_convolution_backward(info_.name)) {
     work = convolution(stack);
   } else {
-    work.is_vectorized = is_vectorized(stack);
+    work.access = access(stack);
   }
   work.bytes = bytes(stack);
   return work;

@@ -22,6 +22,8 @@ namespace polyrank {
 // Elementwise kernels of PyTorch load and store several elements at a time if all operands and
 // results have one type, and lie in memory in one order without gaps (gpu_kernel_impl() in
 // native/cuda/CUDALoops.cuh); with casts, broadcasts or other strides they go element by element.
+// So do concatenations of tensors that have gaps, or another order than their sizes (cat_out_cuda()
+// in native/cuda/Shape.cu).
 
 // Shapes: of the host's operands, which have sizes and no bytes.
 class OperatorWork {
@@ -52,6 +54,7 @@ class OperatorWork {
   const at::Tensor& required(std::string_view argument) const;
   bool flag(std::string_view argument) const;
   double bytes(const torch::jit::Stack& stack) const;
+  MemoryAccess access(const torch::jit::Stack& stack) const;
   bool is_vectorized(const torch::jit::Stack& stack) const;
   KernelWork matmul(const at::Tensor& left, const at::Tensor& right) const;
   KernelWork convolution(const torch::jit::Stack& stack) const;

@@ -36,7 +36,9 @@ MATHS = ("fp64", "fp32", "tf32", "half", "fp8")
 _ALGORITHMS = ("tree", "ring", "nvls", "nvls_tree")
 _PROTOCOLS = ("ll", "ll128", "simple")
 _GENERATIONS = ("ampere", "hopper", "blackwell")
-_OPTIONAL = ("peak_fp8_tflops", "fp8_matmul_efficiency", "unvectorized_efficiency")
+# In the order of the core's MemoryAccess.
+_ACCESSES = ("memory_efficiency", "unvectorized_efficiency", "concatenation_efficiency")
+_OPTIONAL = ("peak_fp8_tflops", "fp8_matmul_efficiency", *_ACCESSES[1:])
 _CASES = {  # of attention: is it causal, is it backward
     "forward": (False, False),
     "causal_forward": (True, False),
@@ -196,10 +198,9 @@ def gpu_speeds(table: GpuTable, multiprocessors: int) -> _C.GpuSpeeds:
     speeds.tiles = table.tiles
     speeds.tile_overhead_k = table.value("tile_overhead_k")
     speeds.memory_bytes = table.value("memory_gb_s") * _GIGA
-    speeds.memory_efficiency = table.value("memory_efficiency")
-    speeds.unvectorized_efficiency = table.value(
-        "unvectorized_efficiency", otherwise="memory_efficiency"
-    )
+    speeds.memory_efficiency = [
+        table.value(access, otherwise="memory_efficiency") for access in _ACCESSES
+    ]
     speeds.host_copy_bytes = table.value("host_copy_gb_s") * _GIGA
     speeds.kernel_ns = table.value("kernel_us") * _NANOSECONDS
     for case, (is_causal, is_backward) in _CASES.items():
