@@ -109,6 +109,18 @@ TEST(InnerSizes, LongSortsCarryARange) {
   EXPECT_EQ(sorted({128, 5000}), (PieceSizes{640000 * 8, 640000 * 12}));
 }
 
+TEST(InnerSizes, ScansTakeWhatIsWholeAndOfTheResultsType) {
+  const auto pieces = [](const at::Tensor& self, c10::IValue dtype = {}) {
+    return pieces_of("aten::cumsum", {self, 0, std::move(dtype)});
+  };
+  EXPECT_TRUE(pieces(meta({64, 32})).empty());
+  EXPECT_EQ(pieces(meta({64, 32}, at::kBool)), PieceSizes{64 * 32 * 8});
+  EXPECT_EQ(pieces(meta({64, 32}), at::kDouble), PieceSizes{64 * 32 * 8});
+  EXPECT_EQ(pieces(meta({64, 32}, at::kInt).t()), (PieceSizes{64 * 32 * 8, 64 * 32 * 8}));
+  EXPECT_EQ(pieces(meta({1920 * 8})), PieceSizes{16 * (8 + 32)});  // a state for each block
+  EXPECT_TRUE(pieces(meta({})).empty());
+}
+
 TEST(InnerSizes, NormsOfManyShortRowsAddUpInBlocks) {
   const GpusWithoutBytesOn on;  // of 132 multiprocessors
   const auto backward = [](std::int64_t rows, std::int64_t size) {

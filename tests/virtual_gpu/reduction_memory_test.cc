@@ -52,6 +52,21 @@ TEST(ReductionMemory, ManyResultsAndFewValuesAreNotStaged) {
   EXPECT_TRUE(staged(meta({}), {}).empty());
 }
 
+TEST(ReductionMemory, AVarianceIsFourNumbersForEachThread) {
+  const GpusWithoutBytesOn on;
+  const auto variance = [](const at::Tensor& self, std::vector<std::int64_t> dims) {
+    const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("aten::var", "correction");
+    const torch::jit::Stack stack{self, std::move(dims), 1.0, false};
+    return staged_by_variance(OperatorArguments(op, stack));
+  };
+  const PieceSizes sums = staged(meta({16384, 4096}), {0});
+  EXPECT_EQ(variance(meta({16384, 4096}), {0}), (PieceSizes{4 * sums[0], sums[1]}));
+  EXPECT_EQ(variance(meta({16384, 4096}, at::kDouble), {0})[0], 8 * sums[0]);
+  EXPECT_EQ(variance(meta({16384, 4096}, at::kBFloat16), {0})[0], 4 * sums[0]);
+  EXPECT_EQ(variance(meta({4096, 4096}), {})[0], 4 * staged(meta({4096, 4096}), {})[0]);
+  EXPECT_TRUE(variance(meta({16384, 4096}), {1}).empty());
+}
+
 TEST(ReductionMemory, WhatNeeds64BitsIsDoneInHalves) {
   const GpusWithoutBytesOn on;
   const PieceSizes half = staged(meta({131072, 4096}), {0});

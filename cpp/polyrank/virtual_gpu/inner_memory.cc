@@ -37,6 +37,12 @@ constexpr std::string_view kNormWhat = "of more than 65,536 short rows: sums of 
 constexpr std::string_view kReduce = "aten/src/ATen/native/cuda/Reduce.cuh (global_memory_size)";
 constexpr std::string_view kReduceWhat =
     "where blocks of threads share results: what each thread has of them";
+constexpr std::string_view kMoments =
+    "aten/src/ATen/native/cuda/ReduceMomentKernel.cu (std_var_kernel_impl) and Reduce.cuh";
+constexpr std::string_view kScan =
+    "aten/src/ATen/native/cuda/ScanUtils.cuh (scan_dim); the states of cub's scan are supposed";
+constexpr std::string_view kScanWhat =
+    "what is not whole, or of another type than the result; of a single row a state for each block";
 constexpr std::string_view kGrouped =
     "aten/src/ATen/native/cuda/GroupMM.cu and CUTLASS's get_workspace_size, of Hopper";
 constexpr std::string_view kGroupedWhat =
@@ -87,6 +93,13 @@ constexpr auto kTable = std::to_array<InnerMemory>({
     {"aten::amax", kReduceWhat, kRead, kReduce, false, &staged_by_reduction},
     {"aten::amin", kReduceWhat, kRead, kReduce, false, &staged_by_reduction},
     {"aten::linalg_vector_norm", kReduceWhat, kRead, kReduce, false, &staged_by_reduction},
+    {"aten::var", kReduceWhat, kRead, kMoments, false, &staged_by_variance},
+    {"aten::std", kReduceWhat, kRead, kMoments, false, &staged_by_variance},
+    {"aten::var_mean", kReduceWhat, kRead, kMoments, false, &staged_by_variance},
+    {"aten::std_mean", kReduceWhat, kRead, kMoments, false, &staged_by_variance},
+    {"aten::cumsum", kScanWhat, kSupposed, kScan, false, &scan_copies},
+    {"aten::cumprod", kScanWhat, kSupposed, kScan, false, &scan_copies},
+    {"aten::logcumsumexp", kScanWhat, kSupposed, kScan, false, &scan_copies},
     {"aten::_grouped_mm", kGroupedWhat, kRead, kGrouped, false, &grouped_matmul},
     {"aten::_scaled_grouped_mm", kGroupedWhat, kSupposed, kGrouped, false, &grouped_matmul},
     {"aten::_foreach_norm", "a sum for each 65,536 elements", kRead,

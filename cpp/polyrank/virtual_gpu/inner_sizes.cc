@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 namespace polyrank {
 
@@ -284,6 +285,34 @@ PieceSizes sort_copies(const OperatorArguments& call) {
   }
   if (!self.is_contiguous()) {
     pieces.push_back(bytes_of(self));
+  }
+  return pieces;
+}
+
+// The scan takes what is whole, and of its result's type. Of a single row the library's scan keeps
+// a state of each block of threads.
+PieceSizes scan_copies(const OperatorArguments& call) {
+  constexpr std::int64_t kElementsOfBlock = 1920;
+  constexpr std::int64_t kState = 16;
+  constexpr std::int64_t kFirstStates = 32;
+  const at::Tensor self = call.tensor("self");
+  if (self.dim() == 0 || self.numel() == 0) {
+    return {};
+  }
+  const bool is_integer = c10::isIntegralType(self.scalar_type(), /*includeBool=*/true);
+  const std::optional<std::int64_t> asked = call.integer("dtype");
+  const at::ScalarType usual = is_integer ? at::kLong : self.scalar_type();
+  const at::ScalarType wanted = asked ? static_cast<at::ScalarType>(*asked) : usual;
+  PieceSizes pieces;
+  const std::int64_t converted = self.numel() * static_cast<std::int64_t>(c10::elementSize(wanted));
+  if (wanted != self.scalar_type()) {
+    pieces.push_back(converted);
+  }
+  if (!self.is_contiguous()) {
+    pieces.push_back(converted);
+  }
+  if (self.numel() == self.size(call.integer("dim").value_or(0))) {
+    pieces.push_back(kState * (ceil_div(self.numel(), kElementsOfBlock) + kFirstStates));
   }
   return pieces;
 }

@@ -19,6 +19,7 @@ PieceSizes efficient_backward_heads_first(const OperatorArguments& call);
 PieceSizes efficient_backward_heads_last(const OperatorArguments& call);
 PieceSizes embedding_backward(const OperatorArguments& call);
 PieceSizes sort_copies(const OperatorArguments& call);
+PieceSizes scan_copies(const OperatorArguments& call);
 PieceSizes places_of_masks(const OperatorArguments& call);
 PieceSizes index_put_with_masks(const OperatorArguments& call);
 PieceSizes layer_norm_backward(const OperatorArguments& call);

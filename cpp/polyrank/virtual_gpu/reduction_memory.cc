@@ -12,7 +12,7 @@ namespace polyrank {
 
 namespace {
 
-constexpr std::int64_t kVector = 4;  // elements that a thread loads at once
+constexpr std::int64_t kMostResults = 4;  // neighbors that a thread has
 constexpr std::int64_t kWarp = 32;
 constexpr std::int64_t kMostThreads = 512;  // of a block
 constexpr std::int64_t kLeastVectorized = 128;
@@ -85,7 +85,7 @@ std::int64_t product_of(const std::vector<Dimension>& dimensions, bool is_reduce
 
 // How many neighboring results a thread has, where these lie one after the other.
 std::int64_t results_of_thread(const std::vector<Dimension>& dimensions, std::size_t fastest) {
-  std::int64_t count = kVector;
+  std::int64_t count = kMostResults;
   for (std::size_t i = 0; i < dimensions.size(); ++i) {
     const std::int64_t divisible = i == fastest ? dimensions[i].size : dimensions[i].stride;
     while (divisible % count != 0) {
@@ -112,7 +112,13 @@ std::int64_t threads_of_multiprocessor() {
   return is_small_gpu ? 1536 : 2048;
 }
 
-PieceSizes staged(const std::vector<Dimension>& dimensions, std::int64_t sum_bytes) {
+// What a kernel for reductions is made with.
+struct Reducer {
+  std::int64_t sum_bytes;  // of what a thread has of a result
+  std::int64_t vector;     // values of a row that it loads at once
+};
+
+PieceSizes staged(const std::vector<Dimension>& dimensions, const Reducer& reducer) {
   const std::int64_t results = product_of(dimensions, false);
   const std::int64_t values = product_of(dimensions, true);
   const auto first_kept = std::ranges::find(dimensions, false, &Dimension::is_reduced);
@@ -129,8 +135,8 @@ PieceSizes staged(const std::vector<Dimension>& dimensions, std::int64_t sum_byt
     if (!is_along_fastest) {
       results_a_thread = results_of_thread(dimensions, fastest);
       along /= results_a_thread;
-    } else if (along > kLeastVectorized && num_reduced == 1) {
-      along /= kVector;
+    } else if (along >= kLeastVectorized && num_reduced == 1) {
+      along /= reducer.vector;
     }
   }
   const Block block =
@@ -156,12 +162,10 @@ PieceSizes staged(const std::vector<Dimension>& dimensions, std::int64_t sum_byt
     return {};
   }
   const std::int64_t own = is_along_fastest ? 1 : block.width * results_a_thread;
-  return {sum_bytes * results * shares * own, kSemaphore * blocks};
+  return {reducer.sum_bytes * results * shares * own, kSemaphore * blocks};
 }
 
-}  // namespace
-
-PieceSizes staged_by_reduction(const OperatorArguments& call) {
+PieceSizes staged_of(const OperatorArguments& call, const Reducer& reducer) {
   const at::Tensor self = call.tensor("self");
   if (!self.defined() || self.numel() == 0) {
     return {};
@@ -170,13 +174,28 @@ PieceSizes staged_by_reduction(const OperatorArguments& call) {
   if (dimensions.empty() || !dimensions.front().is_reduced) {
     return {};
   }
-  const auto element_bytes = static_cast<std::int64_t>(self.element_size());
-  halve_until_small(dimensions, element_bytes);
-  constexpr std::int64_t kFloat = 4;
-  constexpr std::int64_t kLong = 8;
+  halve_until_small(dimensions, static_cast<std::int64_t>(self.element_size()));
+  return staged(dimensions, reducer);
+}
+
+constexpr std::int64_t kFloat = 4;
+constexpr std::int64_t kLong = 8;
+
+}  // namespace
+
+PieceSizes staged_by_reduction(const OperatorArguments& call) {
   // Half precision adds up in float, and integers in the longest.
+  const at::Tensor self = call.tensor("self");
   const bool is_integer = c10::isIntegralType(self.scalar_type(), /*includeBool=*/true);
-  return staged(dimensions, is_integer ? kLong : std::max(kFloat, element_bytes));
+  const auto element_bytes = static_cast<std::int64_t>(self.element_size());
+  return staged_of(
+      call, {.sum_bytes = is_integer ? kLong : std::max(kFloat, element_bytes), .vector = 4});
+}
+
+PieceSizes staged_by_variance(const OperatorArguments& call) {
+  // A mean, squares, and how many there were, as an integer and as a floating number.
+  const bool is_double = call.tensor("self").scalar_type() == at::kDouble;
+  return staged_of(call, {.sum_bytes = 4 * (is_double ? kLong : kFloat), .vector = 2});
 }
 
 }  // namespace polyrank

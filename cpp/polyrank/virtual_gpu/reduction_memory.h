@@ -17,5 +17,6 @@ namespace polyrank {
 
 // Of `self` along `dim`; no dim are all.
 PieceSizes staged_by_reduction(const OperatorArguments& call);
+PieceSizes staged_by_variance(const OperatorArguments& call);
 
 }  // namespace polyrank
