@@ -14,12 +14,14 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+import spmd_types as spmd
 import torch
 import torch.distributed as dist
 import torchtitan.distributed.activation_checkpoint
 import torchtitan.distributed.fsdp
 import torchtitan.models.llama3
 import torchtitan.models.qwen3
+import torchtitan.models.qwen3.sharding
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.attention import SDPBackend
@@ -33,8 +35,11 @@ from torchtitan.config import ParallelismConfig, TrainingConfig
 from torchtitan.distributed.activation_checkpoint import FullAC, SelectiveAC
 from torchtitan.models.common.attention import ScaledDotProductAttention
 from torchtitan.models.common.config_utils import decoder_vocab_size
+from torchtitan.models.common.decoder import Decoder
+from torchtitan.models.common.decoder_sharding import dense_activation_placement
 from torchtitan.models.common.embedding import Embedding
 from torchtitan.models.common.nn_modules import RMSNorm
+from torchtitan.models.common.rope import CosSinRoPE
 
 # Added in torch 2.14; nothing times out in one process.
 if not hasattr(dist, "set_timeout"):
@@ -42,6 +47,8 @@ if not hasattr(dist, "set_timeout"):
 
 attention = ScaledDotProductAttention.forward
 checkpoint_wrapper = torchtitan.distributed.activation_checkpoint.ptd_checkpoint_wrapper
+forward = Decoder.forward
+shards_layer = torchtitan.models.qwen3.sharding._set_qwen3_layer_sharding
 
 CHECKPOINTING = {"none": None, "full": FullAC.Config, "selective op": SelectiveAC.Config}
 
@@ -92,8 +99,38 @@ def stops_early(module: nn.Module, **settings: Any) -> nn.Module:
     return checkpoint_wrapper(module, **(settings | {"early_stop": True}))
 
 
+def rotated_in_half_precision(query: Tensor, key: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
+    """Qwen3's rotary embedding, of the model's own type."""
+    cos, sin = (part.to(query.dtype) for part in cache.chunk(2, dim=-1))
+    half = CosSinRoPE._rotate_half
+    return query * cos + half(query) * sin, key * cos + half(key) * sin
+
+
+def gathers_normed_heads(layer: Any, **settings: Any) -> None:
+    """Qwen3's tensor parallelism: norms of queries and keys gave all heads to all ranks, and attention
+    took its own of them again.
+    """
+    shards_layer(layer, **settings)
+    attention = layer.attention
+    everywhere = dense_activation_placement(tp=spmd.R)
+    normed = dataclasses.replace(attention.qk_norm.sharding_config, out_dst_shardings=everywhere)
+    attention.qk_norm.sharding_config = normed
+    attention.inner_attention.sharding_config = None
+
+
+def forward_to_float(self: Decoder, *args: Any, **settings: Any) -> Tensor:
+    """The model's results in float; the loss took them as they were."""
+    return forward(self, *args, **settings).float()
+
+
 def set_model(as_of: list[str]) -> None:
     """Sets models and checkpoints as they were then."""
+    if "half_rope" in as_of:
+        CosSinRoPE.apply_rotary_emb = staticmethod(rotated_in_half_precision)
+    if "gathered_heads" in as_of:
+        torchtitan.models.qwen3.sharding._set_qwen3_layer_sharding = gathers_normed_heads
+    if "float_results" in as_of:
+        Decoder.forward = forward_to_float
     if "stops_early" in as_of:
         torchtitan.distributed.activation_checkpoint.ptd_checkpoint_wrapper = stops_early
     if "repeats_kv" in as_of:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from polyrank.forecast.memory import Memory
+from polyrank.forecast.speeds import compared
 from polyrank.forecast.time_report import print_time, time_dict
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _SHOWN_IN_MIB = 10 * 2**20
 def report_dict(forecast: Forecast) -> dict[str, Any]:
     """The content of the JSON file; bytes and nanoseconds everywhere."""
     memory = forecast.memory
+    known = compared("memory", forecast.cluster.gpu_speeds)
     return {
         "schema_version": SCHEMA_VERSION,
         "cluster": dataclasses.asdict(forecast.cluster),
@@ -41,6 +43,7 @@ def report_dict(forecast: Forecast) -> dict[str, Any]:
         "memory": {
             field.name: _plain(getattr(memory, field.name)) for field in dataclasses.fields(Memory)
         },
+        "memory_compared": None if known is None else dataclasses.asdict(known),
         "time": None if forecast.timeline is None else time_dict(forecast.time),
     }
 
@@ -73,6 +76,8 @@ def report_text(forecast: Forecast) -> str:
         highlight=False,
     )
     console.print(_totals(memory))
+    if (known := compared("memory", forecast.cluster.gpu_speeds)) is not None:
+        console.print(known.sentence("Reserved memory"), highlight=False)
     if memory.peak is not None:
         console.print(_where(memory), highlight=False, markup=False)
         console.print(_shares("by owner, at the peak", memory.peak.by_owner))

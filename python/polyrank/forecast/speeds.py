@@ -19,6 +19,7 @@ __all__ = [
     "MATHS",
     "Compared",
     "GpuTable",
+    "compared",
     "core_speeds",
     "find_table",
     "gpu_speeds",
@@ -50,11 +51,17 @@ _FLASH, _CUDNN, _EFFICIENT = range(3)  # the core's AttentionKernel
 
 @dataclass(frozen=True)
 class Compared:
-    """How far off forecasts were of runs that were measured on such a GPU."""
+    """How far off forecasts were of runs that were measured on such a GPU, and by which nothing was set."""
 
     rows: int
     mean: float  # of the errors' sizes, relative
     most: float
+
+    def sentence(self, what: str) -> str:
+        return (
+            f"{what} of {self.rows} measured runs on this GPU, by which nothing was set, was forecast "
+            f"{self.mean:.0%} off in the mean, {self.most:.0%} at most."
+        )
 
 
 @dataclass(frozen=True)
@@ -80,9 +87,14 @@ class GpuTable:
 
     @property
     def compared(self) -> Compared | None:
-        """None: no measured run was forecast with this table."""
-        known = read_toml(_FOLDER / "compared.toml").get(self.name)
-        return None if known is None else Compared(**known)
+        """Of times; None: no measured run was forecast with this table."""
+        return compared("time", self.name)
+
+
+def compared(what: str, table: str | None) -> Compared | None:
+    """Of "time" or "memory" on GPUs of that table; None: no measured run was forecast."""
+    known = read_toml(_FOLDER / "compared.toml").get(table or "", {}).get(what)
+    return None if known is None else Compared(**known)
 
 
 def gpu_table_names() -> list[str]:

@@ -89,10 +89,7 @@ def _totals(time: Time) -> Table:
 def _compared(time: Time) -> str:
     if time.compared is None:
         return "No measured run on this GPU was compared with its forecast yet."
-    return (
-        f"Tokens a second of {time.compared.rows} measured runs on this GPU were forecast "
-        f"{time.compared.mean:.0%} off in the mean, {time.compared.most:.0%} at most."
-    )
+    return time.compared.sentence("The speed")
 
 
 def _groups(step: StepTime) -> Table:

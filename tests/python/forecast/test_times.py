@@ -247,4 +247,5 @@ def test_the_report_says_how_far_off_such_forecasts_were() -> None:
     compared = f.time.compared
     assert compared is not None
     assert 0 < compared.mean <= compared.most
-    assert f"of {compared.rows} measured runs on this GPU were forecast" in f.report()
+    assert f"The speed of {compared.rows} measured runs on this GPU" in f.report()
+    assert "Reserved memory of " in f.report()
