@@ -207,6 +207,8 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.distributed.device_mesh.init_device_mesh": "device_type, mesh_shape, *, mesh_dim_names, backend_override",
     "torch.distributed.distributed_c10d.BackendConfig.__init__": "self, backend",
     "torch.distributed.distributed_c10d._NCCL_AVAILABLE": "(bool)",
+    "torch.distributed.distributed_c10d._create_nccl2_process_group": "opts, backend_options",
+    "torch.distributed.distributed_c10d._create_nccl_lazy_process_group": "opts, backend_options",
     "torch.distributed.distributed_c10d._create_process_group_wrapper": "wrapped_pg, store_prefix, store, rank, world_size, timeout",
     "torch.distributed.distributed_c10d._maybe_attach_flight_recorder": "pg, backend_config, global_ranks",
     "torch.distributed.distributed_c10d._new_group_with_tag": "ranks, timeout, backend, backend_options, pg_tag, use_local_synchronization, group_desc, device_id, sort_ranks",

@@ -36,15 +36,29 @@ def _wrap_config(original: Callable[..., None]) -> Callable[..., None]:
     return __init__
 
 
+def _make_nccl(opts: Any, backend_options: Any = None) -> Any:
+    c10d: Any = dist.distributed_c10d
+    return c10d._create_nccl_process_group(opts, backend_options)
+
+
 _C10D = "torch.distributed.distributed_c10d"
+_WHY = "needs a GPU"
 
 ROWS = (
     Row(f"{_C10D}:BackendConfig", "__init__", _wrap_config, "knows no NCCL for the CPU"),
     *(  # which a torch without NCCL lacks
         Row(
-            owner, name, lambda _: ProcessGroupNCCL, "needs a GPU", is_added=True, is_attribute=True
+            owner,
+            "ProcessGroupNCCL",
+            lambda _: ProcessGroupNCCL,
+            _WHY,
+            is_added=True,
+            is_attribute=True,
         )
         for owner in (_C10D, "torch.distributed")
-        for name in ("ProcessGroupNCCL", "ProcessGroupNCCL2", "ProcessGroupNCCLLazy")
+    ),
+    *(
+        Row(_C10D, name, lambda _: _make_nccl, _WHY, is_optional=True)
+        for name in ("_create_nccl2_process_group", "_create_nccl_lazy_process_group")
     ),
 )
