@@ -40,9 +40,9 @@ class Family:
             return mesh.get_group(self.mesh_dim)
         if self.kind == "subgroups":
             return dist.new_subgroups_by_enumeration([list(group) for group in self.groups])[0]
-        made = [dist.new_group(list(group), sort_ranks=False) for group in self.groups]
-        # In the simulator all may be NON_GROUP_MEMBER, and then it runs no step on them.
-        return next((g for g in made if g != dist.GroupMember.NON_GROUP_MEMBER), made[0])
+        (group,) = self.groups
+        # In the simulator it may be NON_GROUP_MEMBER, and then it runs no step on it.
+        return dist.new_group(list(group), sort_ranks=False)
 
     def differs_in_simulator(self, world_size: int) -> bool:
         """Whether LocalTensorMode acts on other groups: docs/differences.md, "Groups"."""

@@ -16,30 +16,40 @@ std::string family_of(const GroupFamilies& groups, const std::string& name) {
   return groups.find(name)->family().to_string();
 }
 
-TEST(GroupFamilies, AGroupWhoseSiblingsWereMadeStandsForAll) {
+TEST(GroupFamilies, AGroupOfTheProgramsStandsAlone) {
   GroupFamilies groups;
   groups.add("a", {0, 1}, 4, "");
-  EXPECT_EQ(family_of(groups, "a"), "[0,1]");
   groups.add("b", {2, 3}, 4, "");
+  EXPECT_EQ(family_of(groups, "a"), "[0,1]");
+  EXPECT_EQ(family_of(groups, "b"), "[2,3]");
+  groups.add("c", {2, 3}, 4, "", GroupMaker::kTorch);  // the program's complete no pattern
+  EXPECT_EQ(family_of(groups, "c"), "[2,3]");
+}
+
+TEST(GroupFamilies, AGroupOfTorchsWhoseSiblingsWereMadeStandsForAll) {
+  GroupFamilies groups;
+  groups.add("a", {0, 1}, 4, "", GroupMaker::kTorch);
+  EXPECT_EQ(family_of(groups, "a"), "[0,1]");
+  groups.add("b", {2, 3}, 4, "", GroupMaker::kTorch);
   EXPECT_EQ(family_of(groups, "a"), "[0,1] [2,3]");
   EXPECT_EQ(family_of(groups, "b"), "[0,1] [2,3]");
 }
 
-TEST(GroupFamilies, AGroupMadeAgainAloneStandsAlone) {
+TEST(GroupFamilies, AGroupOfTorchsMadeAgainAloneStandsAlone) {
   GroupFamilies groups;
-  groups.add("a", {0, 1}, 4, "");
-  groups.add("b", {2, 3}, 4, "");
-  groups.add("c", {0, 1}, 4, "");
+  groups.add("a", {0, 1}, 4, "", GroupMaker::kTorch);
+  groups.add("b", {2, 3}, 4, "", GroupMaker::kTorch);
+  groups.add("c", {0, 1}, 4, "", GroupMaker::kTorch);
   EXPECT_EQ(family_of(groups, "c"), "[0,1]");
   EXPECT_EQ(family_of(groups, "a"), "[0,1] [2,3]");
 }
 
 TEST(GroupFamilies, OrderOfMembersCounts) {
   GroupFamilies groups;
-  groups.add("a", {1, 0}, 4, "");
-  groups.add("b", {2, 3}, 4, "");
+  groups.add("a", {1, 0}, 4, "", GroupMaker::kTorch);
+  groups.add("b", {2, 3}, 4, "", GroupMaker::kTorch);
   EXPECT_EQ(family_of(groups, "a"), "[1,0]");
-  groups.add("c", {3, 2}, 4, "");
+  groups.add("c", {3, 2}, 4, "", GroupMaker::kTorch);
   EXPECT_EQ(family_of(groups, "a"), "[1,0] [3,2]");
 }
 
@@ -47,17 +57,18 @@ TEST(GroupFamilies, DeclaredFamilyNeedsNoPattern) {
   GroupFamilies groups;
   groups.add("a", {0, 3}, 6, "mesh_dp");
   groups.add("b", {1, 2}, 6, "mesh_dp");
-  groups.declare_family({"a", "b"});
+  groups.declare_family("b", {"a", "b"});
   EXPECT_EQ(family_of(groups, "b"), "[0,3] [1,2]");
+  EXPECT_EQ(family_of(groups, "a"), "[0,3]");
   EXPECT_EQ(groups.find("a")->label(), "mesh_dp");
 }
 
 TEST(GroupFamilies, GroupsOfADeclaredFamilyDoNotCompleteOthers) {
   GroupFamilies groups;
-  groups.add("a", {0, 1}, 4, "");
-  groups.add("b", {2, 3}, 4, "");
-  groups.declare_family({"a", "b"});
-  groups.add("c", {0, 1}, 4, "");
+  groups.add("a", {0, 1}, 4, "", GroupMaker::kTorch);
+  groups.add("b", {2, 3}, 4, "", GroupMaker::kTorch);
+  groups.declare_family("b", {"a", "b"});
+  groups.add("c", {0, 1}, 4, "", GroupMaker::kTorch);
   EXPECT_EQ(family_of(groups, "c"), "[0,1]");
 }
 
@@ -72,11 +83,11 @@ TEST(GroupFamilies, RefusesWhatIsNoGroupOrNoFamily) {
   groups.add("a", {0, 1}, 4, "");
   groups.add("b", {1, 2}, 4, "");
   groups.add("c", {3}, 4, "");
-  EXPECT_THAT([&] { groups.declare_family({"a", "b"}); },
+  EXPECT_THAT([&] { groups.declare_family("a", {"a", "b"}); },
               ThrowsMessage<UsageError>(HasSubstr("share no rank")));
-  EXPECT_THAT([&] { groups.declare_family({"a", "c"}); },
+  EXPECT_THAT([&] { groups.declare_family("a", {"a", "c"}); },
               ThrowsMessage<UsageError>(HasSubstr("must have one size")));
-  EXPECT_THAT([&] { groups.declare_family({"a", "none"}); },
+  EXPECT_THAT([&] { groups.declare_family("a", {"a", "none"}); },
               ThrowsMessage<UsageError>(HasSubstr("no process group \"none\"")));
 }
 

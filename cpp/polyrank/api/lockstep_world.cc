@@ -82,7 +82,7 @@ ProcessGroup LockstepWorld::new_subgroups_by_enumeration(
     names.push_back(group->getGroupName());
     first = first ? first : group;
   }
-  group_families().declare_family(names);
+  group_families().declare_family(names.front(), names);
   return first;
 }
 

@@ -33,8 +33,7 @@ class POLYRANK_API LockstepWorld {
   // The group of all ranks.
   const ProcessGroup& world_group() const noexcept { return world_group_; }
 
-  // A group of these ranks, in this order. It stands for its whole family if the program makes the
-  // other groups of the family too; see NOTE [Group families].
+  // A group of these ranks, in this order, which stands alone: see NOTE [Group families].
   // Throws: UsageError if there is no rank, or one is repeated or not of the world.
   ProcessGroup new_group(const std::vector<std::int64_t>& ranks, const std::string& label = "");
 

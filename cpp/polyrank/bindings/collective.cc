@@ -201,13 +201,19 @@ void init_collective(py::module_& module) {
   module.def(
       "register_process_group",
       [](const std::string& name, const std::vector<std::int64_t>& members, std::int64_t world_size,
-         const std::string& label) { group_families().add(name, members, world_size, label); },
+         const std::string& label, bool is_torchs) {
+        group_families().add(name, members, world_size, label,
+                             is_torchs ? GroupMaker::kTorch : GroupMaker::kProgram);
+      },
       py::arg("name"), py::arg("members"), py::arg("world_size"), py::arg("label"),
-      "Takes note of a process group that the program made.");
+      py::arg("is_torchs") = false,
+      "Takes note of a process group that the program, or torch's own code, made.");
   module.def(
       "register_group_family",
-      [](const std::vector<std::string>& names) { group_families().declare_family(names); },
-      py::arg("names"), "Says that process groups stand for each other.");
+      [](const std::string& name, const std::vector<std::string>& family) {
+        group_families().declare_family(name, family);
+      },
+      py::arg("name"), py::arg("family"), "Says which process groups one of them stands for.");
   module.def("clear_process_groups", &forget_process_groups,
              "Forgets all process groups, and messages that nobody received.");
   module.def("call_with_rank_dependent", &call_with_rank_dependent, py::arg("function"),

@@ -139,7 +139,7 @@ dist2::ProcessGroup LockstepGroup::split(const std::vector<c10::SymInt>& ranks,
     return {};
   }
   if (names.size() > 1) {
-    group_families().declare_family(names);
+    group_families().declare_family(names.front(), names);
   }
   auto group = c10::make_intrusive<LockstepGroup>(store_, static_cast<int>(ranks.size()), device_);
   group->setGroupName(names.front());

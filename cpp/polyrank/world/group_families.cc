@@ -66,52 +66,56 @@ std::optional<std::string> given_label(const std::string& description) {
 }
 
 void GroupFamilies::add(const std::string& name, const Members& members, std::int64_t world_size,
-                        const std::string& label) {
+                        const std::string& label, GroupMaker maker) {
   check_members(members, world_size);
   const std::lock_guard lock(mutex_);
   world_size_ = world_size;
   Entry& entry = entries_[name];
   entry = Entry();
-  entry.ordinal = ++num_made_[members];
+  entry.ordinal = maker == GroupMaker::kTorch ? ++num_made_[members] : 0;
   entry.members = members;
   entry.label = label_of(label, members);
   ++generation_;
 }
 
-void GroupFamilies::declare_family(const std::vector<std::string>& names) {
+void GroupFamilies::declare_family(const std::string& name,
+                                   const std::vector<std::string>& family) {
   const std::lock_guard lock(mutex_);
+  const auto find = [this](const std::string& wanted) -> Entry& {
+    const auto found = entries_.find(wanted);
+    if (found == entries_.end()) {
+      throw UsageError(str_cat("there is no process group \"", wanted, "\"."));
+    }
+    return found->second;
+  };
   std::vector<Members> groups;
   std::set<std::int64_t> seen;
-  for (const std::string& name : names) {
-    const auto found = entries_.find(name);
-    if (found == entries_.end()) {
-      throw UsageError(str_cat("there is no process group \"", name, "\"."));
-    }
-    const Members& members = found->second.members;
+  for (const std::string& other : family) {
+    const Members& members = find(other).members;
     for (const std::int64_t rank : members) {
-      if (!seen.insert(rank).second || members.size() != entries_[names.front()].members.size()) {
+      if (!seen.insert(rank).second || members.size() != find(family.front()).members.size()) {
         throw UsageError(str_cat("groups of one family must have one size and share no rank; \"",
-                                 name, "\" (ranks ", RankSet::of(members).to_string(),
+                                 other, "\" (ranks ", RankSet::of(members).to_string(),
                                  ") does not go with the groups before it."));
       }
     }
     groups.push_back(members);
   }
-  const GroupFamily family = GroupFamily::explicit_groups(groups);
-  for (const std::string& name : names) {
-    Entry& entry = entries_[name];
-    if (entry.ordinal > 0) {
-      --num_made_[entry.members];
-      entry.ordinal = 0;
-    }
-    entry.declared = family;
-    entry.resolved = nullptr;
+  Entry& entry = find(name);
+  if (entry.ordinal > 0) {
+    --num_made_[entry.members];
+    entry.ordinal = 0;
   }
+  entry.declared = GroupFamily::explicit_groups(groups);
+  entry.resolved = nullptr;
 }
 
 GroupFamily GroupFamilies::family_of(const Entry& entry) const {
   if (entry.declared) {
     return *entry.declared;
+  }
+  if (entry.ordinal == 0) {
+    return GroupFamily::single(entry.members);
   }
   GroupFamily family = GroupFamily::complete(entry.members, world_size_);
   for (std::int64_t group = 0; group < family.num_groups(); ++group) {

@@ -17,18 +17,24 @@ namespace polyrank {
 // NOTE [Group families]
 // In lockstep the program names rank 0's group, and the collective acts on all the groups that
 // the other ranks would name at that moment: the family. Which groups are a family follows from
-// how they were made:
+// who made them, and how:
 //  - the world group is a family of its own;
-//  - groups made by one call (a DeviceMesh dimension, new_subgroups, split_group) are a family;
-//  - a group from new_group(ranks) stands for the groups that tile the world in the same pattern
-//    if the program made all of them by such calls, each as many times; else it stands alone, and
-//    other ranks keep what they have, as in real processes;
+//  - what a call gives each rank as its own of several groups (a DeviceMesh dimension, the first
+//    result of new_subgroups, split_group) stands for all of them;
+//  - a group that the program makes by new_group(ranks) is the same group on all ranks. It stands
+//    alone: ranks that are not in it keep what they have, as in real processes;
+//  - one that torch's own code makes by new_group(ranks), which sees rank 0 alone and keeps that
+//    rank's group, stands for the groups that tile the world in the same pattern if all of them
+//    were made so, each as many times; else it stands alone;
 //  - a group that was made while nobody took note (before the mode, or outside lockstep) is taken
 //    to stand for all groups of its pattern, as in PyTorch's simulator.
 
 // What people call a group of which PyTorch gives this description; nothing where the program has
 // not described it.
 std::optional<std::string> given_label(const std::string& description);
+
+// Whose code made a group.
+enum class GroupMaker : std::uint8_t { kProgram, kTorch };
 
 // The process groups that the program made.
 //
@@ -39,11 +45,12 @@ class POLYRANK_API GroupFamilies {
   // Requires: members are distinct ranks of the world, in the order of the group
   // Throws: UsageError otherwise.
   void add(const std::string& name, const std::vector<std::int64_t>& members,
-           std::int64_t world_size, const std::string& label);
+           std::int64_t world_size, const std::string& label,
+           GroupMaker maker = GroupMaker::kProgram);
 
-  // Says that groups belong together.
+  // Says that the group of that name stands for `family`, in which it or one of its members is.
   // Throws: UsageError if a name is unknown, sizes differ or groups overlap.
-  void declare_family(const std::vector<std::string>& names);
+  void declare_family(const std::string& name, const std::vector<std::string>& family);
 
   // The group may not be used any more. Nothing happens if nobody took note of it.
   void close(const std::string& name);
@@ -65,7 +72,8 @@ class POLYRANK_API GroupFamilies {
     std::vector<std::int64_t> members;
     std::string label;
     bool is_closed = false;
-    std::int64_t ordinal = 0;  // 1 for the first group of these members, and so on; 0: declared
+    // 1 for the first group of these members that torch made, and so on; 0: none of these
+    std::int64_t ordinal = 0;
     std::optional<GroupFamily> declared;    // by declare_family()
     std::shared_ptr<const Group> resolved;  // as of `generation` of the whole
     std::uint64_t generation = 0;
@@ -75,7 +83,7 @@ class POLYRANK_API GroupFamilies {
 
   mutable std::mutex mutex_;
   mutable std::map<std::string, Entry> entries_;
-  // How many groups of these members were made one by one, not as part of a declared family.
+  // How many groups of these members torch made one by one, not as part of a declared family.
   std::map<std::vector<std::int64_t>, std::int64_t> num_made_;
   std::int64_t world_size_ = 0;
   std::uint64_t generation_ = 1;  // moves when a group is made: it may complete another's family

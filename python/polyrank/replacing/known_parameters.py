@@ -206,6 +206,7 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.distributed.device_mesh.DeviceMesh.mesh": "self",
     "torch.distributed.device_mesh.init_device_mesh": "device_type, mesh_shape, *, mesh_dim_names, backend_override",
     "torch.distributed.distributed_c10d.BackendConfig.__init__": "self, backend",
+    "torch.distributed.distributed_c10d.GroupMember.NON_GROUP_MEMBER": "(int)",
     "torch.distributed.distributed_c10d._NCCL_AVAILABLE": "(bool)",
     "torch.distributed.distributed_c10d._create_nccl2_process_group": "opts, backend_options",
     "torch.distributed.distributed_c10d._create_nccl_lazy_process_group": "opts, backend_options",

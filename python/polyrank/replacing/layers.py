@@ -86,6 +86,7 @@ LOCKSTEP_MODE = _layer(
     "lockstep_world.threads",
     "any_world.spawned_ranks",
     "lockstep_world.groups.group_ranks",
+    "lockstep_world.groups.group_members",
     "lockstep_world.rank_samples",
     "lockstep_world.tensor_classes",
     "lockstep_world.truncated_normal",

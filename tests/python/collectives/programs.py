@@ -7,7 +7,7 @@ that sums are exact in any order of summation and results can be compared bit fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -40,11 +40,6 @@ def add(name: str, program: Program) -> None:
     PROGRAMS[name] = program
 
 
-def own(groups: Iterable[dist.ProcessGroup]) -> dist.ProcessGroup:
-    """The group that this rank is in; in lockstep any, as it stands for all of them."""
-    return next(g for g in groups if g != dist.GroupMember.NON_GROUP_MEMBER)
-
-
 def make_groups() -> Groups:
     """Groups of each kind, as programs make them."""
     mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "tp"))
@@ -54,7 +49,7 @@ def make_groups() -> Groups:
         "tp": mesh.get_group("tp"),
         "irregular": dist.new_subgroups_by_enumeration([[0, 3], [1, 2]])[0],
         "halves": dist.new_subgroups(2)[0],
-        "strided": own([dist.new_group([0, 2]), dist.new_group([1, 3])]),
+        "strided": dist.new_subgroups_by_enumeration([[0, 2], [1, 3]])[0],
         "unsorted": dist.new_group([2, 0, 3, 1], sort_ranks=False),
         "alone": dist.new_group([0, 3]),
         "alone_without_0": dist.new_group([1, 2, 3]),

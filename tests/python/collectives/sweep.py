@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.distributed._functional_collectives as funcol
-from collectives.programs import Groups, Make, Program, Suite, own
+from collectives.programs import Groups, Make, Program, Suite
 from torch.distributed.device_mesh import init_device_mesh
 
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
@@ -305,7 +305,7 @@ def make_groups(world_size: int) -> Groups:
         deep = init_device_mesh("cpu", (2, 1, 2), mesh_dim_names=("a", "b", "c"))
         groups |= {
             "contiguous": dist.new_subgroups(2)[0],
-            "strided": own([dist.new_group([0, 2]), dist.new_group([1, 3])]),
+            "strided": dist.new_subgroups_by_enumeration([[0, 2], [1, 3]])[0],
             "irregular": dist.new_subgroups_by_enumeration([[0, 3], [1, 2]])[0],
             "dp": mesh.get_group("dp"),
             "tp": mesh.get_group("tp"),

@@ -67,10 +67,18 @@ def test_new_group_without_rank_0() -> None:
     assert summed(dist.new_group([1, 3])) == [1, 10, 4, 10]
 
 
-def test_new_groups_that_cover_the_world_stand_for_each_other() -> None:
+def test_new_groups_that_cover_the_world_stand_alone() -> None:
+    """All ranks name the same group, and those that are not in it take no part."""
     groups = [dist.new_group([0, 2]), dist.new_group([1, 3])]
+    assert [family(group) for group in groups] == [[[0, 2]], [[1, 3]]]
+    assert summed(groups[1]) == [1, 10, 4, 10]
+
+
+def test_groups_of_torchs_own_code_that_cover_the_world_stand_for_each_other() -> None:
+    """It keeps the one that rank 0 is in, for all ranks."""
+    made = compile("[dist.new_group([0, 2]), dist.new_group([1, 3])]", torch.__file__, "eval")
+    groups = eval(made, {"dist": dist})
     assert family(groups[0]) == family(groups[1]) == [[0, 2], [1, 3]]
-    assert summed(groups[1]) == [5, 10, 5, 10]
 
 
 def test_new_group_of_ranks_that_a_mesh_also_has_stands_alone() -> None:
@@ -89,8 +97,10 @@ def test_unsorted_new_group() -> None:
 
 def test_new_subgroups() -> None:
     mine, every = dist.new_subgroups(2)
-    assert [family(group) for group in every] == [[[0, 1], [2, 3]]] * 2
+    assert [family(group) for group in every] == [[[0, 1]], [[2, 3]]]
+    assert family(mine) == [[0, 1], [2, 3]]
     assert summed(mine) == [3, 3, 12, 12]
+    assert summed(every[1]) == [1, 2, 12, 12]
 
 
 def test_new_subgroups_of_irregular_ranks() -> None:
@@ -101,6 +111,18 @@ def test_new_subgroups_of_irregular_ranks() -> None:
 def test_split_group() -> None:
     group = dist.split_group(split_ranks=[[0, 3], [2, 1]])
     assert family(group) == [[0, 3], [2, 1]]
+    assert summed(group) == [9, 6, 6, 9]
+
+
+def test_whether_a_rank_is_in_a_group_differs_between_ranks() -> None:
+    none = dist.GroupMember.NON_GROUP_MEMBER
+    group = dist.new_group([1, 2])
+    for ask in (lambda: group != none, lambda: none == group, lambda: [group].index(none)):
+        with pytest.raises(polyrank.DivergenceError, match=r"ranks \[0, 3\] are not"):
+            ask()
+    assert dist.new_group([3, 1, 0, 2]) != none
+    assert dist.new_subgroups(2)[0] != none
+    assert none == -100
 
 
 def test_group_made_before_stands_for_its_pattern() -> None:

@@ -93,7 +93,8 @@ def register(case: Case) -> str:
     _C.clear_process_groups()
     for name, members in zip(names, case.groups, strict=True):
         _C.register_process_group(name, members, case.world_size, "")
-    _C.register_group_family(names)
+    for name in names:
+        _C.register_group_family(name, names)
     return names[-1]
 
 

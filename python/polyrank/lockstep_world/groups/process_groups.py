@@ -1,26 +1,30 @@
 """Tells the lockstep world which process groups the program makes.
 
 One process stands for all ranks, so it must know the groups of all of them, and which
-groups belong together: a collective on one group of a DeviceMesh dimension runs on all
+groups belong together: a collective on the group of a DeviceMesh dimension runs on all
 groups of that dimension. PyTorch makes groups through one function, which is replaced while
-a lockstep run is on.
+a lockstep run is on. NOTE [Group families] in world/group_families.h has the rules.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
+import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch._subclasses.fake_tensor import unset_fake_temporarily
-from torch.distributed import distributed_c10d
+from torch.distributed import c10d_logger, distributed_c10d
 
 from polyrank import _C
 from polyrank.any_world.debug_level import unwrapped_groups
 from polyrank.errors import DivergenceError
+from polyrank.replacing.code_of import IN_POLYRANK, IN_TORCH
 from polyrank.replacing.layers import LOCKSTEP_GROUPS
 from polyrank.replacing.row import Row
 
@@ -42,8 +46,24 @@ class _EveryRankIsMember(list[int]):
         return True
 
 
-class _Families:
-    """Collects groups that one call makes, which are a family."""
+_ON_THE_WAY = (
+    IN_POLYRANK,
+    distributed_c10d.__file__,
+    inspect.getfile(c10d_logger),
+    contextlib.__file__,
+)
+
+
+def _is_made_by_torch() -> bool:
+    """Whether the call of `new_group` stands in torch's own code, which sees rank 0 alone."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_ON_THE_WAY):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(IN_TORCH)
+
+
+class _Collected:
+    """The names of groups that one call makes."""
 
     def __init__(self) -> None:
         self._open: list[list[str]] = []
@@ -53,18 +73,16 @@ class _Families:
             self._open[-1].append(group_name)
 
     @contextlib.contextmanager
-    def collect(self) -> Iterator[list[str]]:
+    def names(self) -> Iterator[list[str]]:
         names: list[str] = []
         self._open.append(names)
         try:
             yield names
         finally:
             self._open.remove(names)
-        if names:
-            _C.register_group_family(names)
 
 
-_families = _Families()
+_collected = _Collected()
 
 
 def _wrap_helper(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,22 +117,42 @@ def _wrap_helper(original: Callable[..., Any]) -> Callable[..., Any]:
         )
         description = group.group_desc
         label = "" if description == "undefined" else description
-        _C.register_process_group(group.group_name, members, dist.get_world_size(), label)
-        _families.add(group.group_name)
+        _C.register_process_group(
+            group.group_name,
+            members,
+            dist.get_world_size(),
+            label,
+            is_torchs=_is_made_by_torch(),
+        )
+        _collected.add(group.group_name)
         return group, store
 
     return new_process_group
 
 
+_OF_SUBGROUPS = ("timeout", "backend", "pg_options")
+
+
 def _wrap_subgroups(original: Callable[..., Any]) -> Callable[..., Any]:
-    """`new_subgroups_by_enumeration`, whose groups are a family."""
+    """`new_subgroups_by_enumeration`, whose first result is each rank's own group.
+
+    That is a group besides the listed ones, each of which is the same on all ranks.
+    """
+    signature = inspect.signature(original)
 
     @functools.wraps(original)
     def new_subgroups_by_enumeration(*args: Any, **kwargs: Any) -> Any:
-        with _families.collect():
-            current, subgroups = original(*args, **kwargs)
-        # Rank 0's subgroup; if it has none, any: each stands for all of them.
-        return (subgroups[0] if current is None else current), subgroups
+        current, subgroups = original(*args, **kwargs)
+        one = subgroups[0] if current is None else current  # rank 0's, if it has one
+        options = signature.bind(*args, **kwargs).arguments
+        own = dist.new_group(
+            dist.get_process_group_ranks(one),
+            sort_ranks=False,
+            group_desc=one.group_desc,
+            **{name: options[name] for name in _OF_SUBGROUPS if name in options},
+        )
+        _C.register_group_family(own.group_name, [group.group_name for group in subgroups])
+        return own, subgroups
 
     return new_subgroups_by_enumeration
 
@@ -124,9 +162,12 @@ def _wrap_mesh_dim(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def init_one_process_group(*args: Any, **kwargs: Any) -> Any:
-        with _families.collect() as names:
+        with _collected.names() as names:
             name = original(*args, **kwargs)
-        return names[0] if name is None and names else name
+        if names:
+            name = names[0] if name is None else name
+            _C.register_group_family(name, names)
+        return name
 
     return init_one_process_group
 
@@ -146,21 +187,24 @@ def _wrap_split(original: Callable[..., Any]) -> Callable[..., Any]:
         if not split_ranks:
             raise ValueError("split_ranks cannot be None or empty")
         parent_ranks = dist.get_process_group_ranks(parent_pg)
-        mine = None
-        with _families.collect():
-            for group_ranks in split_ranks:
-                ranks = [parent_ranks[rank] for rank in group_ranks]
-                group = dist.new_group(
-                    ranks,
-                    timeout=timeout,
-                    backend=backend,
-                    pg_options=pg_options,
-                    group_desc=group_desc,
-                    sort_ranks=False,
-                )
-                if mine is None or 0 in ranks:
-                    mine = group
-        return mine  # type: ignore[return-value]
+        mine: dist.ProcessGroup | None = None
+        names = []
+        for group_ranks in split_ranks:
+            ranks = [parent_ranks[rank] for rank in group_ranks]
+            part = dist.new_group(
+                ranks,
+                timeout=timeout,
+                backend=backend,
+                pg_options=pg_options,
+                group_desc=group_desc,
+                sort_ranks=False,
+            )
+            names.append(part.group_name)
+            if mine is None or 0 in ranks:
+                mine = part
+        assert mine is not None  # noqa: S101
+        _C.register_group_family(mine.group_name, names)
+        return mine
 
     return split_group
 
