@@ -30,7 +30,8 @@ class LockstepCollectivesTest : public ::testing::Test {
     group_families().add("world", {0, 1, 2, 3}, 4, "world");
     group_families().add("low", {0, 1}, 4, "mesh_tp");
     group_families().add("high", {2, 3}, 4, "mesh_tp");
-    group_families().declare_family({"low", "high"});
+    group_families().declare_family("low", {"low", "high"});
+    group_families().declare_family("high", {"low", "high"});
   }
   void TearDown() override { group_families().clear(); }
 
