@@ -124,6 +124,22 @@ TEST(GpuTimeline, CollectivesRunBesideWhatIsComputed) {
   EXPECT_EQ(report.end, 60 + 5000 + 4000);
 }
 
+TEST(GpuTimeline, WhoWaitsForAFutureWaitsForItsCollective) {
+  const Timed timed;
+  const auto group = FakeProcessGroup::create(0, 2);
+  std::vector<at::Tensor> tensors{at::empty({1000}, on_gpu())};
+  c10d::AllreduceOptions options;
+  options.asyncOp = true;
+  const auto future = group->allreduce(tensors, options)->getFuture();
+  tensors[0].zero_();  // beside it
+  future->wait();
+  tensors[0].zero_();
+  const TimeReport report = timed.timeline->whole_report();
+  EXPECT_EQ(report.exposed, 1000);
+  EXPECT_EQ(report.by_name.at("all_reduce").exposed, 1000);
+  EXPECT_GE(report.end, 60 + 5000 + 4000);
+}
+
 TEST(GpuTimeline, ACollectiveThatIsNotWaitedForTakesTheCurrentStream) {
   const Timed timed;
   const auto group = FakeProcessGroup::create(0, 2);

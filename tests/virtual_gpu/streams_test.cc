@@ -42,6 +42,14 @@ TEST(Streams, GuardsSetDeviceAndStream) {
               ThrowsMessage<c10::Error>(HasSubstr("invalid device ordinal")));
 }
 
+TEST(Streams, GuardsOfWhatOutlivesTheGpusDoNothing) {
+  {
+    const VirtualGpusOn on;
+  }
+  const c10::DeviceGuard guard(c10::Device(c10::kCUDA, 0));
+  EXPECT_EQ(current_gpu(), 0);
+}
+
 TEST(Streams, EventsKnowWhenTheyHappened) {
   const VirtualGpusOn on;
   c10::Event start(c10::kCUDA, c10::EventFlag::BACKEND_DEFAULT);

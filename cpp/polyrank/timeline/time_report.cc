@@ -44,17 +44,19 @@ void add(const Work& work, std::int64_t inside, double share, WorkSum* sum) {
   }
 }
 
-// By group and by module: the communication that nothing covers.
+// By group, module and name: the communication that nothing covers.
 class Exposed {
  public:
   void add(const Work& work, const Interval& inside) {
     by_group_[work.facts.group].push_back(inside);
     by_module_[work.facts.module].push_back(inside);
+    by_name_[work.facts.name].push_back(inside);
   }
 
   void finish(const std::vector<Interval>& compute, TimeReport* report) {
     finish(std::move(by_group_), compute, &report->by_group);
     finish(std::move(by_module_), compute, &report->by_module);
+    finish(std::move(by_name_), compute, &report->by_name);
   }
 
  private:
@@ -68,6 +70,7 @@ class Exposed {
 
   ByText by_group_;
   ByText by_module_;
+  ByText by_name_;
 };
 
 }  // namespace

@@ -85,8 +85,10 @@ class GpuDeviceGuard final : public c10::impl::DeviceGuardImplInterface {
     setDevice(device);
     return old;
   }
+  // What outlives the GPUs (a future that a module keeps) is destroyed with a guard of its own, and
+  // may not throw then.
   void setDevice(c10::Device device) const override {
-    if (device.has_index()) {
+    if (device.has_index() && virtual_gpus_are_on()) {
       set_current_gpu(device.index());
     }
   }

@@ -57,7 +57,10 @@ VIRTUAL_GPU = _layer(
     "virtual_gpu.uncompiled",
 )
 WITHOUT_BYTES = _layer(
-    "virtual GPUs without bytes", "virtual_gpu.uncompiled:WITHOUT_BYTES", "forecast.data_parallel"
+    "virtual GPUs without bytes",
+    "virtual_gpu.uncompiled:WITHOUT_BYTES",
+    "virtual_gpu.assumed_answers",
+    "forecast.data_parallel",
 )
 FAKE = _layer(
     "fake world",

@@ -101,3 +101,30 @@ def test_with_bytes_nothing_changes() -> None:
         assert all(parameter.grad is not None for parameter in ddp.parameters())
         assert Counter(type(p.grad) for p in ddp.parameters()) == {Tensor: 6}
         assert dist.get_rank() == 1
+
+
+def test_the_optimizer_waits_for_the_last_bucket() -> None:
+    """Nothing is left to compute beside the only bucket's all_reduce, whether its Future or Work is waited for."""
+
+    def exposed(*, by_hand: bool) -> list[int]:
+        with polyrank.forecast(world_size=8, time=True) as f:
+            model = nn.Linear(4096, 4096, bias=False).cuda()
+            inputs = torch.empty(64, 4096, device="cuda")
+            if by_hand:
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                for _ in range(3):
+                    model(inputs).sum().backward()
+                    work = dist.all_reduce(model.weight.grad, async_op=True)
+                    assert work is not None
+                    work.wait()
+                    optimizer.step()
+                    optimizer.zero_grad()
+            else:
+                trained(model, inputs)
+        for step in f.time.steps[1:]:
+            assert step.by_operator["all_reduce"].exposed_ns == step.exposed_ns
+        return [step.exposed_ns for step in f.time.steps[1:]]
+
+    ddp, by_hand = exposed(by_hand=False), exposed(by_hand=True)
+    assert min(by_hand) > 0
+    assert ddp == by_hand

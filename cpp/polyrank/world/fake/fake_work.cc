@@ -1,4 +1,6 @@
 #include <ATen/core/LegacyTypeDispatch.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
@@ -6,6 +8,7 @@
 #include <polyrank/world/fake/fake_exchange.h>
 #include <polyrank/world/fake/fake_work.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace polyrank {
@@ -43,6 +46,28 @@ bool FakeWork::wait(std::chrono::milliseconds /*timeout*/) {
         "where the other ranks are.")));
   }
   return true;
+}
+
+c10::intrusive_ptr<c10::ivalue::Future> FakeWork::getFuture() {
+  const std::vector<at::Tensor> results = result();
+  const auto on_gpu = std::ranges::find_if(
+      results, [](const at::Tensor& tensor) { return tensor.defined() && tensor.is_cuda(); });
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (tickets_.empty() || on_gpu == results.end()) {
+    return CompletedWork::getFuture();
+  }
+  // A future keeps what was on the current streams as it was completed, and lets others wait for
+  // that. A stream of its own has the waits for the launch alone.
+  const c10::Device device = on_gpu->device();
+  const c10::impl::VirtualGuardImpl gpu(device.type());
+  const c10::StreamGuard on_own_stream(gpu.getStreamFromGlobalPool(device));
+  for (const LaunchTicket ticket : tickets_) {
+    tell_launch_clock_of_wait(ticket);
+  }
+  auto future = c10::make_intrusive<c10::ivalue::Future>(
+      c10::ListType::create(c10::TensorType::get()), std::vector<c10::Device>{device});
+  future->markCompleted(c10::IValue(results));
+  return future;
 }
 
 bool receive(const PendingReceive& pending) {

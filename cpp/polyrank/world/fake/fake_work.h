@@ -51,6 +51,10 @@ class POLYRANK_API FakeWork final : public CompletedWork {
   // Throws: CollectiveError if the outputs hold what can't be known, where that is to be an error.
   bool wait(std::chrono::milliseconds timeout) override;
   void synchronize() override { wait(kNoTimeout); }
+  void blockCurrentStream() override { wait(kNoTimeout); }
+  // Complete; on a GPU, who waits for it waits for the launch's time, as DistributedDataParallel
+  // does.
+  c10::intrusive_ptr<c10::ivalue::Future> getFuture() override;
   int sourceRank() const override { return source_rank_; }
   std::uint64_t getSequencenumber() const override { return sequence_number_; }
 
