@@ -301,7 +301,7 @@ def _run(
     _check_allocator_settings()
     gpus = made.gpus(steps=steps, refuses_reads=refuses_reads)
     outcome = run_here(options, entered(options, gpus), run_main)
-    sys.stdout.write(made.report())
+    sys.stdout.write(made.report(has_failed=bool(outcome.failure)))
     sys.stderr.write(outcome.failure)
     if json_target is not None:
         write_json(json_target, made.to_dict() | {"error": outcome.error})

@@ -116,6 +116,12 @@ def _cluster_of(file: Path, content: Mapping[str, Any]) -> Cluster:
             )
         },
     }
+    memory, context = values["memory_mib"], values["context_mib"]
+    if memory is not None and context is not None and context.value >= memory.value:
+        reader.note(
+            f"context_mib must be less than memory_mib, which is {memory.value:g}, and is "
+            f"{context.value:g}"
+        )
     if reader.has("gpus_per_nvlink_domain"):
         values["gpus_per_nvlink_domain"] = _domain(reader, values["gpus_per_node"])
     if reader.has("gpu_speeds"):
@@ -143,9 +149,11 @@ def _links_of(content: Mapping[str, Any] | None) -> tuple[Links | None, list[str
     has_nvlink = (
         reader.take("has_nvlink", bool, "true or false") if reader.has("has_nvlink") else True
     )
-    may_be_zero = ("nvls_channel_gb_s", "nvls_channels", "network_latency_us")
-    names = [name for name in Links.__dataclass_fields__ if name != "has_nvlink"]
-    figures = reader.figures(name for name in names if name not in may_be_zero)
+    may_be_zero = ("nvls_channel_gb_s", "network_latency_us")
+    others = {"has_nvlink", "node_channels", "nvls_channels", *may_be_zero}
+    figures = reader.figures(name for name in Links.__dataclass_fields__ if name not in others)
     figures |= reader.figures(may_be_zero, is_positive=False)
+    figures |= reader.figures(["node_channels"], is_whole=True)
+    figures |= reader.figures(["nvls_channels"], is_whole=True, is_positive=False)
     wrong = [f"links: {problem}" for problem in reader.problems("links")]
     return (None, wrong) if wrong else (Links(**figures, has_nvlink=has_nvlink), [])

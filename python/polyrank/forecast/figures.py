@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class FigureReader:
             self.note(f"{name} is missing")
             return None
         value = self._left.pop(name)
-        if not isinstance(value, kind):
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             self.note(f"{name} must be {what}, and is {value!r}")
             return None
         return value
@@ -78,22 +79,32 @@ class FigureReader:
             return None
         return value, source
 
-    def figure(self, name: str, *, unit: str = "", is_positive: bool = False) -> Figure | None:
+    def figure(
+        self, name: str, *, unit: str = "", is_positive: bool = False, is_whole: bool = False
+    ) -> Figure | None:
         """A number that is not negative, or positive, with its source."""
         both = self.sourced(name)
         if both is None:
             return None
         value, source = both
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or value < 0 or (is_positive and value == 0):
-            kind = "a positive number" if is_positive else "a number"
-            self.note(f"{name}.value must be {kind}{unit and ' of '}{unit}, and is {value!r}")
+        is_fit = is_number and math.isfinite(value) and not (is_whole and value != int(value))
+        if not is_fit or value < 0 or (is_positive and value == 0):
+            kind = f"a{' positive' if is_positive else ''}{' whole' if is_whole else ''} number"
+            least = "" if is_positive else ", 0 or more"
+            self.note(
+                f"{name}.value must be {kind}{unit and ' of '}{unit}{least}, and is {value!r}"
+            )
             return None
         return Figure(float(value), source)
 
-    def figures(self, names: Iterable[str], *, is_positive: bool = True) -> dict[str, Figure]:
+    def figures(
+        self, names: Iterable[str], *, is_positive: bool = True, is_whole: bool = False
+    ) -> dict[str, Figure]:
         """Those of these names; what is wrong is left out, and noted."""
-        found = {name: self.figure(name, is_positive=is_positive) for name in names}
+        found = {
+            name: self.figure(name, is_positive=is_positive, is_whole=is_whole) for name in names
+        }
         return {name: figure for name, figure in found.items() if figure is not None}
 
     def problems(self, of_what: str) -> list[str]:

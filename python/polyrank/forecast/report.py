@@ -65,14 +65,14 @@ def _gib(num_bytes: int) -> str:
     return f"{num_bytes / 2**30:,.2f} GiB"
 
 
-def report_text(forecast: Forecast) -> str:
+def report_text(forecast: Forecast, *, has_failed: bool = False) -> str:
     """Verdict, peaks, who held the most, what stands beside, and what was assumed."""
     text = io.StringIO()
     console = Console(file=text, width=_WIDTH)
     memory = forecast.memory
     console.print(
         f"rank {forecast.rank:,} of {forecast.world_size:,} on {forecast.cluster.name} "
-        f"({forecast.cluster.gpu_name}, {_gib(memory.total)}): {_verdict(memory)}",
+        f"({forecast.cluster.gpu_name}, {_gib(memory.total)}): {_verdict(memory, has_failed)}",
         highlight=False,
     )
     console.print(_totals(memory))
@@ -89,9 +89,15 @@ def report_text(forecast: Forecast) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 
-def _verdict(memory: Memory) -> str:
+def _verdict(memory: Memory, has_failed: bool) -> str:
     if memory.num_ooms:
-        return "does not fit: it ran out of memory"
+        return f"does not fit: it ran out of memory{'' if has_failed else ', and went on'}"
+    if has_failed:
+        return f"an error ended it, up to which it {_fit(memory)}"
+    return _fit(memory)
+
+
+def _fit(memory: Memory) -> str:
     if not memory.fits:
         return "does not fit: what it held and what stands beside is more than there is"
     if memory.headroom < 0:

@@ -78,11 +78,11 @@ class Forecast:
         tokens = self._tokens or self._token_count.tokens(has_steps=bool(reports))
         return time_of(reports, whole, self._gpu, tokens)
 
-    def report(self) -> str:
-        """All of it as text."""
+    def report(self, *, has_failed: bool = False) -> str:
+        """All of it as text, of a program that an error ended or not."""
         from polyrank.forecast.report import report_text
 
-        return report_text(self)
+        return report_text(self, has_failed=has_failed)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it for other programs; docs/forecast.md describes the fields."""

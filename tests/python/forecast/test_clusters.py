@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import polyrank
 import pytest
 from polyrank.errors import UsageError
 from polyrank.forecast.clusters import Figure, cluster_names, find_cluster
+
+CLUSTERS = Path(polyrank.__file__).parent / "forecast" / "clusters"
 
 GOOD = """
 gpu_name = "GPU"
@@ -59,6 +63,39 @@ def test_all_that_is_wrong_is_told(tmp_path: Path) -> None:
         "processors is no field",
     ):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("memory_mib", "nan", "memory_mib.value must be a number of MiB, 0 or more, and is nan"),
+        ("memory_mib", "inf", "and is inf"),
+        ("memory_mib", "-5", "must be a number of MiB, 0 or more, and is -5"),
+        ("memory_mib", "true", "and is True"),
+        ("context_mib", "5000", "must be less than memory_mib, which is 1000, and is 5000"),
+    ],
+)
+def test_what_is_no_amount_is_told(tmp_path: Path, field: str, value: str, says: str) -> None:
+    text = re.sub(rf"({field} = \{{ value = )[^,]+", rf"\g<1>{value}", GOOD)
+    assert text != GOOD
+    with pytest.raises(UsageError, match=re.escape(says)):
+        find_cluster(file_of(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("node_channels", "1.5", "node_channels.value must be a positive whole number, and is 1.5"),
+        ("nvls_channels", "-2", "nvls_channels.value must be a whole number, 0 or more, and is -2"),
+        ("network_channel_gb_s", "1e400", "must be a positive number, and is inf"),
+    ],
+)
+def test_what_is_no_link_is_told(tmp_path: Path, field: str, value: str, says: str) -> None:
+    text = (CLUSTERS / "dgx-h100.toml").read_text()
+    changed = re.sub(rf"({field} = \{{ value = )[^,]+", rf"\g<1>{value}", text)
+    assert changed != text
+    with pytest.raises(UsageError, match=re.escape(says)):
+        find_cluster(file_of(tmp_path, changed))
 
 
 def test_a_domain_of_nvlink_is_whole_nodes(tmp_path: Path) -> None:

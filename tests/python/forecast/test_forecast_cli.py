@@ -102,6 +102,24 @@ def test_what_does_not_fit_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
     assert "CUDA out of memory" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("program", "says", "exit_code"),
+    [
+        ("x = torch.empty(256, device='cuda')", "79.11 GiB): fits, ", 0),
+        ("x = torch.empty(256, device='cuda'); raise KeyError('no')", "an error ended it, up to which it fits, ", 1),
+        ("try:\n    torch.empty(2**37, device='cuda')\nexcept torch.OutOfMemoryError:\n    pass", "it ran out of memory, and went on\n", 117),
+    ],
+)  # fmt: skip
+def test_a_program_that_an_error_ended_or_did_not(
+    tmp_path: Path, program: str, says: str, exit_code: int
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(f"import torch\n{program}\n")
+    result = polyrank("forecast", "--cluster", "dgx-h100", "--ranks", "1", str(script))
+    assert says in result.stdout
+    assert result.returncode == exit_code, result.stderr
+
+
 def test_clusters_are_listed_with_their_sources() -> None:
     result = polyrank("clusters")
     assert result.returncode == 0
