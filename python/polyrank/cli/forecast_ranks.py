@@ -92,9 +92,7 @@ def _run(made: RanksForecast, asked: RanksAsked) -> None:
         try:
             left = made.stages_left()
         except UsageError as error:
-            told = made.ranks[0].ended.told if made.ranks[0].ended.failure else ""
             progress.stop()
-            sys.stderr.write(told)
             raise typer.BadParameter(str(error), param_hint="--stages") from error
         progress.update(task, total=1 + len(left))
         made.run(left, jobs, finished)

@@ -203,6 +203,16 @@ def test_a_rank_without_messages_has_no_stages(script: str) -> None:
     assert "sends and receives no messages" in words_of(run.stderr)
 
 
+def test_a_rank_that_fails_is_told_as_its_script_tells_it(tmp_path: Path) -> None:
+    script = tmp_path / "fails.py"
+    script.write_text("raise KeyError('first line\\nsecond line')\n")
+    run = polyrank("--stages", "--steps", "1", str(script))
+    assert run.returncode == 1
+    assert "KeyError: 'first line" in run.stderr
+    assert "Usage" not in run.stderr
+    assert "Traceback" in run.stderr
+
+
 def test_what_does_not_fit_on_one_rank_does_not_fit(script: str, tmp_path: Path) -> None:
     wide = Path(script).with_name("wide.py")
     wide.write_text(SCRIPT.replace("8192 if rank == 2", "4_000_000 if rank == 2"))
