@@ -243,7 +243,7 @@ collective_steps = st.builds(
 @st.composite
 def families(draw: st.DrawFn, world_size: int) -> Family:
     """Groups that cover the world: its mesh's, contiguous or strided ones, or subgroups as drawn."""
-    kind = draw(st.sampled_from(["world", "mesh", "mesh", "subgroups"]))
+    kind = draw(st.sampled_from(["world", "mesh", "subgroups"]))
     ranks = range(world_size)
     if kind == "world":
         return Family(kind, (tuple(ranks),))
@@ -260,12 +260,17 @@ def families(draw: st.DrawFn, world_size: int) -> Family:
 
 
 @st.composite
+def groups_alone(draw: st.DrawFn, world_size: int) -> Family:
+    """One group, as `new_group` makes it."""
+    order = draw(st.permutations(range(world_size)))
+    return Family("new_group", (tuple(order[: draw(st.integers(1, world_size))]),))
+
+
+@st.composite
 def groups_of_program(draw: st.DrawFn, world_size: int) -> tuple[Family, ...]:
-    """Families, or one group in any order that stands alone."""
-    if draw(st.integers(0, 3)) == 0:
-        order = draw(st.permutations(range(world_size)))
-        return (Family("new_group", (tuple(order[: draw(st.integers(1, world_size))]),)),)
-    return tuple(draw(st.lists(families(world_size), min_size=1, max_size=3)))
+    """Families, and groups in any order that stand alone."""
+    kinds = st.one_of(families(world_size), groups_alone(world_size))
+    return tuple(draw(st.lists(kinds, min_size=1, max_size=3)))
 
 
 @st.composite

@@ -104,6 +104,8 @@ class Collective:
             members = [inputs[rank] for rank in group]
             if any(t.shape != members[0].shape or t.numel() == 0 for t in members):
                 raise ValueError("members hold tensors of other shapes")
+            if self.is_in_place and not all(t.is_contiguous() for t in members):
+                raise ValueError("memory that gloo refuses, or takes in another order")
             given = self.naive([t.clone() for t in members], root % family.group_size)
             results |= dict(zip(group, given, strict=True))
         for rank, own in enumerate(tensors):

@@ -120,7 +120,8 @@ void RankOperand::replace_whole(const RankResults& results) const {
 
 void RankOperand::copy_in(const RankResults& results) const {
   LocalStorage& storage = impl_->local_storage();
-  storage.split(overlay(results.partition, storage.partition()));
+  // By the target's cohorts, too: ranks that get the same may write it to different places.
+  storage.split(meet(overlay(results.partition, storage.partition()), impl_->partition()));
   const CohortTensors& cohorts = impl_->cohort_tensors();
   for (std::int32_t cohort = 0; cohort < cohorts.partition.num_cohorts(); ++cohort) {
     const std::int64_t rank = cohorts.partition.lowest_rank(cohort);

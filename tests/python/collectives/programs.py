@@ -264,6 +264,15 @@ def _view_of_shared_memory(make: Make, groups: Groups) -> list[torch.Tensor]:
     return [base]
 
 
+def _places_that_differ(make: Make, groups: Groups) -> list[torch.Tensor]:
+    """All ranks get the same, and each writes it to another row of what all hold alike."""
+    tensors = [make(lambda rank: torch.arange(6.0).reshape(2, 3)) for _ in range(2)]
+    reduced, sent = (tensor.narrow(0, dist.get_rank() % 2, 1) for tensor in tensors)
+    dist.all_reduce(reduced, group=groups["world"])
+    dist.broadcast(sent, 1, group=groups["world"])
+    return tensors
+
+
 def _in_place_all_gather(make: Make, groups: Groups) -> list[torch.Tensor]:
     out = make(lambda rank: torch.zeros(4, 2) + rank)
     dist.all_gather_into_tensor(out, make(lambda rank: small(rank, 1, 2)))
@@ -311,6 +320,7 @@ def _chain(make: Make, groups: Groups) -> list[torch.Tensor]:
 
 add("empty and 0-dim", _shapes)
 add("view of shared memory", _view_of_shared_memory)
+add("the same into places that differ", _places_that_differ)
 add("all_gather, then all_reduce, of one tensor", _in_place_all_gather)
 add("reduce_scatter of an uneven list", _uneven_reduce_scatter)
 add("all_to_all_single with even split sizes", _even_split_sizes)
