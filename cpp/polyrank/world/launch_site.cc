@@ -16,11 +16,6 @@ namespace polyrank {
 
 namespace {
 
-OwnGroups& own_groups() {
-  static auto* const groups = new OwnGroups();  // process groups may outlive static objects
-  return *groups;
-}
-
 bool is_lockstep(const std::vector<at::Tensor>& tensors) {
   return std::ranges::any_of(
       tensors, [](const at::Tensor& tensor) { return LocalTensorImpl::from(tensor) != nullptr; });

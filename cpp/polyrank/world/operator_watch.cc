@@ -22,11 +22,6 @@ namespace {
 
 using ProcessGroup = c10::intrusive_ptr<c10d::ProcessGroup>;
 
-OwnGroups& own_groups() {
-  static auto* const groups = new OwnGroups();  // process groups may outlive static objects
-  return *groups;
-}
-
 // Backends whose Works have nothing beyond what c10d::Work has. Those in Python may have members
 // that the program asks for.
 bool gives_plain_works(const c10d::ProcessGroup& group) {

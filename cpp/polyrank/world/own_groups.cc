@@ -47,6 +47,11 @@ OwnGroups::Membership OwnGroups::find(const ProcessGroup& process_group) {
       .first->second.membership;
 }
 
+OwnGroups& own_groups() {
+  static auto* const groups = new OwnGroups();  // process groups may outlive static objects
+  return *groups;
+}
+
 void OwnGroups::clear() {
   const std::lock_guard lock(mutex_);
   groups_.clear();

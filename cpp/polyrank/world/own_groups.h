@@ -39,4 +39,7 @@ class POLYRANK_API OwnGroups {
   std::map<const c10d::ProcessGroup*, Entry> groups_;
 };
 
+// Those of this process.
+OwnGroups& own_groups();
+
 }  // namespace polyrank

@@ -29,24 +29,22 @@ class _NonGroupMember(int):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, dist.ProcessGroup):
             return int.__eq__(self, other)
-        # Collectives of torch ask, too: a rank that is not in the group then takes no part in it.
-        if not sys._getframe(1).f_code.co_filename.startswith(_RANK_0_ASKS):
-            _check_that_all_are_members(other)
+        _check_that_all_are_members(other, sys._getframe(1).f_code.co_filename)
         return False
 
     def __ne__(self, other: object) -> bool:
         if not isinstance(other, dist.ProcessGroup):
             return int.__ne__(self, other)
-        if not sys._getframe(1).f_code.co_filename.startswith(_RANK_0_ASKS):
-            _check_that_all_are_members(other)
+        _check_that_all_are_members(other, sys._getframe(1).f_code.co_filename)
         return True
 
     def __hash__(self) -> int:
         return int.__hash__(self)
 
 
-def _check_that_all_are_members(group: dist.ProcessGroup) -> None:
-    mode = enabled_local_tensor_mode()
+def _check_that_all_are_members(group: dist.ProcessGroup, asking_file: str) -> None:
+    # Collectives of torch ask, too: a rank that is not in the group then takes no part in it.
+    mode = None if asking_file.startswith(_RANK_0_ASKS) else enabled_local_tensor_mode()
     if mode is None:
         return
     group_ranks = own_group_ranks(group, mode.rank_set)
