@@ -87,7 +87,7 @@ def _run(made: RanksForecast, asked: RanksAsked) -> None:
             progress.advance(task)
 
         made.run(asked.ranks, jobs, finished)
-        if not asked.finds_stages:
+        if not asked.finds_stages or made.ranks[0].ended.failure:
             return
         try:
             left = made.stages_left()

@@ -119,14 +119,14 @@ class RanksForecast:
         self.ranks = sorted([*self.ranks, *made], key=lambda one: one.rank)
 
     def stages_left(self) -> list[int]:
-        """The stages of the pipeline that the one rank which ran is in, without itself; none if it failed.
+        """The stages of the pipeline that the one rank which ran is in, without itself.
 
         Raises:
-            UsageError: it sends no messages, or it does among too many ranks.
+            UsageError: it failed, or sends no messages, or it does among too many ranks.
         """
         first = self.ranks[0]
         if first.ended.failure:
-            return []
+            raise UsageError(f"rank {first.rank} failed: {first.ended.failure}")
         if not first.stages:
             raise UsageError(f"rank {first.rank} sends and receives no messages: it is no stage")
         if len(first.stages) > _MOST_STAGES:
