@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Union
 import typer
 from typer.models import OptionInfo
 
-__all__ = ["Option", "options_of"]
+__all__ = ["Option", "not_one_of", "options_of"]
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,7 @@ class Option:
     def why_refused(self, value: Any) -> str | None:
         """Why a value of its kind is none that it takes; None: it takes it."""
         if self.choices and value not in self.choices:
-            close = difflib.get_close_matches(str(value), self.choices, 1)
-            meant = f"; did you mean {close[0]}?" if close else ""
-            return f"{value!r} is not one of {', '.join(self.choices)}{meant}"
+            return not_one_of(str(value), self.choices)
         if self.info.parser is not None:
             try:
                 self.info.parser(str(value))
@@ -48,6 +46,13 @@ class Option:
         return None
 
 
+def not_one_of(text: str, choices: Sequence[str]) -> str:
+    """What is wrong with `text`, and what may be meant."""
+    close = difflib.get_close_matches(text, choices, 1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return f"{text!r} is not one of {', '.join(choices)}{meant}"
+
+
 def options_of(command: Callable[..., Any]) -> dict[str, Option]:
     """Those of a command's function, by name; its arguments are none."""
     hints = typing.get_type_hints(command, include_extras=True)
@@ -57,7 +62,8 @@ def options_of(command: Callable[..., Any]) -> dict[str, Option]:
         infos = [
             one for one in getattr(annotation, "__metadata__", ()) if isinstance(one, OptionInfo)
         ]
-        if infos:
+        # Eager ones are no settings: they print something and end.
+        if infos and not infos[0].is_eager:
             option = _option(parameter, typing.get_args(annotation)[0], infos[0])
             found[option.name] = option
     return found

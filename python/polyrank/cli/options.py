@@ -51,7 +51,13 @@ RanksANode = Annotated[
     typer.Option(parser=count_option, metavar="N", help="Ranks a node, as in torchrun."),
 ]
 Nodes = Annotated[
-    int, typer.Option(parser=count_option, metavar="N", help="Nodes, as in torchrun.")
+    int,
+    typer.Option(
+        parser=count_option,
+        metavar="N",
+        help="Nodes, as in torchrun; usually 1.",
+        show_default=False,
+    ),
 ]
 IsModule = Annotated[
     bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")

@@ -10,18 +10,24 @@ from typing import Any
 
 import typer
 
+from polyrank.cli.option_kinds import not_one_of
 from polyrank.world import World, default_world, find_world, worlds
 
 __all__ = [
+    "SCHEDULES",
     "check_order",
     "check_rank",
     "check_world",
     "chosen_world",
+    "known_schedule",
     "known_world",
     "refuse_what_it_does_not_take",
     "without_unused_settings",
     "writable_folder",
 ]
+
+# Which rank runs next, of those that can.
+SCHEDULES = ["in_turn", "random"]
 
 
 def known_world(name: str) -> str:
@@ -34,6 +40,13 @@ def known_world(name: str) -> str:
             + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(names)}")
         )
     return name
+
+
+def known_schedule(name: str) -> str:
+    """The name of an order of ranks, as typed: a choice of click's own would be listed as "in-turn"."""
+    if name.replace("-", "_") not in SCHEDULES:
+        raise typer.BadParameter(not_one_of(name, SCHEDULES))
+    return name.replace("-", "_")
 
 
 def chosen_world(

@@ -22,15 +22,18 @@ from polyrank.cli.options import (
     writable_option,
 )
 from polyrank.cli.run_checks import (
+    SCHEDULES,
     check_order,
     check_rank,
     check_world,
     chosen_world,
+    known_schedule,
     known_world,
     refuse_what_it_does_not_take,
     without_unused_settings,
     writable_folder,
 )
+from polyrank.cli.short_help import HelpAll, ShortHelpCommand
 from polyrank.process_ranks.served_run import served_run
 from polyrank.world import worlds
 from polyrank.worlds.run_options import RunOptions, script_folder
@@ -38,17 +41,11 @@ from polyrank.worlds.run_options import RunOptions, script_folder
 __all__: list[str] = []
 
 # Panels of the help.
+_ONE_PROCESS = "Lockstep and fake worlds"
 _ORDER = "Order of ranks (threads, processes)"
 _REPORTS = "What is written"
 _THREADS = "Threads world"
 _PROCESSES = "Processes world"
-
-
-class Schedule(StrEnum):
-    """Which rank runs next, of those that can."""
-
-    in_turn = "in_turn"
-    random = "random"
 
 
 class Device(StrEnum):
@@ -65,7 +62,19 @@ class RankEnvironment(StrEnum):
     zero = "0"
 
 
-@app.command(context_settings={"allow_interspersed_args": False})
+# After the options, in the long form of the help.
+_MORE = """
+Options may stand in pyproject.toml ([tool.polyrank.run]) or the environment (POLYRANK_RUN_RANKS).
+docs/run.md tells more of each.
+
+**Exit codes**, or the script's own: 0 done, 1 the script raised, 2 wrong arguments, 113 ranks
+disagree, 114 a collective is wrong, 115 an operator is not supported, 116 a report can't be written.
+"""
+
+
+@app.command(
+    cls=ShortHelpCommand, epilog=_MORE, context_settings={"allow_interspersed_args": False}
+)
 def run(
     context: typer.Context,
     script: Script,
@@ -76,31 +85,34 @@ def run(
             parser=known_world,
             autocompletion=lambda: [(one.name, one.summary) for one in worlds()],
             metavar="NAME",
-            help="**processes**, **threads**, **lockstep**, **fake**, **real**.",
+            help="**processes**, **threads**, **lockstep**, **fake**, **real**",
         ),
     ] = None,
     ranks: Count = None,
     rank: Annotated[
         int | None,
-        typer.Option(min=0, metavar="R", help="Fake world: the rank that runs."),
+        typer.Option(
+            min=0, metavar="R", help="Fake: the rank that runs.", rich_help_panel=_ONE_PROCESS
+        ),
     ] = None,
     nproc_per_node: RanksANode = None,
     nnodes: Nodes = 1,
     module: IsModule = False,
     device: Annotated[
         Device | None,
-        typer.Option(help="**cuda** (default): GPUs, or virtual ones."),
+        typer.Option(metavar="cpu|cuda", help="**cuda** (default): GPUs, or virtual ones."),
     ] = None,
     rank_env: Annotated[
         RankEnvironment | None,
         typer.Option(
-            "--rank-env",
-            help="Lockstep: RANK is each rank's, or 0.",
+            "--rank-env", help="Lockstep: RANK is each rank's, or 0.", rich_help_panel=_ONE_PROCESS
         ),
     ] = None,
     schedule: Annotated[
-        Schedule | None,
+        str | None,
         typer.Option(
+            parser=known_schedule,
+            autocompletion=lambda: SCHEDULES,
             metavar="in_turn|random",
             help="One rank at a time, in order or drawn.",
             rich_help_panel=_ORDER,
@@ -122,9 +134,7 @@ def run(
     log_dir: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR",
-            help="What each rank prints, to DIR/rank/.",
-            rich_help_panel=_REPORTS,
+            metavar="DIR", help="What each rank prints, to DIR/rank/.", rich_help_panel=_REPORTS
         ),
     ] = None,
     json_file: Annotated[
@@ -143,34 +153,24 @@ def run(
     html_file: Annotated[
         Path | None,
         typer.Option(
-            "--html",
-            metavar="FILE",
-            help="A page with pictures.",
-            rich_help_panel=_REPORTS,
+            "--html", metavar="FILE", help="A page with pictures.", rich_help_panel=_REPORTS
         ),
     ] = None,
     shared_module: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME",
-            help="A package that ranks share; repeatable.",
-            rich_help_panel=_THREADS,
+            metavar="NAME", help="A package that ranks share; repeatable.", rich_help_panel=_THREADS
         ),
     ] = None,
     own_module: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME",
-            help="A package that they don't; repeatable.",
-            rich_help_panel=_THREADS,
+            metavar="NAME", help="A package that they don't; repeatable.", rich_help_panel=_THREADS
         ),
     ] = None,
     verbose: Annotated[
         bool,
-        typer.Option(
-            "--verbose",
-            help="Tell more of how the ranks run.",
-        ),
+        typer.Option("--verbose", help="Tell more of how the ranks run.", rich_help_panel=_REPORTS),
     ] = False,
     no_serve: Annotated[
         bool,
@@ -190,43 +190,28 @@ def run(
     preload: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME",
-            help="A module to import once; repeatable.",
-            rich_help_panel=_PROCESSES,
+            metavar="NAME", help="A module to import once; repeatable.", rich_help_panel=_PROCESSES
         ),
     ] = None,
     debug_rank: Annotated[
         int | None,
         typer.Option(
-            min=0,
-            metavar="R",
-            help="Rank R has the terminal.",
-            rich_help_panel=_PROCESSES,
+            min=0, metavar="R", help="Rank R has the terminal.", rich_help_panel=_PROCESSES
         ),
     ] = None,
     hash_seeds: Annotated[
         int | None,
         typer.Option(
-            min=2,
-            metavar="K",
-            help="K salts of string hashes.",
-            rich_help_panel=_PROCESSES,
+            min=2, metavar="K", help="K salts of string hashes.", rich_help_panel=_PROCESSES
         ),
     ] = None,
+    help_all: HelpAll = False,
 ) -> None:
     """Run a torch.distributed script on N ranks of this machine.
-
-    The script is an ordinary one, for torchrun; each rank's values are exact.
 
     - `polyrank run --ranks 8 train.py --epochs 2`
     - `polyrank run --world lockstep --ranks 64 train.py`
     - `polyrank run --nproc-per-node 8 --nnodes 4 -m my_package.train`
-
-    Options may stand in pyproject.toml ([tool.polyrank.run]) or the environment (POLYRANK_RUN_RANKS).
-    docs/run.md tells more of each.
-
-    **Exit codes**, or the script's own: 0 done, 1 the script raised, 2 wrong arguments, 113 ranks
-    disagree, 114 a collective is wrong, 115 an operator is not supported, 116 a report can't be written.
     """
     from_settings = {
         name
@@ -284,7 +269,7 @@ def run(
         html_file=None if html_file is None else page_option(html_file),
         rank=given["rank"],
         rank_env=(given["rank_env"] or RankEnvironment.ask).value,
-        schedule="random" if is_random else given["schedule"] and given["schedule"].value,
+        schedule="random" if is_random else given["schedule"],
         seed=given["seed"] or 0,
         num_schedules=given["schedules"] or 1,
         own_modules=tuple(given["own_module"] or ()),

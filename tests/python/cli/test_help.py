@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from polyrank.cli.option_kinds import options_of
+from polyrank.cli.run_command import run
 
 COMMANDS = (
     "",
@@ -40,14 +42,48 @@ def test_help_fits_80_columns(command: str) -> None:
     assert help_of(*command.split(), flag="-h") == lines
 
 
-def test_the_help_of_run_is_grouped_and_short() -> None:
+GROUPS = (
+    "Lockstep and fake worlds",
+    "Order of ranks (threads, processes)",
+    "What is written",
+    "Threads world",
+    "Processes world",
+)
+
+
+def test_the_help_of_run_is_a_page_that_names_what_it_leaves_out() -> None:
     lines = help_of("run")
+    assert len(lines) <= 30
+    words = " ".join("\n".join(lines).split())
+    for option in ("--world", "--ranks", "--nproc-per-node", "--module", "--device", "--help-all"):
+        assert f"│ {option} " in words
+    assert f"With --help-all: {', '.join(GROUPS).lower()}; exit codes." in words
+    assert "--hash-seeds" not in words
+
+
+def test_help_all_of_run_shows_every_option_in_groups() -> None:
+    lines = help_of("run", flag="--help-all")
     text = "\n".join(lines)
-    for group in ("Order of ranks", "What is written", "Threads world", "Processes world"):
-        assert f"─ {group}" in text
+    for group in GROUPS:
+        assert f"─ {group} ─" in text
+    for option in options_of(run):
+        assert f"│ --{option} " in text
     assert "Exit codes" in text
-    assert len(lines) <= 60
-    assert max(len(line.split()) for line in lines) <= 20
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 65
+
+
+def test_help_all_is_no_setting() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "polyrank", "run", "--ranks", "2", __file__],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"POLYRANK_RUN_HELP_ALL": "1"},
+    )
+    assert done.returncode == 2
+    assert "POLYRANK_RUN_HELP_ALL: there is no such option" in done.stderr
 
 
 def test_the_first_page_names_each_command_in_a_line() -> None:

@@ -321,7 +321,7 @@ def test_the_rank_on_a_node(tmp_path: Path) -> None:
         (("--world", "lockstep", "--ranks", "2", "--seed", "1", __file__), "--world threads"),
         (("--world", "fake", "--ranks", "2", "--log-dir", "x", __file__), "--world threads"),
         (("--ranks", "2", "--seed", "1", __file__), "nothing is drawn unless"),
-        (("--ranks", "2", "--schedule", "fair", __file__), "fair"),
+        (("--ranks", "2", "--schedule", "fair", __file__), "'fair' is not one of in_turn, random"),
         (("--ranks", "2", "--schedules", "0", __file__), "--schedules"),
         (("--ranks", "2", "--schedule", "in_turn", "--schedules", "2", __file__), "random ones"),
         (("--ranks", "2", "--log-dir", "/dev/null/x", __file__), "--log-dir"),
