@@ -14,6 +14,7 @@ from polyrank.worlds.run_options import RunOptions
 __all__ = ["device_as_asked"]
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+_ASK_DRIVER = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 
 def device_as_asked(options: RunOptions) -> contextlib.AbstractContextManager[None]:
@@ -25,19 +26,34 @@ def device_as_asked(options: RunOptions) -> contextlib.AbstractContextManager[No
     is_built_for_gpus: bool = torch.backends.cuda.is_built()  # type: ignore[no-untyped-call]
     if options.device == "cpu":
         return _no_gpu() if is_built_for_gpus else contextlib.nullcontext()
-    if torch.cuda.is_available() or (options.device is None and is_built_for_gpus):
+    if is_built_for_gpus:
+        are_there = options.device is None or _is_gpu_there()
+    else:
+        are_there = torch.cuda.is_available()  # virtual ones that are on already
+    if are_there:
         return contextlib.nullcontext()
     return virtual_gpu(min(options.local_world_size, MOST_GPUS))
 
 
-@contextlib.contextmanager
-def _no_gpu() -> Iterator[None]:
+def _is_gpu_there() -> bool:
+    """Asked of the driver: CUDA's own answer starts CUDA, which ranks that are forked then could not use."""
+    with _variable(_ASK_DRIVER, "1"):
+        return torch.cuda.is_available()
+
+
+def _no_gpu() -> contextlib.AbstractContextManager[None]:
     """As on a machine that has none, for a program that has not asked yet."""
-    before = os.environ.get(_VISIBLE)
-    os.environ[_VISIBLE] = ""
+    return _variable(_VISIBLE, "")
+
+
+@contextlib.contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """A block in which the environment has it so."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
-        del os.environ[_VISIBLE]
+        del os.environ[name]
         if before is not None:
-            os.environ[_VISIBLE] = before
+            os.environ[name] = before

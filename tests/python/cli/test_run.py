@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from polyrank.cli import run_command  # noqa: F401  adds its command to `app`
 from polyrank.cli.app import app
+from torch_builds import needs_cpu_build
 from typer.testing import CliRunner
 
 
@@ -242,6 +243,7 @@ def test_a_rank_that_the_script_sets_itself_can_be_read(tmp_path: Path) -> None:
     assert done.stdout.strip() == "7"
 
 
+@needs_cpu_build
 def test_seeding_cuda_seeds_the_streams_that_its_tensors_draw_from(tmp_path: Path) -> None:
     result = run_script(
         tmp_path,

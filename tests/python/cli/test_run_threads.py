@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from torch_builds import needs_cpu_build, needs_gpu_build
 
 HEAD = "import os, sys\nimport torch\nimport torch.distributed as dist\n"
 
@@ -51,6 +52,7 @@ def run_script(folder: Path, text: str, *arguments: str) -> subprocess.Completed
     return run_script_with(folder, [], text, *arguments)
 
 
+@needs_cpu_build
 def test_ranks_branch_and_print_with_their_number(tmp_path: Path) -> None:
     done = run_script(
         tmp_path,
@@ -72,6 +74,13 @@ def test_ranks_branch_and_print_with_their_number(tmp_path: Path) -> None:
     ]
     assert "send" in done.stderr
     assert "one per cohort" not in done.stderr  # there are none
+
+
+@needs_gpu_build
+def test_ranks_can_start_cuda_themselves(tmp_path: Path) -> None:
+    done = run_script(tmp_path, "print(torch.cuda._is_in_bad_fork())\n")
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == [f"[rank{rank}]: False" for rank in range(3)]
 
 
 def test_each_rank_has_its_environment_and_its_main(tmp_path: Path) -> None:
