@@ -1,6 +1,7 @@
 #include <ATen/Dispatch.h>
 #include <ATen/Functions.h>
 #include <polyrank/exchange/repeated_sum.h>
+#include <polyrank/exchange/stepwise_sum.h>
 
 #include <algorithm>
 #include <bit>
@@ -92,10 +93,19 @@ T repeated_sum(T total, T value, std::int64_t count) {
   return total;
 }
 
+// Up to so many bytes times steps, adding by steps takes less time, 16 to 64 bytes in a cycle.
+constexpr std::int64_t kFewByteSteps = 16'384;
+
 template <class T>
 void add_floats(at::Tensor& total, const at::Tensor& value, std::int64_t count) {
   T* totals = total.mutable_data_ptr<T>();
   const T* values = value.const_data_ptr<T>();
+  if constexpr (sizeof(T) >= sizeof(float)) {  // the narrower ones are added in float32
+    if (count <= kFewByteSteps / static_cast<std::int64_t>(sizeof(T))) {
+      add_stepwise(totals, values, total.numel(), count);
+      return;
+    }
+  }
   for (std::int64_t i = 0; i < total.numel(); ++i) {
     totals[i] = repeated_sum(totals[i], values[i], count);
   }

@@ -21,13 +21,15 @@ namespace polyrank {
 // - Subnormal numbers have one spacing, and nothing is rounded.
 // - bfloat16 and float16 are added in float32 and rounded twice: first to a fraction of u, of which
 //   k units are an even number, so that this does not depend on k either.
+// - Some thousand steps of float32 and float64 take less time one by one, many elements at once.
 
 // Adds `value` to `total`, element by element, `count` times.
 // Ensures: (1) each element is bit for bit what `count` calls of `total.add_(value)` give (the bits
 //          of a NaN aside); integers wrap
 //          (2) gives false, and does nothing, for dtypes and devices that it does not know
 // Requires: both have one shape and dtype; `total` is contiguous
-// Cost: a pass over the data for each power of two up to `count`.
+// Cost: of few steps as add_stepwise(), else a pass over the data for each power of two up to
+//       `count`.
 bool add_repeatedly(at::Tensor& total, const at::Tensor& value, std::int64_t count);
 
 }  // namespace polyrank
