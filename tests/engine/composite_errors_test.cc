@@ -6,7 +6,9 @@
 #include <polyrank/engine/composite_errors.h>
 
 #include <functional>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace polyrank {
 namespace {
@@ -43,6 +45,17 @@ TEST(CompositeErrors, OfAllRanksAreThePrograms) {
 TEST(CompositeErrors, OfEqualSizesAreRaisedAsTheyAre) {
   EXPECT_THAT(error_of<c10::Error>([] { local_tensor({{1, 2}, {3, 4}}).item(); }),
               HasSubstr("a Tensor with 2 elements cannot be converted to Scalar"));
+}
+
+TEST(CompositeErrors, SizesThatDifferAreRefusedWherePlainOnesAreWanted) {
+  const auto interpolate = [] {
+    const std::vector<c10::SymInt> size{of_lengths(5, 6).sym_size(0)};
+    at::upsample_linear1d_symint(local_tensor({{1, 2}, {3, 4}}).view({1, 1, 2}),
+                                 at::OptionalSymIntArrayRef(size), /*align_corners=*/false,
+                                 std::nullopt);
+  };
+  EXPECT_THAT(error_of<DivergenceError>(interpolate),
+              HasSubstr("aten::upsample_linear1d takes one size for all ranks"));
 }
 
 TEST(CompositeErrors, ThereIsNoneWhereEachRankHasNone) {

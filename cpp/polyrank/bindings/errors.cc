@@ -5,6 +5,7 @@
 #include <polyrank/engine/local_number_ops.h>
 #include <polyrank/matching/rank_turns.h>
 #include <torch/csrc/Exceptions.h>
+#include <torch/csrc/jit/runtime/interpreter.h>
 
 #include <exception>
 #include <utility>
@@ -60,7 +61,8 @@ void rethrow_as_python_error(const std::exception_ptr& exception) {
 
 }  // namespace
 
-void init_errors(py::module_&) {
+void init_errors(py::module_& module) {
+  module.def("is_in_torch_script", [] { return !torch::jit::currentCallstack().empty(); });
   interpreter_hooks().rethrow = &rethrow_as_python_error;
   // Not local to this module: PyTorch's own bindings call methods of our SymNodes.
   py::register_exception_translator([](std::exception_ptr exception) {

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 namespace polyrank {
@@ -31,6 +32,13 @@ bool has_differing_sizes(const c10::IValue& argument) {
   return argument.isList() && std::ranges::any_of(argument.toListRef(), has_differing_sizes);
 }
 
+// Whether a kernel wanted numbers where sizes are of all ranks: what PyTorch says of a
+// SymIntArrayRef.
+bool wants_plain_sizes(const c10::Error& error) {
+  return std::string_view(error.what_without_backtrace()).find("only concrete integers") !=
+         std::string_view::npos;
+}
+
 class CompositeKernel final : public c10::OperatorKernel {
  public:
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
@@ -45,6 +53,12 @@ class CompositeKernel final : public c10::OperatorKernel {
     try {
       call_composed(op, keys, stack);
     } catch (const c10::Error& error) {
+      if (wants_plain_sizes(error)) {
+        throw DivergenceError(str_cat(
+            op.operator_name().name, " takes one size for all ranks, and was given sizes that ",
+            "differ between ranks. Run the program with a process or a thread a rank ",
+            "(`polyrank run --world processes`)."));
+      }
       if (answers_for_all() != answers) {
         explain(op, keys, error, &again);
       }

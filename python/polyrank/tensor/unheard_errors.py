@@ -3,7 +3,7 @@
 One says that ranks part. What takes it for an error of its own (a bare `except:`, a thread, a Future) sends
 all ranks one way. So each is followed until it ends: heard are those that leave the mode, those whose handler
 names them, and those that polyrank itself handles. Code in C clears errors and tries another way, right or
-wrong: that is told, and refused by nobody.
+wrong: that is told, and refused by nobody. TorchScript makes a RuntimeError of each error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, ModuleType, TracebackType
 
-from polyrank import errors
+from polyrank import _C, errors
 from polyrank.errors import DivergenceError
 from polyrank.rank_text.taken_for_one import showing
 from polyrank.replacing.code_of import is_of_library
@@ -28,6 +28,7 @@ _MOST_TOLD = 3
 
 
 _BY_C = "a function written in C"
+_BY_TORCH_SCRIPT = "TorchScript, which raises a RuntimeError in its place"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class UnheardErrors:
     def raised(self, error: DivergenceError) -> None:
         """Called as one is made."""
         error.made_at = _calling_place(sys._getframe(2))
+        if _C.is_in_torch_script():
+            error.taken_by = _BY_TORCH_SCRIPT
         self._alive.add(error)
 
     def dropped(self, error: DivergenceError) -> None:

@@ -25,6 +25,8 @@ TAKEN = {
     "except KeyError:\n    pass\n",
     "with_an_error_of_its_own": "import shutil\ntry:\n    bool(rank == 0)\nexcept shutil.Error:\n    pass\nexcept:\n    pass\n",
     "without_its_trace": "kept = []\ntry:\n    bool(rank == 0)\nexcept BaseException as e:\n    kept.append(e.with_traceback(None))\n",
+    "by_torch_script": "@torch.jit.script\ndef f(x):\n    if bool(x.sum() > 0):\n        return x + 1\n    return x - 1\n"
+    "try:\n    f(torch.ones(2) * rank)\nexcept RuntimeError:\n    pass\n",
     "in_a_finalizer": "class C:\n    def __del__(self): bool(rank == 0)\nc = C(); del c\n",
 }
 
