@@ -185,18 +185,16 @@ TEST(SharedRunWaitingTest, AStandstillBesideOtherThreadsIsOneWhenTheCallerSaysSo
       *run,
       [&](std::int64_t rank) {
         const auto group = world_of(*run);
-        EXPECT_FALSE(run->stillness());  // this rank goes on
         std::thread other;
         if (rank == 0) {
           other = std::thread([&] {
             std::optional<SharedRun::Stillness> stillness;
-            while (!stillness) {
-              stillness = run->stillness();
+            while (!stillness || stillness->ranks != std::vector<std::int64_t>{0}) {
+              stillness = run->stillness();  // until rank 1 waits, too
             }
-            EXPECT_EQ(stillness->ranks, std::vector<std::int64_t>{0});
-            run->end_stillness(stillness->number + 1);  // of another time
+            run->end_stillness(stillness->number + 1, nullptr);  // of another time
             EXPECT_TRUE(run->stillness());
-            run->end_stillness(stillness->number);
+            run->end_stillness(stillness->number, nullptr);
           });
         }
         const auto received = run->receive(1 - rank, 0, group, recv_of(2, "s.py:7"), nullptr);
@@ -212,6 +210,36 @@ TEST(SharedRunWaitingTest, AStandstillBesideOtherThreadsIsOneWhenTheCallerSaysSo
       [&] { run->end(); });
   EXPECT_EQ(endings[0], endings[1]);
   EXPECT_THAT(endings[0], HasSubstr("no rank can proceed"));
+}
+
+// Rank 1 is nowhere in the run, and says that it never will be. It is interrupted before rank 0 is
+// told.
+TEST(SharedRunWaitingTest, WhoSleepsElsewhereIsInterruptedBeforeAnybodyIsTold) {
+  const auto run = std::make_shared<SharedRun>(2);
+  const RankEndings endings = run_forked(
+      *run,
+      [&](std::int64_t rank) {
+        if (rank == 0) {
+          const auto received = run->receive(1, 0, world_of(*run), recv_of(2, "s.py:7"), nullptr);
+          run->wait(received.meeting, {});
+        }
+        run->raise_failure();  // there is none yet
+        std::optional<SharedRun::Stillness> stillness;
+        while (!stillness) {
+          stillness = run->stillness();
+        }
+        EXPECT_EQ(stillness->ranks, std::vector<std::int64_t>{1});
+        std::vector<std::int64_t> interrupted;
+        run->end_stillness(stillness->number, [&](std::int64_t other) {
+          EXPECT_FALSE(run->failure());
+          interrupted.push_back(other);
+        });
+        EXPECT_EQ(interrupted, std::vector<std::int64_t>{1});
+        run->raise_failure();
+      },
+      [&] { run->end(); });
+  EXPECT_EQ(endings[0], endings[1]);
+  EXPECT_THAT(endings[0], HasSubstr("rank 1 sleeps until another thread of its own wakes it"));
 }
 
 }  // namespace

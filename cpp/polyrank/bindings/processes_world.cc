@@ -1,12 +1,15 @@
 #include <polyrank/bindings/bindings.h>
+#include <polyrank/bindings/failure_signal.h>
 #include <polyrank/matching/turn_watch.h>
 #include <polyrank/world/processes/processes_backend.h>
 #include <polyrank/world/processes/rank_process.h>
 #include <polyrank/world/processes/salted_launchers.h>
 #include <polyrank/world/processes/shared_store.h>
+#include <signal.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -76,8 +79,21 @@ void init_processes_world(py::module_& module) {
       .def("stillness", &stillness, NoGil())
       .def(
           "end_stillness",
-          [](RankProcess& process, std::uint64_t number) { process.run().end_stillness(number); },
-          py::arg("number"), NoGil())
+          [](RankProcess& process, std::uint64_t number, const std::vector<pid_t>& processes,
+             int signal) {
+            process.run().end_stillness(number, [&](std::int64_t rank) {
+              ::kill(processes.at(static_cast<std::size_t>(rank)), signal);
+            });
+          },
+          py::arg("number"), py::arg("processes"), py::arg("signal"), NoGil())
+      .def(
+          "raise_failure_on",
+          [](std::shared_ptr<RankProcess> process, int signal) {
+            raise_failure_on(signal, std::move(process));
+          },
+          py::arg("signal"))
+      .def(
+          "raise_failure", [](RankProcess& process) { process.run().raise_failure(); }, NoGil())
       .def(
           "is_shared",
           [](RankProcess& process, std::uintptr_t address) {

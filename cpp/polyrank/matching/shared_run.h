@@ -29,7 +29,8 @@ namespace polyrank {
 // carries it out, without the lock, and wakes the others.
 // A rank *waits* only in here, so the last one to wait or to end sees that nothing can happen any
 // more, and everybody is told at once. A rank that sleeps or waits elsewhere runs, as far as the
-// board knows; so does one that says that other threads of it may go on.
+// board knows; so does one that says that other threads of it may go on. The launcher looks at what
+// threads of those sleep in, and says so where none of them can wake up: end_stillness().
 // Any thread of a rank launches as the rank and waits by itself; the board counts those other than
 // the first while they wait.
 // A rank may die at any moment. What its memory held is lost with it, and nothing else: the
@@ -124,15 +125,22 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
   void died(std::int64_t rank, const std::string& how);
   // Ends the run: every rank gets `error` from whatever it does next here.
   void stop(const Fault& error);
-  // Where all ranks wait, and some have other threads, which may go on as far as the board knows.
+  // Where some threads wait, and the others may go on as far as the board knows.
   struct Stillness {
-    std::uint64_t number = 0;         // another one if anybody went on meanwhile
-    std::vector<std::int64_t> ranks;  // those with other threads
+    std::uint64_t number = 0;  // another one if anybody has waited since
+    // Those whose threads may: the first one is nowhere in here, or waits beside others. A rank may
+    // be there more than once.
+    std::vector<std::int64_t> ranks;
   };
-  // Nothing where a rank does not wait, or one goes on by itself when its time is up.
+  // Nothing where no thread waits, nobody may go on, or one does by itself when its time is up.
   std::optional<Stillness> stillness();
   // No thread will go on, as the caller knows: fails the run as a standstill, if it is still that.
-  void end_stillness(std::uint64_t number);
+  // `interrupt` is called before anybody is told, for each rank whose first thread sleeps elsewhere
+  // than in here: the caller has it call raise_failure().
+  using Interrupt = std::function<void(std::int64_t rank)>;
+  void end_stillness(std::uint64_t number, const Interrupt& interrupt);
+  // Throws: what end_stillness() fails the run with, if it called `interrupt` for the rank.
+  void raise_failure();
   // What each rank does, as lines of text.
   std::string activity();
   // As RankTurns' functions of these names.

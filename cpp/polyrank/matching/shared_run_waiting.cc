@@ -73,24 +73,27 @@ void SharedRun::end_turn(std::uint64_t number) {
   shared_->turns->end_turn(number);
 }
 
-// Under the lock.
+// Under the lock. First threads in quick meetings are among those that run, for the board.
 std::optional<SharedRun::Stillness> SharedRun::stillness_locked() const {
   const MatchBoard& board = shared_->board;
+  if (shared_->turns && shared_->turns->turn()) {
+    return std::nullopt;  // somebody gets the turn once it is taken from who sleeps
+  }
   Stillness stillness{.number = shared_->num_waits, .ranks = {}};
-  std::int64_t num_running = -shared_->num_quick_waits;  // the board takes those for running
+  bool some_wait = shared_->num_quick_waits > 0;
   for (std::int64_t thread = 0; thread < board.end_of_threads(); ++thread) {
     const RankActivity& activity = board.activity(thread);
     const bool is_waiting = activity.state == RankState::kWaiting;
-    num_running += activity.state == RankState::kRunning ? 1 : 0;
+    some_wait |= is_waiting;
     if (is_waiting && activity.other_end == OtherEnd::kTimeout) {
       return std::nullopt;
     }
-    if (is_waiting && activity.other_end == OtherEnd::kOutside) {
+    if (activity.state == RankState::kRunning ||
+        (is_waiting && activity.other_end == OtherEnd::kOutside)) {
       stillness.ranks.push_back(board.rank_of(thread));
     }
   }
-  return num_running > 0 || stillness.ranks.empty() ? std::nullopt
-                                                    : std::optional(std::move(stillness));
+  return some_wait && !stillness.ranks.empty() ? std::optional(std::move(stillness)) : std::nullopt;
 }
 
 std::optional<SharedRun::Stillness> SharedRun::stillness() {
@@ -105,12 +108,27 @@ std::optional<SharedRun::Stillness> SharedRun::stillness() {
   }
 }
 
-void SharedRun::end_stillness(std::uint64_t number) {
+void SharedRun::end_stillness(std::uint64_t number, const Interrupt& interrupt) {
   const Lock lock(this);
   const std::optional<Stillness> stillness = stillness_locked();
-  if (stillness && stillness->number == number) {
-    fail_as_standstill();
+  if (!stillness || stillness->number != number) {
+    return;
   }
+  move_all_to_board();
+  const std::exception_ptr error = explain_standstill(shared_->board);
+  for (std::int64_t rank = 0; rank < shared_->board.world_size(); ++rank) {
+    if (shared_->board.activity(rank).state == RankState::kRunning) {
+      interrupt(rank);
+    }
+  }
+  fail_all(fault_of(error));
+}
+
+void SharedRun::raise_failure() {
+  {
+    const Lock lock(this);
+  }  // whoever interrupted this rank fails the run before it lets go
+  check_not_failed();
 }
 
 // The calling thread's number on the board while it waits; nothing if the meeting is done by now.

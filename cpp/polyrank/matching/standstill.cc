@@ -13,9 +13,12 @@ namespace polyrank {
 
 namespace {
 
+// Of a first thread that runs, as far as the board knows, where no thread can go on.
+constexpr std::string_view kSleeps = "sleeps until another thread of its own wakes it";
+
 // The rank to look at next: one that has ended explains most, then the lowest.
-std::int64_t next_on_path(const MatchBoard& board, std::int64_t rank) {
-  const std::vector<std::int64_t> missing = missing_of(*board.activity(rank).waits_for);
+std::int64_t next_on_path(const MatchBoard& board, std::int64_t thread) {
+  const std::vector<std::int64_t> missing = missing_of(*board.activity(thread).waits_for);
   const auto ended = std::find_if(missing.begin(), missing.end(), [&](std::int64_t other) {
     return board.activity(other).state != RankState::kWaiting;
   });
@@ -25,45 +28,69 @@ std::int64_t next_on_path(const MatchBoard& board, std::int64_t rank) {
   return missing.empty() ? Meeting::kAnyRank : missing.front();
 }
 
-// "Cycle: rank 0 -> rank 1 -> rank 0.", or what the path from the first waiting rank ends at.
+// The number of the first thread that waits: of a rank's first one, if any does.
+std::int64_t first_waiting(const MatchBoard& board) {
+  std::int64_t thread = 0;
+  while (board.activity(thread).state != RankState::kWaiting) {
+    ++thread;
+  }
+  return thread;
+}
+
+std::string describe_cycle(std::span<const std::int64_t> ranks, std::string_view noun) {
+  std::ostringstream out;
+  out << "Cycle: ";
+  for (const std::int64_t rank : ranks) {
+    out << noun << " " << rank << " -> ";
+  }
+  out << noun << " " << ranks.front()
+      << ". Let all ranks take groups and messages in one order, or use async_op, isend and irecv "
+         "and wait afterwards.";
+  return out.str();
+}
+
+// What the rank does that a path ends at.
+std::string_view say_end(RankState state) {
+  switch (state) {
+    case RankState::kReturned:
+      return "has returned";
+    case RankState::kFailed:
+      return "has failed";
+    default:
+      return kSleeps;
+  }
+}
+
+// "Cycle: rank 0 -> rank 1 -> rank 0.", or what the path from the first waiting thread ends at.
 std::string describe_path(const MatchBoard& board, std::string_view noun) {
-  std::int64_t rank = 0;
-  while (rank < board.world_size() && board.activity(rank).state != RankState::kWaiting) {
-    ++rank;
-  }
-  if (rank == board.world_size()) {
-    return "";  // threads that ranks have started wait
-  }
-  std::vector<std::int64_t> path;
-  while (rank != Meeting::kAnyRank && board.activity(rank).state == RankState::kWaiting) {
-    const auto seen = std::find(path.begin(), path.end(), rank);
+  std::vector<std::int64_t> path{first_waiting(board)};  // threads; after the first one, ranks
+  const auto waits = [&](std::int64_t rank) {
+    return rank != Meeting::kAnyRank && board.activity(rank).state == RankState::kWaiting;
+  };
+  std::int64_t rank = next_on_path(board, path.back());
+  for (; waits(rank); rank = next_on_path(board, rank)) {
+    const auto seen = std::ranges::find(path, rank);
     if (seen != path.end()) {
-      std::ostringstream out;
-      out << "Cycle: ";
-      for (auto at = seen; at != path.end(); ++at) {
-        out << noun << " " << *at << " -> ";
-      }
-      out << noun << " " << rank
-          << ". Let all ranks take groups and messages in one order, or use async_op, isend and "
-             "irecv and wait afterwards.";
-      return out.str();
+      return describe_cycle({seen, path.end()}, noun);
     }
     path.push_back(rank);
-    rank = next_on_path(board, rank);
   }
-  if (rank == Meeting::kAnyRank && !board.activity(path.back()).waits_for->event.empty()) {
-    return str_cat("Nobody is left who could do what ", noun, " ", path.back(), " waits for.");
-  }
+  const std::int64_t last = path.back();
+  const std::string who =
+      str_cat(last < board.world_size() ? "" : "a thread of ", noun, " ", board.rank_of(last));
   if (rank == Meeting::kAnyRank) {
-    return str_cat("Nobody sends what ", noun, " ", path.back(), " waits to receive from any ",
-                   noun, ".");
+    return board.activity(last).waits_for->event.empty()
+               ? str_cat("Nobody sends what ", who, " waits to receive from any ", noun, ".")
+               : str_cat("Nobody is left who could do what ", who, " waits for.");
   }
-  std::string subject(noun);
+  std::string subject = who;
   subject.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(subject.front())));
-  return str_cat(subject, " ", path.back(), " waits for ", noun, " ", rank, ", which has ",
-                 board.activity(rank).state == RankState::kReturned ? "returned" : "failed",
-                 ". Every rank of a group must launch what the others launch; look for a branch on "
-                 "the rank, or for loops of different length.");
+  const RankState state = board.activity(rank).state;
+  return str_cat(subject, " waits for ", noun, " ", rank, ", which ", say_end(state),
+                 state == RankState::kRunning
+                     ? ". None of its threads can do that: all sleep."
+                     : ". Every rank of a group must launch what the others launch; look for a "
+                       "branch on the rank, or for loops of different length.");
 }
 
 std::vector<RankLaunch> launches_of(const Meeting& meeting) {
@@ -131,8 +158,12 @@ std::exception_ptr explain_standstill(const MatchBoard& board, std::string_view 
       return mismatch;
     }
   }
-  return std::make_exception_ptr(DeadlockError(str_cat(
-      "no ", noun, " can proceed.\n", describe_threads(board, noun), describe_path(board, noun))));
+  const auto say_sleeping = [](std::int64_t /*thread*/, bool is_one) {
+    return is_one ? std::string(kSleeps) : "sleep until another thread of their own wakes them";
+  };
+  return std::make_exception_ptr(DeadlockError(str_cat("no ", noun, " can proceed.\n",
+                                                       describe_threads(board, noun, say_sleeping),
+                                                       describe_path(board, noun))));
 }
 
 namespace {

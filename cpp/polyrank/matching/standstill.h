@@ -17,7 +17,8 @@ namespace polyrank {
 // members who came to one meeting launched different things, since that is the likely cause of
 // whatever else waits; else a DeadlockError. `noun` is what the board's ranks are called.
 //
-// Requires: board.is_stuck()
+// Requires: some thread waits, and none can go on: board.is_stuck(), or first threads that run for
+//           the board sleep elsewhere
 // Ensures: (1) the same state gives the same text.
 POLYRANK_API std::exception_ptr explain_standstill(const MatchBoard& board,
                                                    std::string_view noun = "rank");

@@ -21,10 +21,19 @@ import torch
 from polyrank.process_ranks.exit_functions import leave_launchers_exit_functions
 from polyrank.process_ranks.standard_streams import open_stream
 
-__all__ = ["BODY_CALLER", "FRAMES_SIGNAL", "Surroundings", "become_rank", "end_python"]
+__all__ = [
+    "BODY_CALLER",
+    "FRAMES_SIGNAL",
+    "STANDSTILL_SIGNAL",
+    "Surroundings",
+    "become_rank",
+    "end_python",
+]
 
 # Asks a rank where it stands; below the highest, which debuggers like to take.
 FRAMES_SIGNAL = signal.SIGRTMAX - 2
+# Has it raise what the run has failed with, where it sleeps for good elsewhere than in a collective.
+STANDSTILL_SIGNAL = signal.SIGRTMAX - 3
 # The function whose frame calls what a rank runs.
 BODY_CALLER = "_run_rank"
 _PR_SET_PDEATHSIG = 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from polyrank import _C
-from polyrank.process_ranks.become_rank import Surroundings, become_rank
+from polyrank.process_ranks.become_rank import STANDSTILL_SIGNAL, Surroundings, become_rank
 from polyrank.process_ranks.channel import Channel
 from polyrank.process_ranks.endings import Failure
 from polyrank.process_ranks.forking import (
@@ -172,6 +172,7 @@ class _Forks:
     def begin(self, rank: int) -> RankGroups:
         """Be that rank to the others, in its process."""
         self.run.begin(rank)
+        self.run.raise_failure_on(STANDSTILL_SIGNAL)
         groups = RankGroups(self.run, rank, self._launch.world_size)
         groups.replace(self._holders)
         be_what_is_spawned(rank)

@@ -215,7 +215,8 @@ class Supervisor:
         self._end_at = time.monotonic() + _STEP_SECONDS
 
     def _look_around(self, now: float) -> None:
-        self._threads.look(now)
+        for rank in self._threads.look(now)[:1]:  # it may sleep where no signal wakes it
+            self._on_failure(rank)
         if self._turns is not None:
             sys.stderr.write(self._turns.look() or "")
         timeout = self._launch.timeout_seconds

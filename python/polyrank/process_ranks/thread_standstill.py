@@ -1,8 +1,9 @@
-"""Finds that nobody can go on, where ranks have other threads than those that wait for each other.
+"""Finds that nobody can go on, where threads of ranks sleep elsewhere than in a wait for a rank.
 
-As far as the board knows, such a thread may do what its rank waits for. But one that sleeps until
-another thread of its process wakes it can't, if all threads of the process sleep like that. The kernel
-says which do: in a futex that no other process has, without a time-out.
+As far as the board knows, such a thread may do what others wait for. One that sleeps until another
+thread of its process wakes it can't, if all threads of the process sleep like that: in a lock, an
+event, a queue, the end of a thread. The kernel says which do: in a futex that no other process has,
+without a time-out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from polyrank import _C
+from polyrank.process_ranks.become_rank import STANDSTILL_SIGNAL
 
 __all__ = ["ThreadStandstill"]
 
@@ -28,31 +30,34 @@ _Sleepers = dict[tuple[int, str], str]
 
 
 class ThreadStandstill:
-    """Looks at ranks that wait for each other while other threads of theirs may go on."""
+    """Looks at ranks whose threads may go on, while others wait."""
 
     def __init__(self, run: _C.SharedRun, pids: Sequence[int]) -> None:
         self._run = run
-        self._pids = pids  # by rank
+        self._pids = list(pids)  # by rank
         self._number = -1  # of the standstill that is looked at
         self._next = 0.0
         self._pause = _FIRST_SECONDS
 
-    def look(self, now: float) -> None:
-        """End the run if all threads sleep for good. To be called every now and then."""
+    def look(self, now: float) -> list[int]:
+        """End the run if all threads sleep for good; give the ranks that did. To be called often."""
         if now < self._next:
-            return
+            return []
+        ended: list[int] = []
         stillness = self._run.stillness()
         number, ranks = (-1, []) if stillness is None else stillness
-        if number != self._number:
+        if number != self._number:  # somebody went on since the last look
             self._number, self._pause = number, _FIRST_SECONDS
-        if ranks:
+        elif ranks:
             pids = {self._pids[rank] for rank in ranks}
             # None that has slept without a break from the first look to the second ran between them.
             sleepers = self._sleepers(pids)
             if sleepers is not None and sleepers == self._sleepers(pids):
-                self._run.end_stillness(number)
+                self._run.end_stillness(number, self._pids, STANDSTILL_SIGNAL)
+                ended = ranks
             self._pause = min(2 * self._pause, _LONGEST_SECONDS)
         self._next = now + self._pause
+        return ended
 
     def _sleepers(self, pids: Iterable[int]) -> _Sleepers | None:
         """All threads, if each of them sleeps for good unless another one wakes it."""

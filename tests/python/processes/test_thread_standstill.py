@@ -7,6 +7,7 @@ import queue
 import subprocess
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -61,6 +62,55 @@ def test_nobody_can_go_on_beside_threads_that_sleep_for_good(begin: Callable[[],
     with pytest.raises(polyrank.RanksFailedError, match="no rank can proceed") as raised:
         run(program, 2)
     assert raised.group_contains(polyrank.DeadlockError)
+
+
+def joins_a_thread_that_waits() -> None:
+    thread = threading.Thread(target=lambda: dist.all_reduce(torch.zeros(1)))
+    thread.start()
+    thread.join()
+
+
+def waits_for_an_event_that_nobody_sets() -> None:
+    threading.Event().wait()
+
+
+def waits_for_a_future_that_nobody_sets() -> None:
+    torch.futures.Future[int]().wait()  # in C++, where no signal is looked at
+
+
+@pytest.mark.parametrize(
+    ("sleep", "end"),
+    [
+        (joins_a_thread_that_waits, "A thread of rank 1 waits for rank 0, which has returned."),
+        (waits_for_an_event_that_nobody_sets, None),
+    ],
+)
+def test_a_first_thread_that_sleeps_for_good_is_told(
+    sleep: Callable[[], None], end: str | None
+) -> None:
+    def program() -> None:
+        if dist.get_rank() == 1:
+            sleep()
+        elif end is None:
+            dist.recv(torch.zeros(1), src=1)
+
+    with pytest.raises(polyrank.RanksFailedError, match="no rank can proceed") as raised:
+        run(program, 2)
+    text = "".join(traceback.format_exception(raised.value))
+    assert "rank 1 sleeps until another thread of its own wakes it" in text
+    assert sleep.__name__ in text  # where it slept
+    assert (end or "Rank 0 waits for rank 1, which sleeps until another thread of its own") in text
+
+
+def test_a_first_thread_that_no_signal_wakes_is_ended() -> None:
+    def program() -> None:
+        if dist.get_rank() == 1:
+            waits_for_a_future_that_nobody_sets()
+        else:
+            dist.recv(torch.zeros(1), src=1)
+
+    with pytest.raises(polyrank.RanksFailedError, match="no rank can proceed"):
+        run(program, 2)
 
 
 def send() -> None:
@@ -121,6 +171,21 @@ def sends_after_a_chain_of_threads() -> None:
 
     for function in (sends, passes_on, sleeps):
         start(function)
+
+
+def test_a_first_thread_that_will_go_on_is_not_accused() -> None:
+    def program() -> float:
+        x = torch.zeros(1)
+        if dist.get_rank() == 1:
+            event = threading.Event()
+            start(lambda: (time.sleep(0.6), event.set()))
+            event.wait()
+            send()
+        else:
+            dist.recv(x, src=1)
+        return x.item()
+
+    assert run(program, 2) == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(
