@@ -1,5 +1,8 @@
 """What `polyrank doctor` says of the installed torch."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from polyrank.doctor import torch_build as module
@@ -20,6 +23,18 @@ def test_what_the_torch_lacks_it_lacks() -> None:
 
 def test_a_torch_that_is_supported_has_no_problem() -> None:
     assert torch_build().problems() == []
+
+
+def test_without_the_packages_that_torchs_tests_need_nothing_is_a_problem() -> None:
+    program = (
+        "import sys; sys.modules['expecttest'] = None\n"
+        "from polyrank.doctor.torch_build import torch_build\n"
+        "print(torch_build().problems())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.stdout == "[]\n", done.stderr + done.stdout
 
 
 def test_what_is_otherwise_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
