@@ -27,10 +27,6 @@ py::dict dict_of(const SumsByText& sums) {
   return dict;
 }
 
-// Bits of WorkFacts' flags in a column.
-constexpr std::int64_t kBackward = 1;
-constexpr std::int64_t kRecomputed = 2;
-
 class Texts {
  public:
   std::int64_t index_of(std::string_view text) {
@@ -67,8 +63,9 @@ std::vector<Work> works_of(const py::dict& columns) {
   const auto modules = column<std::size_t>(columns, "module", size);
   const auto groups = column<std::size_t>(columns, "group", size);
   const auto details = column<std::size_t>(columns, "detail", size);
-  const auto flags = column<std::int64_t>(columns, "flags", size);
+  const auto are_backward = column<std::int64_t>(columns, "is_backward", size);
   const auto flops = column<double>(columns, "flops", size);
+  const auto recomputed_flops = column<double>(columns, "recomputed_flops", size);
   const auto bytes = column<double>(columns, "bytes", size);
   const auto rooflines = column<double>(columns, "roofline", size);
   const auto series = column<std::int64_t>(columns, "series_of", size);
@@ -83,9 +80,9 @@ std::vector<Work> works_of(const py::dict& columns) {
                       .module = texts.at(modules[i]),
                       .group = texts.at(groups[i]),
                       .detail = texts.at(details[i]),
-                      .is_backward = (flags[i] & kBackward) != 0,
-                      .is_recomputed = (flags[i] & kRecomputed) != 0,
+                      .is_backward = are_backward[i] != 0,
                       .flops = flops[i],
+                      .recomputed_flops = recomputed_flops[i],
                       .bytes = bytes[i],
                       .roofline = rooflines[i],
                       .series = series[i]};
@@ -111,10 +108,9 @@ void put_works(const std::vector<Work>& works, py::dict* columns) {
   put("module", [&](const Work& work) { return texts.index_of(work.facts.module); });
   put("group", [&](const Work& work) { return texts.index_of(work.facts.group); });
   put("detail", [&](const Work& work) { return texts.index_of(work.facts.detail); });
-  put("flags", [](const Work& work) {
-    return (work.facts.is_backward ? kBackward : 0) | (work.facts.is_recomputed ? kRecomputed : 0);
-  });
+  put("is_backward", [](const Work& work) { return work.facts.is_backward ? 1 : 0; });
   put("flops", [](const Work& work) { return work.facts.flops; });
+  put("recomputed_flops", [](const Work& work) { return work.facts.recomputed_flops; });
   put("bytes", [](const Work& work) { return work.facts.bytes; });
   put("roofline", [](const Work& work) { return work.facts.roofline; });
   put("series_of", [](const Work& work) { return work.facts.series; });

@@ -38,6 +38,7 @@ struct KernelWork {
   KernelKind kind = KernelKind::kMemory;
   MathType math = MathType::kHalf;
   double flops = 0;
+  double recomputed_flops = 0;                      // of them: what forward had computed, too
   double bytes = 0;                                 // read and written
   bool is_to_host = false;                          // of a copy between host and GPU
   MemoryAccess access = MemoryAccess::kVectorized;  // of kMemory

@@ -106,7 +106,7 @@ TimeReport TimeReports::report(std::int64_t start, std::int64_t end) const {
     report.flops += work.facts.flops * share;
     report.roofline += work.facts.roofline * share;
     slowed += static_cast<double>(work.slowed) * share;
-    report.recomputed_flops += work.facts.is_recomputed ? work.facts.flops * share : 0;
+    report.recomputed_flops += work.facts.recomputed_flops * share;
     add(work, inside, share, &report.by_module[work.facts.module]);
     add(work, inside, share, &report.by_name[work.facts.name]);
     if (work.facts.kind == WorkKind::kCommunication) {

@@ -44,11 +44,11 @@ struct WorkFacts {
   std::string_view group = {};   // the group's label, of communication
   std::string_view detail = {};  // how it runs: "ring, LL128"
   bool is_backward = false;
-  bool is_recomputed = false;  // forward once more, for a backward that kept nothing
   double flops = 0;
-  double bytes = 0;     // of communication: its payload
-  double roofline = 0;  // of computing: how long it would take at the GPU's peaks
-  GpuUse use = {};      // of computing and communication
+  double recomputed_flops = 0;  // of them: what forward had computed, too
+  double bytes = 0;             // of communication: its payload
+  double roofline = 0;          // of computing: how long it would take at the GPU's peaks
+  GpuUse use = {};              // of computing and communication
   // Of communication: where other ranks take part (MeetingSeries in joint_replay.h); kAlone: nobody
   // is known.
   static constexpr std::int64_t kAlone = -1;

@@ -33,9 +33,12 @@ WorkFacts facts_here(WorkKind kind, std::string_view name) {
   const ModulePlace place = find_place == nullptr ? ModulePlace() : find_place();
   WorkFacts facts{.kind = kind, .name = name, .module = place.path};
   facts.is_backward = place.is_backward;
-  // A backward computes without gradients, except for what a checkpoint runs forward once more.
-  facts.is_recomputed = place.is_backward && c10::GradMode::is_enabled();
   return facts;
+}
+
+// A backward computes without gradients, except for what a checkpoint runs forward once more.
+bool runs_forward_again(const WorkFacts& facts) {
+  return facts.is_backward && c10::GradMode::is_enabled();
 }
 
 bool has_flops(KernelKind kind) {
@@ -122,6 +125,7 @@ void GpuTimeline::run(c10::Stream stream, const std::optional<KernelWork>& work,
     facts.detail = work->is_to_host ? "GPU to host" : "host to GPU";
   }
   facts.flops = has_flops(work->kind) ? work->flops : 0;
+  facts.recomputed_flops = runs_forward_again(facts) ? facts.flops : work->recomputed_flops;
   facts.bytes = work->bytes;
   facts.roofline = roofline_time(*work, speeds_.gpu);
   const KernelRun run = run_of(*work, speeds_.gpu);

@@ -15,8 +15,11 @@ namespace {
 using Names = std::unordered_set<std::string_view>;
 
 constexpr double kMultiplyAndAdd = 2;
-// A backward computes the scores once more, and four products of their size; forward has two.
-constexpr double kAttentionBackward = 2.5;
+// Attention's products, each of the size of the scores: forward has two; backward has four, and the
+// scores once more, which no kernel keeps.
+constexpr double kForwardProducts = 2;
+constexpr double kBackwardProducts = 5;
+constexpr double kRecomputedProducts = 1;
 
 bool is_host(const at::Tensor& tensor) { return tensor.is_cpu(); }
 
@@ -428,8 +431,12 @@ KernelWork OperatorWork::attention() const {
                        static_cast<double>(query.size(heads)) * static_cast<double>(num_queries) *
                        static_cast<double>(work.sequence);
   const auto sizes = static_cast<double>(query.size(-1) + value.size(-1));
-  work.flops = kMultiplyAndAdd * pairs * sizes * (work.is_causal ? 0.5 : 1.0) *
-               (info.is_backward ? kAttentionBackward : 1.0);
+  const double forward = kMultiplyAndAdd * pairs * sizes * (work.is_causal ? 0.5 : 1.0);
+  work.flops = forward;
+  if (info.is_backward) {
+    work.flops *= kBackwardProducts / kForwardProducts;
+    work.recomputed_flops = forward * kRecomputedProducts / kForwardProducts;
+  }
   return work;
 }
 

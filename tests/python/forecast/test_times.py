@@ -67,6 +67,18 @@ def test_what_a_checkpoint_computes_again_is_not_the_models(is_reentrant: bool) 
     assert whole.recomputed_flops == pytest.approx(LAYERS * MATMUL)
 
 
+def test_what_attention_computes_again_is_not_the_models() -> None:
+    """Its backward makes the scores once more: five products of their size, where four are the model's."""
+    batch, heads, length, size = 2, 8, 4096, 128
+    with polyrank.forecast(time=True) as f:
+        shape = (batch, heads, length, size)
+        query = torch.empty(shape, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+        nn.functional.scaled_dot_product_attention(query, query, query).sum().backward()
+    product = 2 * batch * heads * length * length * size
+    assert f.time.whole.flops == pytest.approx((2 + 5) * product)
+    assert f.time.whole.model_flops == pytest.approx((2 + 4) * product)
+
+
 def test_a_step_is_computing_and_idling() -> None:
     with polyrank.forecast(time=True) as f:
         train(model_of())
