@@ -3,6 +3,8 @@
 #include <polyrank/core/errors.h>
 #include <polyrank/virtual_gpu/reads.h>
 
+#include <vector>
+
 namespace polyrank {
 namespace {
 
@@ -27,6 +29,22 @@ TEST(Reads, EachIsKeptOnceWithItsCount) {
   EXPECT_EQ(reads[1].assumed, "False");
   clear_reads(OnRead::kAssume);
   EXPECT_TRUE(data_reads().empty());
+}
+
+TEST(Reads, ALineThatReadsOftenIsToldOnce) {
+  std::vector<DataRead> told;
+  clear_reads(OnRead::kAssume, [&](const DataRead& read) { told.push_back(read); });
+  for (std::int64_t i = 0; i < 2 * kReadsOfLoop; ++i) {
+    note_read("item()", "1.0");
+    if (i % 2 == 0) {
+      note_read("equal()", "False");
+    }
+  }
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0].operation, "item()");
+  EXPECT_EQ(told[0].count, kReadsOfLoop);
+  EXPECT_EQ(told[1].operation, "equal()");
+  clear_reads(OnRead::kAssume);
 }
 
 TEST(Reads, CanBeRefused) {

@@ -13,6 +13,7 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <tuple>
 
@@ -33,6 +34,22 @@ template <auto change>
 void change_statistics(c10::DeviceIndex gpu) {
   rank_gpus()->with_allocator(
       gpu, [](CachingAllocator& allocator) { (allocator.statistics().*change)(); });
+}
+
+// What tells `tell`, which may be None, of a read; operators run without the interpreter's lock.
+OnLoop loop_teller(const py::object& tell) {
+  if (tell.is_none()) {
+    return nullptr;
+  }
+  // Its last reference may go where nobody holds that lock.
+  const std::shared_ptr<py::object> kept(new py::object(tell), [](py::object* object) {
+    const py::gil_scoped_acquire interpreter;
+    delete object;
+  });
+  return [kept](const DataRead& read) {
+    const py::gil_scoped_acquire interpreter;
+    (*kept)(read);
+  };
 }
 
 c10::Device gpu_device(c10::DeviceIndex gpu) { return {c10::kCUDA, gpu}; }
@@ -151,8 +168,11 @@ void init_virtual_gpu(py::module_& module) {
   module.def("synchronize_gpu", &synchronize_gpu, py::arg("gpu"));
   module.def("data_reads", &data_reads);
   module.def(
-      "clear_reads", [](bool refuses) { clear_reads(refuses ? OnRead::kRefuse : OnRead::kAssume); },
-      py::arg("refuses"));
+      "clear_reads",
+      [](bool refuses, const py::object& on_loop) {
+        clear_reads(refuses ? OnRead::kRefuse : OnRead::kAssume, loop_teller(on_loop));
+      },
+      py::arg("refuses"), py::arg("on_loop") = py::none());
   module.def("default_gpu_generator", &default_gpu_generator, py::arg("gpu"));
   module.def(
       "current_gpu_stream",

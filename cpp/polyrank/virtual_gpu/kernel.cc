@@ -84,6 +84,13 @@ bool has_kernel_of_cpu(const c10::OperatorHandle& op) {
          (op.hasKernelForDispatchKey(c10::DispatchKey::CPU) || is_made_of_others(op));
 }
 
+bool has_kernel_for_gpus(const c10::OperatorHandle& op) {
+  using c10::DispatchKey;
+  return op.hasKernelForDispatchKey(DispatchKey::CUDA) ||
+         op.hasKernelForDispatchKey(DispatchKey::CompositeImplicitAutograd) ||
+         is_made_of_others(op);
+}
+
 // Packages of PyTorch's own. What their operators do is said by operators of PyTorch.
 bool is_pytorchs(const c10::OperatorHandle& op) {
   static const std::unordered_set<std::string_view> packages{"aten",
@@ -103,11 +110,12 @@ bool is_pytorchs(const c10::OperatorHandle& op) {
 
 // Whether `op` is to be its shape function on GPUs without bytes. PyTorch's own operators that are
 // made of others, or have a kernel of CUDA that is Python's, run as they are; kernels of others may
-// be Triton's, or need a GPU.
+// be Triton's, or need a GPU. Of others that have no kernel for a GPU, the shape function that
+// lacks says what to do.
 bool is_its_shape_function(const c10::OperatorHandle& op) {
   const bool has_shape = op.hasKernelForDispatchKey(c10::DispatchKey::Meta);
   if (!is_pytorchs(op)) {
-    return has_shape;
+    return has_shape || !has_kernel_for_gpus(op);
   }
   return !op.hasKernelForDispatchKey(c10::DispatchKey::CUDA) &&
          (has_kernel_of_cpu(op) || (has_shape && !is_made_of_others(op)) ||

@@ -16,6 +16,7 @@ struct Reads {
   std::mutex mutex;
   std::vector<DataRead> reads;  // guarded by mutex, as is the rest
   OnRead on_read = OnRead::kAssume;
+  OnLoop on_loop;
 };
 
 Reads& kept_reads() {
@@ -35,7 +36,7 @@ c10::Scalar stand_in(at::ScalarType dtype) {
 void note_read(const std::string& operation, const std::string& assumed) {
   const std::string line = source_line_text();
   Reads& kept = kept_reads();
-  const std::lock_guard<std::mutex> lock(kept.mutex);
+  std::unique_lock<std::mutex> lock(kept.mutex);
   if (kept.on_read == OnRead::kRefuse) {
     throw UnsupportedOpError(str_cat(
         operation, line.empty() ? "" : " at ", line,
@@ -45,10 +46,15 @@ void note_read(const std::string& operation, const std::string& assumed) {
   const auto known = std::find_if(kept.reads.begin(), kept.reads.end(), [&](const DataRead& read) {
     return read.line == line && read.operation == operation && read.assumed == assumed;
   });
-  if (known != kept.reads.end()) {
-    ++known->count;
-  } else {
+  if (known == kept.reads.end()) {
     kept.reads.push_back({.line = line, .operation = operation, .assumed = assumed, .count = 1});
+    return;
+  }
+  ++known->count;
+  if (known->count == kReadsOfLoop && kept.on_loop) {
+    const auto tell = [read = *known, on_loop = kept.on_loop] { on_loop(read); };
+    lock.unlock();  // it may wait for the interpreter, whose holder may read
+    tell();
   }
 }
 
@@ -58,11 +64,12 @@ std::vector<DataRead> data_reads() {
   return kept.reads;
 }
 
-void clear_reads(OnRead on_read) {
+void clear_reads(OnRead on_read, OnLoop on_loop) {
   Reads& kept = kept_reads();
   const std::lock_guard<std::mutex> lock(kept.mutex);
   kept.reads.clear();
   kept.on_read = on_read;
+  kept.on_loop = std::move(on_loop);
 }
 
 }  // namespace polyrank

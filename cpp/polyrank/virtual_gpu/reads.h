@@ -6,6 +6,7 @@
 #include <polyrank/core/export.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,11 @@ namespace polyrank {
 //   a bool      false    a flag that something went wrong
 //   a size      the largest that it can be (every element is chosen)
 // So nothing is assumed silently, and who wants none can have an error.
+//
+// A loop that reads until a value changes never ends, since stand-ins don't change. A line that has
+// read one so often is told once, while it runs: more than any model has parameters (a line may
+// read each of them), and few enough to be there in seconds.
+inline constexpr std::int64_t kReadsOfLoop = 2000;
 
 enum class OnRead : std::uint8_t { kAssume, kRefuse };
 
@@ -38,8 +44,11 @@ c10::Scalar stand_in(at::ScalarType dtype);
 // Throws: UnsupportedOpError where reads are refused.
 void note_read(const std::string& operation, const std::string& assumed);
 
+// Told of a read that a line has done kReadsOfLoop times, on that line's thread.
+using OnLoop = std::function<void(const DataRead&)>;
+
 // What was read since the last clear_reads(), in the order of the first time.
 POLYRANK_API std::vector<DataRead> data_reads();
-POLYRANK_API void clear_reads(OnRead on_read);
+POLYRANK_API void clear_reads(OnRead on_read, OnLoop on_loop = nullptr);
 
 }  // namespace polyrank

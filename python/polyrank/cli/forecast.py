@@ -291,6 +291,7 @@ def _run(
     chakra: ChakraTarget | None,
     recording_target: Path | None,
 ) -> int:
+    from polyrank.cli.progress import progress
     from polyrank.errors import UsageError
     from polyrank.forecast.page import write_page
     from polyrank.forecast.report import write_snapshot
@@ -300,7 +301,8 @@ def _run(
 
     _check_allocator_settings()
     gpus = made.gpus(steps=steps, refuses_reads=refuses_reads)
-    outcome = run_here(options, entered(options, gpus), run_main)
+    with progress(options, lambda: f"{made.num_steps:,} optimizer steps" if made.num_steps else ""):
+        outcome = run_here(options, entered(options, gpus), run_main)
     sys.stdout.write(made.report(has_failed=bool(outcome.failure)))
     sys.stderr.write(outcome.failure)
     if json_target is not None:

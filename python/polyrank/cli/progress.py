@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.text import Text
@@ -20,9 +20,10 @@ _REFRESH_SECONDS = 0.25
 
 
 class Progress:
-    """The line, which rich asks for a dozen times a second."""
+    """The line, which rich asks for a dozen times a second; `more` says what else there is to tell."""
 
-    def __init__(self, options: RunOptions) -> None:
+    def __init__(self, options: RunOptions, more: Callable[[], str] | None = None) -> None:
+        self._more = more or str
         which = "" if options.rank is None else f"rank {options.rank:,} of "
         self._now = ProgressLine(
             f"{options.script} on {which}{number_of_ranks(options.world_size)}"
@@ -34,16 +35,17 @@ class Progress:
         now = time.monotonic()
         if now - self._made >= _REFRESH_SECONDS:
             self._made = now
-            self._shown = Text(self._now.text(), no_wrap=True, overflow="ellipsis")
+            text = "  ".join(filter(None, (self._now.text(), self._more())))
+            self._shown = Text(text, no_wrap=True, overflow="ellipsis")
         return self._shown
 
 
 @contextlib.contextmanager
-def progress(options: RunOptions) -> Iterator[None]:
+def progress(options: RunOptions, more: Callable[[], str] | None = None) -> Iterator[None]:
     """A block in which the line is shown, where standard error is a terminal that no rank has."""
     console = Console(file=sys.stderr)
     if not console.is_terminal or options.debug_rank is not None:
         yield
         return
-    with console.status(Progress(options)):
+    with console.status(Progress(options, more)):
         yield

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -49,6 +49,7 @@ class Forecast:
         self.world_size = world_size
         self.rank = rank
         self.history = _C.MemoryHistory()
+        self.num_steps = 0  # so far; of the optimizer that stepped first
         self.segments: list[dict[str, Any]] = []  # of the allocators, as they were at the end
         self.messages_among: list[int] = []  # ranks; this one is among them if it sends any
         self._memory: Memory | None = None
@@ -98,19 +99,17 @@ class Forecast:
             EnoughStepsError: it has made `steps` of them.
         """
         cluster = self.cluster
-        num_steps = 0
 
         def after_step() -> None:
-            nonlocal num_steps
             self._take_memory_beside()
             if self.timeline is not None:
                 self.timeline.end_step()
-            num_steps += 1
-            if num_steps == steps:
+            self.num_steps += 1
+            if self.num_steps == steps:
                 raise EnoughStepsError
 
         gc.collect()  # tensors that nobody can reach any more would count
-        _C.clear_reads(refuses_reads)
+        _C.clear_reads(refuses_reads, _loop_teller(self.rank))
         with (
             virtual_gpu(
                 cluster.gpus_per_node,
@@ -147,6 +146,22 @@ class Forecast:
         taken = self.cluster.context_bytes + self.cluster.communicator_bytes(num_communicators())
         for gpu in range(self.cluster.gpus_per_node):
             _C.set_gpu_capacity(self.cluster.memory_bytes - taken, gpu)
+
+
+def _loop_teller(rank: int) -> Callable[[_C.DataRead], None]:
+    """What warns of a line that may read until a value changes, which none ever does."""
+
+    def tell(read: _C.DataRead) -> None:
+        warnings.warn(
+            f"rank {rank}: {read.line or 'a line'} has read a GPU's data {read.count:,} times "
+            f"({read.operation}), which a forecast doesn't have: each time it was given the same "
+            f"({read.assumed}). A loop that waits until that changes, as for a loss to fall, never ends: "
+            "give it a largest number of rounds, or end the script after a number of optimizer steps "
+            "(--steps K).",
+            stacklevel=2,
+        )
+
+    return tell
 
 
 @contextlib.contextmanager

@@ -53,6 +53,7 @@ VIRTUAL_GPU = _layer(
     "virtual_gpu.fake_tensors",
     "virtual_gpu.foreign_kernels",
     "virtual_gpu.placing",
+    "virtual_gpu.profilers",
     "virtual_gpu.mesh_device",
     "virtual_gpu.uncompiled",
 )
@@ -60,6 +61,7 @@ WITHOUT_BYTES = _layer(
     "virtual GPUs without bytes",
     "virtual_gpu.uncompiled:WITHOUT_BYTES",
     "virtual_gpu.assumed_answers",
+    "virtual_gpu.custom_operators",
     "forecast.data_parallel",
 )
 FAKE = _layer(

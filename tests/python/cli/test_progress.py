@@ -63,10 +63,22 @@ print("done")
 """
 
 
-def errors_of(folder: Path, world: str, *, in_terminal: bool) -> str:
-    """What `polyrank run` writes to standard error."""
-    (folder / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "polyrank", "run", "--world", world, "--ranks", "2"]
+STEPS = """
+import time
+import torch
+model = torch.nn.Linear(2, 2, device="cuda")
+optimizer = torch.optim.SGD(model.parameters())
+for _ in range(2):
+    model(torch.ones(2, device="cuda")).sum().backward()
+    optimizer.step()
+time.sleep(2.5)
+"""
+
+
+def errors_of(folder: Path, *arguments: str, in_terminal: bool, script: str = SCRIPT) -> str:
+    """What `polyrank` with those arguments, and the script, writes to standard error."""
+    (folder / "script.py").write_text(script)
+    command = [sys.executable, "-m", "polyrank", *arguments, "--ranks", "2"]
     ours, theirs = pty.openpty() if in_terminal else os.pipe()
     done = subprocess.Popen(
         [*command, str(folder / "script.py")],
@@ -91,8 +103,15 @@ def errors_of(folder: Path, world: str, *, in_terminal: bool) -> str:
 
 @pytest.mark.parametrize("world", ["threads", "processes"])
 def test_a_terminal_shows_it_and_a_pipe_does_not(tmp_path: Path, world: str) -> None:
-    shown = errors_of(tmp_path, world, in_terminal=True)
+    shown = errors_of(tmp_path, "run", "--world", world, in_terminal=True)
     assert "script.py on 2 ranks" in shown
     assert "2 alive" in shown
     assert "rank 0 waits in all_reduce" in shown
-    assert "alive" not in errors_of(tmp_path, world, in_terminal=False)
+    assert "alive" not in errors_of(tmp_path, "run", "--world", world, in_terminal=False)
+
+
+def test_a_forecast_says_how_many_steps_were_made(tmp_path: Path) -> None:
+    shown = errors_of(tmp_path, "forecast", in_terminal=True, script=STEPS)
+    assert "script.py on rank 0 of 2 ranks" in shown
+    assert "2 optimizer steps" in shown
+    assert "script.py on" not in errors_of(tmp_path, "forecast", in_terminal=False, script=STEPS)

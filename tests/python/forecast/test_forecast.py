@@ -177,12 +177,6 @@ def test_a_snapshot_opens_in_pytorchs_viewer(tmp_path: Path) -> None:
     assert len(list(model.parameters())) == 2
 
 
-def test_an_operator_without_a_shape_function_is_named() -> None:
-    torch.library.define("polyrank_tests::opaque", "(Tensor x) -> Tensor")
-    with polyrank.forecast(), pytest.raises((NotImplementedError, RuntimeError), match="opaque"):
-        torch.ops.polyrank_tests.opaque(torch.empty(2, device="cuda"))
-
-
 @pytest.mark.parametrize("devices", [None, "cuda"])
 @pytest.mark.parametrize("is_defined_before", [True, False])
 def test_kernels_of_others_are_their_shape_functions(
