@@ -1,6 +1,7 @@
 #include <ATen/Functions.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <polyrank/virtual_gpu/generator.h>
 #include <polyrank/virtual_gpu/host_call.h>
 
 #include "virtual_gpu/on.h"
@@ -40,6 +41,18 @@ TEST(HostCall, GivesTheCpusOperandsAndTakesTheResultsBack) {
   stack[0] = at::neg(stack[0].toTensor());
   call.take_back(&stack);
   EXPECT_EQ(stack[0].toTensor().device(), c10::Device(c10::kCUDA, 1));
+}
+
+TEST(HostCall, AGeneratorOfAGpuDrawsNothingOnTheCpu) {
+  const VirtualGpusOn on;
+  const at::Generator generator = default_gpu_generator(0);
+  const auto refuses = ThrowsMessage<c10::Error>(
+      HasSubstr("Expected a 'cpu' device type for generator but found 'cuda'"));
+  EXPECT_THAT([&] { at::randn({3}, generator); }, refuses);
+  EXPECT_THAT([&] { at::randperm(3, generator); }, refuses);
+  EXPECT_THAT([&] { at::empty({3}).uniform_(0, 1, generator); }, refuses);
+  EXPECT_TRUE(at::randn({3}, generator, on_gpu()).is_cuda());
+  EXPECT_TRUE(at::empty({3}, on_gpu()).uniform_(0, 1, generator).is_cuda());
 }
 
 TEST(HostCall, OperandsOnTwoDevicesAreAnError) {

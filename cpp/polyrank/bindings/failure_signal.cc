@@ -1,7 +1,7 @@
 #include <polyrank/bindings/failure_signal.h>
 #include <pybind11/pybind11.h>
-#include <signal.h>
 
+#include <csignal>
 #include <utility>
 
 namespace polyrank {

@@ -5,10 +5,10 @@
 #include <polyrank/world/processes/rank_process.h>
 #include <polyrank/world/processes/salted_launchers.h>
 #include <polyrank/world/processes/shared_store.h>
-#include <signal.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <memory>

@@ -6,6 +6,7 @@
 #include <polyrank/virtual_gpu/composites.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/generator.h>
+#include <polyrank/virtual_gpu/host_call.h>
 #include <polyrank/virtual_gpu/storage.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -156,6 +157,45 @@ bool has_foreign(const c10::IValue& value) {
   return std::any_of(tensors.begin(), tensors.end(), &is_foreign);
 }
 
+// Where the tensors of one call are. Lengths, batch sizes and targets may be on the CPU: of these
+// operators, what has integers; so may a number (0-dim).
+class Devices {
+ public:
+  void add(const at::Tensor& tensor) {
+    if (tensor.is_cuda() && !gpu_) {
+      gpu_ = tensor.device();
+    } else if (tensor.device() != gpu_ &&
+               (tensor.is_cuda() ||
+                (tensor.dim() > 0 && !c10::isIntegralType(tensor.scalar_type(), false)))) {
+      other_ = tensor.device();
+    }
+  }
+  // Throws: c10::Error if they are on two, one of them a GPU.
+  void check(const c10::OperatorHandle& op) const {
+    if (gpu_ && other_) {
+      refuse_two_devices(op, *gpu_, *other_);
+    }
+  }
+
+ private:
+  std::optional<c10::Device> gpu_;
+  std::optional<c10::Device> other_;
+};
+
+void check_devices(const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> arguments) {
+  Devices devices;
+  for (const c10::IValue& value : arguments) {
+    if (value.isTensor() && value.toTensor().defined()) {
+      devices.add(value.toTensor());
+    } else if (value.isTensorList()) {
+      for (const at::Tensor& tensor : value.toTensorVector()) {
+        devices.add(tensor);
+      }
+    }
+  }
+  devices.check(op);
+}
+
 // Position of the argument that is a probability to drop, or -1.
 int drop_argument(const c10::FunctionSchema& schema) {
   for (const char* name : {"p", "dropout", "dropout_p"}) {
@@ -178,6 +218,9 @@ class CompositeKernel final : public c10::OperatorKernel {
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet /*keys*/,
                   torch::jit::Stack* stack) {
     const auto first = stack->end() - static_cast<std::ptrdiff_t>(num_arguments_);
+    if (std::none_of(first, stack->end(), &has_foreign)) {
+      check_devices(op, torch::jit::last(*stack, num_arguments_));
+    }
     if (!gpus_have_bytes()) {
       call_as_on_cuda(op, stack);
       return;

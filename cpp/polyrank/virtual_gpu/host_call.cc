@@ -83,11 +83,20 @@ HostCall::HostCall(const c10::OperatorHandle& op, const GpuOperator& info, torch
   }
   if (info.generator_argument >= 0) {
     c10::IValue& generator = (*stack)[first + static_cast<std::size_t>(info.generator_argument)];
+    check_generator(generator);
     const at::Generator given =
         generator.isNone() ? default_gpu_generator(gpu_) : generator.toGenerator();
     // Shape functions draw nothing.
     generator = has_bytes() ? c10::IValue(host_generator(given)) : c10::IValue();
   }
+}
+
+// A call comes here by its generator alone, too.
+void HostCall::check_generator(const c10::IValue& generator) const {
+  const bool draws_on_cpu = !gpu_of_operands_ && (!asked_for_ || asked_for_->is_cpu()) &&
+                            (!first_device_ || first_device_->is_cpu());
+  TORCH_CHECK(generator.isNone() || !draws_on_cpu,
+              "Expected a 'cpu' device type for generator but found 'cuda'");
 }
 
 void HostCall::to_host(c10::IValue* value, bool is_written) {
@@ -171,9 +180,13 @@ void HostCall::check_devices() const {
                 first_device_->str(), ")");
     return;
   }
-  TORCH_CHECK(
-      false, "Expected all tensors to be on the same device, but found at least two devices, ",
-      gpu_of_operands_->str(), " and ", other_device_->str(), "! (in ", op_.schema().name(), ")");
+  refuse_two_devices(op_, *gpu_of_operands_, *other_device_);
+}
+
+void refuse_two_devices(const c10::OperatorHandle& op, c10::Device first, c10::Device second) {
+  TORCH_CHECK(false,
+              "Expected all tensors to be on the same device, but found at least two devices, ",
+              first.str(), " and ", second.str(), "! (in ", op.schema().name(), ")");
 }
 
 void HostCall::take_back(torch::jit::Stack* stack) {

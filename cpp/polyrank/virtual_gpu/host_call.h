@@ -21,6 +21,10 @@ enum class DeviceRule : std::uint8_t {
   kAny
 };
 
+// Throws: c10::Error, in PyTorch's words.
+[[noreturn]] void refuse_two_devices(const c10::OperatorHandle& op, c10::Device first,
+                                     c10::Device second);
+
 // Facts of an operator, read off its schema once.
 struct GpuOperator {
   explicit GpuOperator(const c10::OperatorHandle& op);
@@ -64,6 +68,7 @@ class HostCall {
   at::Tensor to_host(const at::Tensor& tensor, bool is_written);
   void note_device(const at::Tensor& tensor, bool is_written);
   void note_host(const c10::StorageImpl& host);
+  void check_generator(const c10::IValue& generator) const;
   void check_devices() const;
   void to_gpu(c10::IValue* value);
   at::Tensor to_gpu(const at::Tensor& host);

@@ -86,12 +86,31 @@ def _no_cudnn(_tensor: Any) -> bool:
     return False
 
 
+# What nn.DataParallel and torch.cuda.comm are made of.
+_no_copies = missing(
+    "copies among the GPUs of one process (nn.DataParallel, torch.cuda.comm)",
+    "use DistributedDataParallel, with a rank for each GPU",
+)
+_COPIES_OF_ONE_PROCESS = (
+    "_broadcast",
+    "_broadcast_out",
+    "_broadcast_coalesced",
+    "_scatter",
+    "_scatter_out",
+    "_gather",
+    "_gather_out",
+)
+
 ROWS = (
     # What torch._C lacks.
     *(_value("torch._C", name, base) for name, base in _BASES.items()),
     *(
         _value("torch._C", name, value, is_added=not hasattr(torch._C, name))
         for name, value in RUNTIME_FUNCTIONS.items()
+    ),
+    *(
+        _value("torch._C", name, _no_copies, is_added=not hasattr(torch._C, name))
+        for name in _COPIES_OF_ONE_PROCESS
     ),
     _value("torch._C._distributed_c10d", "ProcessGroupNCCL", ProcessGroupNCCL, is_added=True),
     # What torch.cuda made of that when it was loaded.

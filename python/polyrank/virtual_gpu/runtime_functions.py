@@ -192,13 +192,14 @@ def _record_no_history(enabled: str | None, *_: Any) -> None:
         )
 
 
-def missing(what: str) -> Callable[..., Any]:
+_ONE_BY_ONE = "PyTorch's operators run one by one; run the program without"
+
+
+def missing(what: str, remedy: str = _ONE_BY_ONE) -> Callable[..., Any]:
     """A function that refuses: there is no `what`."""
 
     def refuse(*_: Any, **__: Any) -> Any:
-        raise UnsupportedOpError(
-            f"a virtual GPU has no {what}: PyTorch's operators run one by one; run the program without"
-        )
+        raise UnsupportedOpError(f"a virtual GPU has no {what}: {remedy}")
 
     return refuse
 

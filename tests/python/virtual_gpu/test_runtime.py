@@ -101,3 +101,11 @@ def test_what_a_virtual_gpu_lacks_is_refused_by_name(ask: object) -> None:
 def test_one_at_a_time() -> None:
     with pytest.raises(UsageError, match="on already"), virtual_gpu(1):
         pass
+
+
+def test_one_process_on_several_gpus_is_refused_by_name() -> None:
+    model = torch.nn.DataParallel(torch.nn.Linear(3, 3).cuda())
+    with pytest.raises(UnsupportedOpError, match=r"nn\.DataParallel.* use DistributedDataParallel"):
+        model(torch.ones(4, 3, device="cuda"))
+    with pytest.raises(UnsupportedOpError, match=r"torch\.cuda\.comm"):
+        torch.cuda.comm.broadcast(torch.ones(3, device="cuda"), [0, 1])
