@@ -61,6 +61,9 @@ class World(ABC):
     options: ClassVar[frozenset[str]] = frozenset()
     max_ranks: ClassVar[int] = MAX_RANKS
     spans_nodes: ClassVar[bool] = True  # whether --nnodes may be more than 1
+    has_blocks: ClassVar[bool] = (
+        False  # whether a block of a program may be its ranks: surrounding()
+    )
 
     def why_no_room(self, world_size: int, *, is_asked_for: bool = True) -> str | None:
         """Why this machine can't run so many ranks in this world; None: it can.
@@ -85,7 +88,7 @@ class World(ABC):
 
     @contextlib.contextmanager
     def surrounding(self, world_size: int, **options: Any) -> Iterator[None]:
-        """A block that the calling thread runs as this world's ranks, where a block can be that."""
+        """A block that the calling thread runs as this world's ranks, if it has_blocks."""
         yield
 
     @abstractmethod

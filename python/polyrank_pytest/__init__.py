@@ -9,7 +9,9 @@ for a test that is marked, and for that option.
 
 from __future__ import annotations
 
+import inspect
 import sys
+import unittest
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -70,6 +72,9 @@ def _polyrank_world(request: pytest.FixtureRequest) -> Iterator[None]:
     if asked is None:
         yield
         return
+    is_unittest = request.cls is not None and issubclass(request.cls, unittest.TestCase)
+    if is_unittest and not asked.world.has_blocks:
+        asked.refuse("unittest calls the methods of a TestCase itself, once; take a plain class")
     with asked.world.surrounding(asked.world_size, **asked.options):
         yield
 
@@ -98,6 +103,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     asked = _ranks_of(pyfuncitem)
     if asked is None:
         return None
+    if inspect.iscoroutinefunction(pyfuncitem.obj) or inspect.isasyncgenfunction(pyfuncitem.obj):
+        asked.refuse("a test on ranks is no async function; call asyncio.run() in a plain one")
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     _call(asked, lambda: pyfuncitem.obj(**arguments), pyfuncitem)
     return True
@@ -126,9 +133,14 @@ def pytest_runtest_makereport(
 class _Ranks:
     """What a marker asks for."""
 
+    marker: pytest.Mark
     world: World
     world_size: int
     options: dict[str, Any]
+
+    def refuse(self, why: str) -> NoReturn:
+        """Fail the test."""
+        _refuse(self.marker, why)
 
 
 class _OutcomeError(Exception):
@@ -197,7 +209,7 @@ def _ranks_of(node: pytest.Item) -> _Ranks | None:
             marker,
             f"the world {world.name} has no {', '.join(unknown)}; {options or 'it has no options'}",
         )
-    return _Ranks(world, sizes[0], given)
+    return _Ranks(marker, world, sizes[0], given)
 
 
 def _refuse(marker: pytest.Mark, why: str) -> NoReturn:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import pytest
 import torch
@@ -362,3 +364,42 @@ def test_it():
     output = run_tests(tmp_path, tests, stdin="p len(x.cohorts())\nc\n")
     assert "(Pdb) 3" in output, output
     assert "1 passed" in output
+
+
+@pytest.mark.parametrize("world", ["lockstep", "threads", "processes", "fake"])
+def test_an_async_test_fails(world: str, tmp_path: Path) -> None:
+    output = run_tests(
+        tmp_path,
+        f"""
+@pytest.mark.ranks(2, world="{world}")
+async def test_it():
+    pass
+""",
+    )
+    assert "1 failed" in output, output
+    assert "a test on ranks is no async function" in output
+
+
+UNITTEST = """
+import unittest
+@pytest.mark.ranks(2, world="{world}")
+class TestIt(unittest.TestCase):
+    def test_it(self):
+        self.assertEqual(dist.get_world_size(), 2)
+"""
+
+
+@pytest.mark.parametrize("world", ["threads", "processes"])
+def test_a_test_case_of_unittest_is_refused_where_ranks_are_called(
+    world: str, tmp_path: Path
+) -> None:
+    output = run_tests(tmp_path, UNITTEST.format(world=world))
+    assert "unittest calls the methods of a TestCase itself" in output, output
+    assert "1 error" in output
+
+
+@pytest.mark.parametrize("world", ["lockstep", "fake"])
+def test_a_test_case_of_unittest_runs_where_its_block_is_on_ranks(
+    world: str, tmp_path: Path
+) -> None:
+    assert "1 passed" in run_tests(tmp_path, UNITTEST.format(world=world))

@@ -90,6 +90,8 @@ class Trace:
 def trace(*, source: bool = True) -> Iterator[Trace]:
     """Record every collective and point-to-point that is launched in the block, in any world.
 
+    Ranks that are processes of `run_ranks` launch in their own: this trace has none of theirs.
+
     Args:
         source: look for the line of the program that launches, which costs a walk over the
             Python frames.

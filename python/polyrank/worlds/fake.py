@@ -22,6 +22,7 @@ class FakeWorld(World):
     name = "fake"
     summary = "one rank alone; what the others would send is what it sends"
     takes = frozenset({"rank"})
+    has_blocks = True
     options = frozenset({"rank", "values", "checks"})
 
     def running(self) -> RunningWorld | None:

@@ -21,6 +21,7 @@ class LockstepWorld(World):
     name = "lockstep"
     summary = "all ranks at the same line at once, for speed and size"
     takes = frozenset({"rank_env"})
+    has_blocks = True
 
     def running(self) -> RunningWorld | None:
         from polyrank.tensor.active_modes import enabled_local_tensor_mode

@@ -108,4 +108,4 @@ def test_one_process_on_several_gpus_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedOpError, match=r"nn\.DataParallel.* use DistributedDataParallel"):
         model(torch.ones(4, 3, device="cuda"))
     with pytest.raises(UnsupportedOpError, match=r"torch\.cuda\.comm"):
-        torch.cuda.comm.broadcast(torch.ones(3, device="cuda"), [0, 1])
+        torch.nn.parallel.comm.broadcast(torch.ones(3, device="cuda"), [0, 1])
