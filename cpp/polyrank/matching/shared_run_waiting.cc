@@ -143,10 +143,9 @@ std::optional<std::int64_t> SharedRun::set_waiting(const HeldMeeting& meeting,
   const std::int64_t thread =
       std::this_thread::get_id() == first_thread_ ? rank_ : board.add_thread(rank_);
   meeting->waiting.push_back(thread);
+  const OtherEnd without_timeout = options.may_go_on ? OtherEnd::kOutside : OtherEnd::kNone;
   board.set_waiting(thread, meeting.pointer(),
-                    options.timeout     ? OtherEnd::kTimeout
-                    : options.may_go_on ? OtherEnd::kOutside
-                                        : OtherEnd::kNone);
+                    options.timeout ? OtherEnd::kTimeout : without_timeout);
   ++shared_->num_waits;
   if (board.is_stuck()) {
     fail_as_standstill();

@@ -216,7 +216,7 @@ class CompositeKernel final : public c10::OperatorKernel {
         drop_argument_(drop_argument(schema)) {}
 
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet /*keys*/,
-                  torch::jit::Stack* stack) {
+                  torch::jit::Stack* stack) const {
     const auto first = stack->end() - static_cast<std::ptrdiff_t>(num_arguments_);
     if (std::none_of(first, stack->end(), &has_foreign)) {
       check_devices(op, torch::jit::last(*stack, num_arguments_));
@@ -240,8 +240,8 @@ class CompositeKernel final : public c10::OperatorKernel {
     std::for_each(first, stack->end(), [&](c10::IValue& value) { crossing.to_host(&value); });
     {
       std::optional<HostDrawsAsGpu> draws;
-      if (may_draw && crossing.gpu()) {
-        draws.emplace(static_cast<c10::DeviceIndex>(*crossing.gpu()));
+      if (const auto gpu = crossing.gpu(); may_draw && gpu) {
+        draws.emplace(static_cast<c10::DeviceIndex>(*gpu));
       }
       op.callBoxed(stack);
     }
@@ -333,6 +333,7 @@ std::vector<c10::DispatchKey> keys_of(const c10::OperatorHandle& op) {
 }
 
 // In place an operand keeps its history, so it can't cross.
+// NOLINTNEXTLINE(misc-const-correctness): the schema's type of what is written
 at::Tensor& renorm_in_place(at::Tensor& self, const at::Scalar& p, std::int64_t dim,
                             const at::Scalar& max_norm) {
   return self.copy_(at::renorm(self.clone(), p, dim, max_norm));
@@ -364,7 +365,8 @@ std::vector<c10::RegistrationHandleRAII> register_composites() {
 }  // namespace
 
 void place_gpu_composites() {
-  static auto* registrations = new std::vector(register_composites());  // as long as the dispatcher
+  static const auto* registrations =
+      new std::vector(register_composites());  // as long as the dispatcher
   static_cast<void>(registrations);
 }
 
