@@ -16,6 +16,7 @@ import polyrank
 import pytest
 import torch
 import torch.distributed as dist
+from polyrank.process_ranks import supervisor
 
 
 def run(program: Callable[..., Any], world_size: int) -> list[Any]:
@@ -102,7 +103,10 @@ def test_a_first_thread_that_sleeps_for_good_is_told(
     assert (end or "Rank 0 waits for rank 1, which sleeps until another thread of its own") in text
 
 
-def test_a_first_thread_that_no_signal_wakes_is_ended() -> None:
+def test_a_first_thread_that_no_signal_wakes_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "_AFTER_FAILURE_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor, "_STEP_SECONDS", 0.5)
+
     def program() -> None:
         if dist.get_rank() == 1:
             waits_for_a_future_that_nobody_sets()
