@@ -138,9 +138,15 @@ void SharedRun::fail_all(const Fault& fault) {
 }
 
 // Under the lock.
-void SharedRun::fail_as_standstill() {
+void SharedRun::fail_as_standstill(const Interrupt& interrupt) {
   move_all_to_board();
-  fail_all(fault_of(explain_standstill(shared_->board)));
+  const Fault fault = fault_of(explain_standstill(shared_->board));
+  for (std::int64_t rank = 0; interrupt != nullptr && rank < world_size_; ++rank) {
+    if (shared_->board.activity(rank).state == RankState::kRunning) {
+      interrupt(rank);
+    }
+  }
+  fail_all(fault);
 }
 
 void SharedRun::end() {

@@ -226,7 +226,7 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
   void finish_locked(Meeting& meeting);
   std::optional<Stillness> stillness_locked() const;
   void fail_all(const Fault& fault);
-  void fail_as_standstill();
+  void fail_as_standstill(const Interrupt& interrupt = nullptr);
   // Of quick meetings.
   void count_quick_wait(QuickPart* part, bool waits);
   void move_to_board(QuickGroup* group);

@@ -114,20 +114,11 @@ void SharedRun::end_stillness(std::uint64_t number, const Interrupt& interrupt) 
   if (!stillness || stillness->number != number) {
     return;
   }
-  move_all_to_board();
-  const std::exception_ptr error = explain_standstill(shared_->board);
-  for (std::int64_t rank = 0; rank < shared_->board.world_size(); ++rank) {
-    if (shared_->board.activity(rank).state == RankState::kRunning) {
-      interrupt(rank);
-    }
-  }
-  fail_all(fault_of(error));
+  fail_as_standstill(interrupt);
 }
 
 void SharedRun::raise_failure() {
-  {
-    const Lock lock(this);
-  }  // whoever interrupted this rank fails the run before it lets go
+  const Lock lock(this);  // whoever interrupted this rank fails the run before it lets go
   check_not_failed();
 }
 

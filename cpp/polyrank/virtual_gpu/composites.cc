@@ -218,14 +218,15 @@ class CompositeKernel final : public c10::OperatorKernel {
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet /*keys*/,
                   torch::jit::Stack* stack) const {
     const auto first = stack->end() - static_cast<std::ptrdiff_t>(num_arguments_);
-    if (std::none_of(first, stack->end(), &has_foreign)) {
+    const bool is_foreign_call = std::any_of(first, stack->end(), &has_foreign);
+    if (!is_foreign_call) {
       check_devices(op, torch::jit::last(*stack, num_arguments_));
     }
     if (!gpus_have_bytes()) {
       call_as_on_cuda(op, stack);
       return;
     }
-    if (std::any_of(first, stack->end(), &has_foreign)) {
+    if (is_foreign_call) {
       if (!op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd)) {
         throw UnsupportedOpError(
             c10::str(op.operator_name(),
