@@ -13,6 +13,7 @@ import typer
 
 from polyrank.cli.app import app
 from polyrank.cli.options import (
+    WRITTEN,
     Arguments,
     Count,
     HtmlReport,
@@ -27,6 +28,7 @@ from polyrank.cli.options import (
     world_size_option,
     writable_option,
 )
+from polyrank.cli.short_help import HelpAll, ShortHelpCommand
 from polyrank.worlds.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -59,7 +61,10 @@ class MutatedWorld(StrEnum):
     processes = "processes"
 
 
-World = Annotated[CheckedWorld, typer.Option(help="As of `polyrank run`.")]
+World = Annotated[CheckedWorld, typer.Option(metavar="NAME", help="**threads** or **lockstep**.")]
+# Panels of the help.
+_ORDERS = "Orders of summation"
+_LIMITS = "How many run"
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ class OrderName(StrEnum):
     exact = "exact"
 
 
-@check.command(context_settings={"allow_interspersed_args": False})
+@check.command(cls=ShortHelpCommand, context_settings={"allow_interspersed_args": False})
 def agreement(
     script: Script,
     arguments: Arguments = None,
@@ -137,11 +142,12 @@ def agreement(
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help='Names of parameters and buffers that may differ: "*.experts.*". May be repeated.',
+            help="Parameters and buffers that may differ, as `*.experts.*`; repeatable.",
         ),
     ] = None,
     json_file: JsonReport = None,
     html_file: HtmlReport = None,
+    help_all: HelpAll = False,
 ) -> None:
     """Name the first operation at which ranks part that should hold the same.
 
@@ -166,7 +172,7 @@ def agreement(
     reports.tell(check_agreement(options, tuple(ignore or ())))
 
 
-@check.command(context_settings={"allow_interspersed_args": False})
+@check.command(cls=ShortHelpCommand, context_settings={"allow_interspersed_args": False})
 def reference(
     script: Script,
     arguments: Annotated[
@@ -182,18 +188,19 @@ def reference(
         typer.Option(
             parser=count_option,
             metavar="M",
-            help="The reference's world size: 1, or as the program's, to be paired rank by rank.",
+            help="Its ranks: 1, or N, paired rank by rank.",
         ),
     ] = 1,
     against_script: Annotated[
         Path | None,
         typer.Option(
-            "--against-script", metavar="FILE", help="The reference is this file, another version."
+            "--against-script", metavar="FILE", help="The reference, if it is another file."
         ),
     ] = None,
     module: IsModule = False,
     json_file: JsonReport = None,
     html_file: HtmlReport = None,
+    help_all: HelpAll = False,
 ) -> None:
     """Name the first module and operation whose numbers leave those of a reference.
 
@@ -204,7 +211,7 @@ def reference(
 
     **Exit codes**: as `polyrank run`, and 113 if a value is off by more than rounding.
 
-    - `polyrank check reference --ranks 8 --against 1 train.py -- --tp 8 '|' --tp 1`
+    - `polyrank check reference --ranks 8 train.py -- --tp 8 '|' --tp 1`
     """
     from polyrank.divergence.reference.checking import check_reference
 
@@ -223,7 +230,7 @@ def reference(
     reports.tell(check_reference(program, known))
 
 
-@check.command(context_settings={"allow_interspersed_args": False})
+@check.command(cls=ShortHelpCommand, context_settings={"allow_interspersed_args": False})
 def order(
     script: Script,
     arguments: Arguments = None,
@@ -235,12 +242,22 @@ def order(
     orders: Annotated[
         list[OrderName] | None,
         typer.Option(
-            "--order", help="One to compare; may be repeated, the first prints. Default: all."
+            "--order",
+            metavar="ORDER",
+            help=f"{', '.join(f'**{one.value}**' for one in OrderName)}; repeatable, the first "
+            "prints. Default: all.",
+            rich_help_panel=_ORDERS,
         ),
     ] = None,
-    channels: Annotated[int, typer.Option(min=1, max=64, help="NCCL's channels, all in use.")] = 1,
+    channels: Annotated[
+        int,
+        typer.Option(
+            min=1, max=64, metavar="N", help="NCCL's channels, all in use.", rich_help_panel=_ORDERS
+        ),
+    ] = 1,
     json_file: JsonReport = None,
     html_file: HtmlReport = None,
+    help_all: HelpAll = False,
 ) -> None:
     """Say how far the losses move with the order in which reductions add.
 
@@ -270,7 +287,7 @@ def order(
     reports.tell(checked)
 
 
-@check.command(context_settings={"allow_interspersed_args": False})
+@check.command(cls=ShortHelpCommand, context_settings={"allow_interspersed_args": False})
 def mutate(
     script: Annotated[
         str | None,
@@ -281,21 +298,28 @@ def mutate(
         str | None,
         typer.Option(
             metavar="COMMAND",
-            help='Run this instead of a script: "pytest tests/". Its ranks run in worlds of polyrank.',
+            help='Run this instead of a script: "pytest tests/".',
         ),
     ] = None,
     world: Annotated[
-        MutatedWorld, typer.Option(help="Of the script, as of `polyrank run`.")
+        MutatedWorld,
+        typer.Option(metavar="NAME", help="**threads**, **lockstep**, **processes**."),
     ] = MutatedWorld.threads,
     ranks: Count = None,
     nproc_per_node: RanksANode = None,
     nnodes: Nodes = 1,
     module: IsModule = False,
     limit: Annotated[
-        int | None, typer.Option(min=0, metavar="K", help="Run at most K mutants now.")
+        int | None,
+        typer.Option(
+            min=0, metavar="K", help="Run at most K mutants now.", rich_help_panel=_LIMITS
+        ),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0.0, metavar="S", help="Begin no mutant after S seconds.")
+        float | None,
+        typer.Option(
+            min=0.0, metavar="S", help="Begin no mutant after S seconds.", rich_help_panel=_LIMITS
+        ),
     ] = None,
     timeout: Annotated[
         float | None,
@@ -303,11 +327,17 @@ def mutate(
             min=0.0,
             metavar="S",
             help="End a mutant that takes longer. Default: 5 times as long as without a mutation, and 10.",
+            rich_help_panel=_LIMITS,
         ),
     ] = None,
     jobs: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="So many at once, if they don't disturb each other."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="So many at once, if they don't disturb each other.",
+            rich_help_panel=_LIMITS,
+        ),
     ] = 1,
     json_file: Annotated[
         Path | None,
@@ -316,13 +346,15 @@ def mutate(
             metavar="FILE",
             help="Keep the results there, as JSON; what is there already is not run again, until a "
             "Python file in the working folder changes.",
+            rich_help_panel=WRITTEN,
         ),
     ] = None,
     html_file: HtmlReport = None,
+    help_all: HelpAll = False,
 ) -> None:
-    """Say which collectives could be left out, doubled or moved, and no test would notice.
+    """Name collectives that could be left out, doubled or moved unnoticed.
 
-    The command runs once as it is, and its collectives are written down. Then it runs once for each change of
+    A command of --tests runs its ranks in worlds of polyrank, as pytest's tests do. The command runs once as it is, and its collectives are written down. Then it runs once for each change of
     one of them, which all ranks make: the line is not there, reduces once more, or runs after the next
     collective. Who ends with another exit code than 0, or takes too long, has noticed. docs/divergence.md
     says what a program sees of each change.

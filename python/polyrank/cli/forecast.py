@@ -16,17 +16,18 @@ from polyrank.cli.app import app
 from polyrank.cli.chakra_target import ChakraTarget, chakra_option
 from polyrank.cli.forecast_ranks import RanksAsked, forecast_ranks
 from polyrank.cli.options import (
+    WRITTEN,
     Arguments,
     ClusterName,
     IsModule,
     JsonReport,
     Script,
-    SeveralRanks,
     WorldSize,
     check_script,
     page_option,
     writable_option,
 )
+from polyrank.cli.short_help import HelpAll, ShortHelpCommand
 from polyrank.worlds.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 
+# Panels of the help.
+_RANKS = "Ranks that run"
+_RUN = "What they run"
+
+
 class OnRead(StrEnum):
     """What a read of data that is not there gives."""
 
@@ -43,16 +49,27 @@ class OnRead(StrEnum):
     error = "error"
 
 
-@app.command(context_settings={"allow_interspersed_args": False})
+@app.command(cls=ShortHelpCommand, context_settings={"allow_interspersed_args": False})
 def forecast(
     script: Script,
     arguments: Arguments = None,
     cluster: ClusterName = "dgx-h100",
     ranks: WorldSize = 1,
-    rank: SeveralRanks = "0",
+    rank: Annotated[
+        str,
+        typer.Option(
+            metavar="R,R-R,…",
+            help="The rank that runs; or several, each in a process of its own, and what they wait for.",
+            rich_help_panel=_RANKS,
+        ),
+    ] = "0",
     stages: Annotated[
         bool,
-        typer.Option("--stages", help="Run every rank that the rank exchanges messages with, too."),
+        typer.Option(
+            "--stages",
+            help="Run every rank that the rank exchanges messages with, too.",
+            rich_help_panel=_RANKS,
+        ),
     ] = False,
     slow: Annotated[
         list[str] | None,
@@ -60,16 +77,25 @@ def forecast(
             metavar="RANK=FACTOR",
             help="A rank whose kernels take so many times as long, and what that costs all; may be "
             "repeated. Needs several ranks.",
+            rich_help_panel=_RANKS,
         ),
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="So many ranks at once; all cores if not given."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="So many ranks at once; all cores if not given.",
+            rich_help_panel=_RANKS,
+        ),
     ] = None,
     steps: Annotated[
         int,
         typer.Option(
-            min=0, metavar="K", help="End the script after so many optimizer steps; 0: let it end."
+            min=0,
+            metavar="K",
+            help="End the script after so many optimizer steps; 0: let it end.",
+            rich_help_panel=_RUN,
         ),
     ] = 3,
     on_read: Annotated[
@@ -78,6 +104,7 @@ def forecast(
             "--on-read",
             help="What reading a GPU's data gives. **assume**: a stand-in, listed in the report. "
             "**error**: an error.",
+            rich_help_panel=_RUN,
         ),
     ] = OnRead.assume,
     module: IsModule = False,
@@ -91,6 +118,7 @@ def forecast(
             metavar="N",
             help="What the rank takes in a step, for tokens a second (--time); if not given, what its "
             "embedding is given.",
+            rich_help_panel=_RUN,
         ),
     ] = None,
     trace_file: Annotated[
@@ -99,6 +127,7 @@ def forecast(
             "--trace",
             metavar="FILE",
             help="Write the timeline there, for ui.perfetto.dev; forecasts times.",
+            rich_help_panel=WRITTEN,
         ),
     ] = None,
     chakra_folder: Annotated[
@@ -108,6 +137,7 @@ def forecast(
             metavar="FOLDER",
             help="Write what each rank launches there, as Chakra execution traces: SCRIPT.RANK.et, "
             "which ASTRA-sim reads; forecasts times.",
+            rich_help_panel=WRITTEN,
         ),
     ] = None,
     json_file: JsonReport = None,
@@ -117,6 +147,7 @@ def forecast(
             "--html",
             metavar="FILE",
             help="Write the report with pictures there: one file that opens without a network.",
+            rich_help_panel=WRITTEN,
         ),
     ] = None,
     snapshot_file: Annotated[
@@ -125,6 +156,7 @@ def forecast(
             "--snapshot",
             metavar="FILE",
             help="Write the history of memory there, for pytorch.org/memory_viz.",
+            rich_help_panel=WRITTEN,
         ),
     ] = None,
     recording_file: Annotated[
@@ -132,6 +164,7 @@ def forecast(
         # What a forecast of several ranks asks each of them for.
         typer.Option("--recording", metavar="FILE", hidden=True),
     ] = None,
+    help_all: HelpAll = False,
 ) -> None:
     """Say whether a script fits into a GPU, and how fast it would be.
 
@@ -143,7 +176,7 @@ def forecast(
     **Exit codes**: as `polyrank run`, and 117 if it does not fit.
 
     - `polyrank forecast --cluster dgx-h100 --ranks 512 train.py --batch 4`
-    - `polyrank forecast --cluster dgx-h100 --ranks 512 --stages --slow 64=1.3 train.py`
+    - `polyrank forecast --ranks 512 --stages --slow 64=1.3 train.py`
     """
     from polyrank.errors import UsageError
     from polyrank.forecast.clusters import find_cluster

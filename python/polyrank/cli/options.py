@@ -12,6 +12,7 @@ from polyrank.output.written_whole import writable_target
 from polyrank.world import MAX_RANKS
 
 __all__ = [
+    "WRITTEN",
     "Arguments",
     "ClusterName",
     "Count",
@@ -19,10 +20,8 @@ __all__ = [
     "IsModule",
     "JsonReport",
     "Nodes",
-    "OneRank",
     "RanksANode",
     "Script",
-    "SeveralRanks",
     "WorldSize",
     "check_script",
     "count_option",
@@ -62,30 +61,30 @@ Nodes = Annotated[
 IsModule = Annotated[
     bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
 ]
+# A panel of the help.
+WRITTEN = "What is written"
 JsonReport = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the report there, as JSON.")
+    Path | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write the report there, as JSON.", rich_help_panel=WRITTEN
+    ),
 ]
 HtmlReport = Annotated[
     Path | None,
     typer.Option(
-        "--html", metavar="FILE", help="Write the report there, as a page that needs no network."
+        "--html",
+        metavar="FILE",
+        help="Write the report there, as a page that needs no network.",
+        rich_help_panel=WRITTEN,
     ),
 ]
 
 # Of forecasts.
 ClusterName = Annotated[
     str,
-    typer.Option(metavar="NAME", help="A cluster of `polyrank clusters`, or a file of your own."),
+    typer.Option(metavar="NAME", help="One of `polyrank clusters`, or a file."),
 ]
 WorldSize = Annotated[int, _SIZE]
-OneRank = Annotated[int, typer.Option(min=0, metavar="R", help="The rank that runs.")]
-SeveralRanks = Annotated[
-    str,
-    typer.Option(
-        metavar="R,R-R,…",
-        help="The rank that runs; or several, each in a process of its own, and what they wait for.",
-    ),
-]
 
 
 def check_script(script: str) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from polyrank.cli.app import app
 from polyrank.cli.options import (
+    WRITTEN,
     Arguments,
     Count,
     IsModule,
@@ -43,7 +44,6 @@ __all__: list[str] = []
 # Panels of the help.
 _ONE_PROCESS = "Lockstep and fake worlds"
 _ORDER = "Order of ranks (threads, processes)"
-_REPORTS = "What is written"
 _THREADS = "Threads world"
 _PROCESSES = "Processes world"
 
@@ -134,12 +134,12 @@ def run(
     log_dir: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="What each rank prints, to DIR/rank/.", rich_help_panel=_REPORTS
+            metavar="DIR", help="What each rank prints, to DIR/rank/.", rich_help_panel=WRITTEN
         ),
     ] = None,
     json_file: Annotated[
         Path | None,
-        typer.Option("--json", metavar="FILE", help="What ran, as JSON.", rich_help_panel=_REPORTS),
+        typer.Option("--json", metavar="FILE", help="What ran, as JSON.", rich_help_panel=WRITTEN),
     ] = None,
     trace_file: Annotated[
         Path | None,
@@ -147,13 +147,13 @@ def run(
             "--trace",
             metavar="FILE",
             help="Every collective, for ui.perfetto.dev.",
-            rich_help_panel=_REPORTS,
+            rich_help_panel=WRITTEN,
         ),
     ] = None,
     html_file: Annotated[
         Path | None,
         typer.Option(
-            "--html", metavar="FILE", help="A page with pictures.", rich_help_panel=_REPORTS
+            "--html", metavar="FILE", help="A page with pictures.", rich_help_panel=WRITTEN
         ),
     ] = None,
     shared_module: Annotated[
@@ -170,7 +170,7 @@ def run(
     ] = None,
     verbose: Annotated[
         bool,
-        typer.Option("--verbose", help="Tell more of how the ranks run.", rich_help_panel=_REPORTS),
+        typer.Option("--verbose", help="Tell more of how the ranks run.", rich_help_panel=WRITTEN),
     ] = False,
     no_serve: Annotated[
         bool,

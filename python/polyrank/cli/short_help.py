@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -14,7 +15,10 @@ _IS_LONG = "polyrank.long_help"  # in a context's meta
 
 
 class ShortHelpCommand(TyperCommand):
-    """Shows the options that stand in no panel of their own; with --help-all the others and the epilog, too."""
+    """Shows what it is for, examples, and the options that stand in no panel of their own.
+
+    With --help-all the other options, paragraphs and the epilog, too.
+    """
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the short page, whose last line says what is left out, or the long one."""
@@ -22,14 +26,16 @@ class ShortHelpCommand(TyperCommand):
             super().format_help(ctx, formatter)
             return
         panels = {one: name for one in self.params if (name := _panel(one)) is not None}
-        epilog = self.epilog
-        names = ", ".join(dict.fromkeys(panel.lower() for panel in panels.values()))
+        text, epilog = self.help, self.epilog
+        self.help, is_whole = _short(text or "")
+        groups = dict.fromkeys(panel.lower() for panel in panels.values())
+        names = ", ".join([*([] if is_whole else ["what it does"]), *groups])
         self.epilog = f"With --help-all: {names}; exit codes."
         _hide(panels, is_hidden=True)
         try:
             super().format_help(ctx, formatter)
         finally:
-            self.epilog = epilog
+            self.help, self.epilog = text, epilog
             _hide(panels, is_hidden=False)
 
 
@@ -44,6 +50,13 @@ HelpAll = Annotated[
     bool,
     typer.Option("--help-all", callback=_show_all, is_eager=True, help="Show all options."),
 ]
+
+
+def _short(text: str) -> tuple[str, bool]:
+    """The first sentence and the examples, and whether that is all."""
+    summary, *others = inspect.cleandoc(text).split("\n\n")
+    examples = [one for one in others if one.startswith("- ")]
+    return "\n\n".join([summary, *examples]), len(examples) == len(others)
 
 
 def _panel(parameter: Any) -> str | None:

@@ -11,37 +11,55 @@ import typer
 from polyrank import exit_codes
 from polyrank.cli.app import app
 from polyrank.cli.options import (
+    WRITTEN,
     Arguments,
     ClusterName,
     IsModule,
-    OneRank,
     Script,
     WorldSize,
     page_option,
     writable_option,
 )
+from polyrank.cli.short_help import HelpAll, ShortHelpCommand
+
+# A panel of the help.
+_FORECASTS = "Each forecast"
 
 
-@app.command(context_settings={"allow_interspersed_args": False})
+@app.command(cls=ShortHelpCommand, context_settings={"allow_interspersed_args": False})
 def sweep(
     script: Script,
     vary: Annotated[
         list[str],
         typer.Option(
             metavar="NAME=V,V,…",
-            help="An option of the script and its values; may be repeated: all combinations run.",
+            help="The script's option and values; repeatable: all combinations.",
         ),
     ],
     arguments: Arguments = None,
     cluster: ClusterName = "dgx-h100",
     ranks: WorldSize = 1,
-    rank: OneRank = 0,
+    rank: Annotated[
+        int,
+        typer.Option(min=0, metavar="R", help="The rank that runs.", rich_help_panel=_FORECASTS),
+    ] = 0,
     steps: Annotated[
-        int, typer.Option(min=1, metavar="K", help="Optimizer steps; times are of the last.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Optimizer steps; times are of the last.",
+            rich_help_panel=_FORECASTS,
+        ),
     ] = 3,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="So many at once; all cores if not given."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="So many at once; all cores if not given.",
+            rich_help_panel=_FORECASTS,
+        ),
     ] = None,
     module: IsModule = False,
     json_file: Annotated[
@@ -50,12 +68,19 @@ def sweep(
             "--json",
             metavar="FILE",
             help="Keep the results there, as JSON; what is there already is not run again.",
+            rich_help_panel=WRITTEN,
         ),
     ] = None,
     html_file: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="Draw MFU against memory there."),
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Draw MFU against memory there.",
+            rich_help_panel=WRITTEN,
+        ),
     ] = None,
+    help_all: HelpAll = False,
 ) -> None:
     """Forecast a script with many settings, and name the fastest.
 

@@ -19,6 +19,9 @@ COMMANDS = (
     "doctor",
     "check",
     "check agreement",
+    "check reference",
+    "check order",
+    "check mutate",
 )
 
 
@@ -59,6 +62,40 @@ def test_the_help_of_run_is_a_page_that_names_what_it_leaves_out() -> None:
         assert f"│ {option} " in words
     assert f"With --help-all: {', '.join(GROUPS).lower()}; exit codes." in words
     assert "--hash-seeds" not in words
+
+
+# With a group of options and an option that their short help leaves out.
+LONG = (
+    ("forecast", "Ranks that run", "--slow"),
+    ("sweep", "Each forecast", "--steps"),
+    ("check agreement", "What is written", "--json"),
+    ("check reference", "What is written", "--html"),
+    ("check order", "Orders of summation", "--channels"),
+    ("check mutate", "How many run", "--timeout"),
+)
+
+
+@pytest.mark.parametrize(("command", "group", "option"), LONG)
+def test_the_help_of_long_commands_is_a_page_with_examples(
+    command: str, group: str, option: str
+) -> None:
+    lines = help_of(*command.split())
+    assert len(lines) <= 30
+    short = " ".join("\n".join(lines).split())
+    assert f"• polyrank {command} " in short
+    assert "With --help-all: what it does, " in short
+    assert group.lower() in short
+    assert f"│ {option} " not in short
+    pages = help_of(*command.split(), flag="--help-all")
+    whole = "\n".join(pages)
+    assert f"─ {group} ─" in whole
+    assert f"│ {option} " in whole
+    assert "Exit codes" in whole
+    assert max(map(len, pages)) <= 80
+
+
+def test_a_pattern_in_the_help_keeps_its_asterisks() -> None:
+    assert "*.experts.*" in "\n".join(help_of("check", "agreement"))
 
 
 def test_help_all_of_run_shows_every_option_in_groups() -> None:
