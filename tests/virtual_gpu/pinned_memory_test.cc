@@ -30,6 +30,11 @@ TEST(PinnedMemory, TensorsSayIt) {
   const at::Tensor plain = at::ones(2);
   EXPECT_FALSE(plain.is_pinned());
   EXPECT_TRUE(plain.pin_memory().is_pinned());
+  const at::Tensor copied = plain.to(at::kCUDA).to(at::kCPU, /*non_blocking=*/true);
+  EXPECT_TRUE(copied.is_pinned());
+  const void* address = copied.data_ptr();
+  pin_in_place(copied.storage().unsafeGetStorageImpl());  // once more is as good
+  EXPECT_EQ(copied.data_ptr(), address);
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <c10/core/StreamGuard.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/virtual_gpu/rank_gpus.h>
 #include <polyrank/virtual_gpu/streams.h>
 
 #include <thread>
@@ -61,6 +63,33 @@ TEST(Streams, EventsKnowWhenTheyHappened) {
   EXPECT_GE(start.elapsedTime(end), 2.0);
   EXPECT_THAT([] { elapsed_gpu_time(0, 0); },
               ThrowsMessage<c10::Error>(HasSubstr("must be recorded")));
+}
+
+TEST(Streams, ComeFromAPoolOfEachPriority) {
+  const VirtualGpusOn on;
+  const c10::Stream first = new_gpu_stream(kGpu);
+  for (c10::StreamId i = 1; i < kStreamsPerPool; ++i) {
+    EXPECT_NE(new_gpu_stream(kGpu), first);
+  }
+  EXPECT_EQ(new_gpu_stream(kGpu), first);
+  EXPECT_GT(new_gpu_stream(kGpu, -1).id(), kStreamsPerPool);
+  EXPECT_EQ(gpu_stream_of_handle(kGpu, static_cast<std::uintptr_t>(first.id())), first);
+  EXPECT_THAT([] { gpu_stream_of_handle(kGpu, 0x7f0000001000); },
+              ThrowsMessage<UnsupportedOpError>(HasSubstr("streams of other libraries")));
+}
+
+TEST(Streams, EventsAreOfOneGpu) {
+  const VirtualGpusOn on(2);
+  c10::Event event(c10::kCUDA, c10::EventFlag::BACKEND_DEFAULT);
+  event.record(current_gpu_stream(kGpu));
+  const c10::Stream other = current_gpu_stream({c10::kCUDA, 1});
+  EXPECT_THAT([&] { event.record(other); },
+              ThrowsMessage<c10::Error>(HasSubstr("does not match recording stream's device 1")));
+  event.block(other);
+  c10::Event on_other(c10::kCUDA, c10::EventFlag::BACKEND_DEFAULT);
+  on_other.record(other);
+  EXPECT_THAT([&] { event.elapsedTime(on_other); },
+              ThrowsMessage<c10::Error>(HasSubstr("events of different GPUs")));
 }
 
 }  // namespace

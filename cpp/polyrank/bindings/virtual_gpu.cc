@@ -32,6 +32,7 @@ StreamData data_of(c10::Stream stream) {
 
 template <auto change>
 void change_statistics(c10::DeviceIndex gpu) {
+  check_gpu(gpu);
   rank_gpus()->with_allocator(
       gpu, [](CachingAllocator& allocator) { (allocator.statistics().*change)(); });
 }
@@ -98,7 +99,11 @@ void init_virtual_gpu(py::module_& module) {
   module.def("check_gpu", &check_gpu, py::arg("gpu"));
   module.def(
       "gpu_memory_stats",
-      [](c10::DeviceIndex gpu) { return dict_of(rank_gpus()->statistics(gpu)); }, py::arg("gpu"));
+      [](c10::DeviceIndex gpu) {
+        check_gpu(gpu);
+        return dict_of(rank_gpus()->statistics(gpu));
+      },
+      py::arg("gpu"));
   module.def(
       "gpu_memory_snapshot",
       [](c10::DeviceIndex gpu) {
@@ -186,8 +191,16 @@ void init_virtual_gpu(py::module_& module) {
       py::arg("stream_id"), py::arg("gpu"));
   module.def(
       "new_gpu_stream",
-      [](c10::DeviceIndex gpu) { return data_of(new_gpu_stream(gpu_device(gpu))); },
-      py::arg("gpu"));
+      [](c10::DeviceIndex gpu, int priority) {
+        return data_of(new_gpu_stream(gpu_device(gpu), priority));
+      },
+      py::arg("gpu"), py::arg("priority"));
+  module.def(
+      "gpu_stream_of_handle",
+      [](std::uintptr_t handle, c10::DeviceIndex gpu) {
+        return data_of(gpu_stream_of_handle(gpu_device(gpu), handle));
+      },
+      py::arg("handle"), py::arg("gpu"));
   module.def("elapsed_gpu_time", &elapsed_gpu_time, py::arg("start_event"), py::arg("end_event"));
   module.def(
       "resize_gpu_storage",

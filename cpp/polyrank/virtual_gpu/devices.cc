@@ -1,3 +1,4 @@
+#include <ATen/Context.h>
 #include <c10/util/Exception.h>
 #include <polyrank/core/errors.h>
 #include <polyrank/core/str_cat.h>
@@ -57,6 +58,7 @@ void switch_on_virtual_gpus(const VirtualGpus& gpus) {
     have_bytes = gpus.has_bytes;
   }
   rank_gpus()->renew_allocators();
+  at::globalContext().lazyInitDevice(c10::kCUDA);  // before, no memory is pinned for PyTorch
 }
 
 void switch_off_virtual_gpus() {

@@ -5,6 +5,7 @@
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/generator.h>
 #include <polyrank/virtual_gpu/host_call.h>
+#include <polyrank/virtual_gpu/pinned_memory.h>
 #include <polyrank/virtual_gpu/storage.h>
 
 #include <algorithm>
@@ -25,6 +26,7 @@ DeviceRule device_rule(const std::string& name) {
       {"aten::_copy_from_and_resize", DeviceRule::kAny},
       {"aten::_foreach_copy_", DeviceRule::kAny},
       {"aten::_to_copy", DeviceRule::kAny},
+      {"aten::_pin_memory", DeviceRule::kNoGpu},
       {"aten::set_", DeviceRule::kAny},
       {"aten::resize_as_", DeviceRule::kAny},
       {"aten::_pack_padded_sequence", DeviceRule::kFirstOnGpu},
@@ -61,6 +63,9 @@ GpuOperator::GpuOperator(const c10::OperatorHandle& op)
   }
   draws_without_one = generator_argument < 0 && op.hasTag(at::Tag::nondeterministic_seeded);
   devices = device_rule(op.schema().name());
+  if (name == "aten::_to_copy") {
+    pinning_argument = op.schema().argumentIndexWithName("non_blocking").value_or(-1);
+  }
 }
 
 HostCall::HostCall(const c10::OperatorHandle& op, const GpuOperator& info, torch::jit::Stack* stack)
@@ -73,6 +78,8 @@ HostCall::HostCall(const c10::OperatorHandle& op, const GpuOperator& info, torch
     (*stack)[first + static_cast<std::size_t>(info.device_argument)] = c10::Device(host_);
   }
   check_devices();
+  pins_result_ = asked_for_ && asked_for_->is_cpu() && info.pinning_argument >= 0 &&
+                 (*stack)[first + static_cast<std::size_t>(info.pinning_argument)].toBool();
   if (asked_for_ && asked_for_->is_cuda()) {
     gpu_ = asked_for_->has_index() ? asked_for_->index() : current_gpu();
   } else {
@@ -171,6 +178,9 @@ void HostCall::note_host(const c10::StorageImpl& host) {
 }
 
 void HostCall::check_devices() const {
+  TORCH_CHECK(info_.devices != DeviceRule::kNoGpu || operands_.empty(), "cannot pin '",
+              operands_.empty() ? "" : operands_[0].gpu.toString(),
+              "' only dense CPU tensors can be pinned");
   if (!first_device_ || !other_device_ || !gpu_of_operands_ || info_.devices == DeviceRule::kAny) {
     return;
   }
@@ -257,6 +267,9 @@ at::Tensor HostCall::to_gpu(const at::Tensor& host) {
     return host_storage(*gpu) == host.storage().unsafeGetStorageImpl();
   });
   const bool stays = asked_for_ && !asked_for_->is_cuda() && !is_operands;
+  if (stays && pins_result_) {
+    pin_in_place(host.storage().unsafeGetStorageImpl());
+  }
   return stays ? host : gpu_tensor(host, gpu_storage_of(host));
 }
 

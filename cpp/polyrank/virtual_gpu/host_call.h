@@ -18,7 +18,8 @@ namespace polyrank {
 enum class DeviceRule : std::uint8_t {
   kSame,        // all on one GPU
   kFirstOnGpu,  // the first one on a GPU, the others there or on the CPU
-  kAny
+  kAny,
+  kNoGpu  // all on the CPU
 };
 
 // Throws: c10::Error, in PyTorch's words.
@@ -36,6 +37,7 @@ struct GpuOperator {
   int generator_argument = -1;     // position, or -1
   int device_argument = -1;        // position, or -1
   bool draws_without_one = false;  // random, and takes no generator
+  int pinning_argument = -1;  // position of `non_blocking`, by which a copy to the CPU is pinned
   DeviceRule devices = DeviceRule::kSame;
 };
 
@@ -86,6 +88,7 @@ class HostCall {
   std::optional<c10::Device> other_device_;     // of one that is elsewhere
   c10::DeviceIndex gpu_ = 0;
   c10::DeviceType host_;
+  bool pins_result_ = false;    // a copy to the CPU that need not be awaited is in pinned memory
   bool is_host_known_ = false;  // by an operand; else it is that of GPUs that are on
 };
 

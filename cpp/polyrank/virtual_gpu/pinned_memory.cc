@@ -42,15 +42,20 @@ void delete_pinned(void* context) {
   pinned_ranges().remove(data->get());
 }
 
+// `owned`, which says that it is pinned.
+c10::DataPtr pinned(c10::DataPtr owned, std::size_t bytes) {
+  auto held = std::make_unique<c10::DataPtr>(std::move(owned));
+  void* const data = held->get();
+  if (data != nullptr) {
+    pinned_ranges().add(data, bytes);
+  }
+  return {data, held.release(), &delete_pinned, c10::Device(c10::kCPU)};
+}
+
 class PinnedAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(std::size_t bytes) override {
-    auto owned = std::make_unique<c10::DataPtr>(at::GetAllocator(c10::kCPU)->allocate(bytes));
-    void* const data = owned->get();
-    if (data != nullptr) {
-      pinned_ranges().add(data, bytes);
-    }
-    return {data, owned.release(), &delete_pinned, c10::Device(c10::kCPU)};
+    return pinned(at::GetAllocator(c10::kCPU)->allocate(bytes), bytes);
   }
   void copy_data(void* destination, const void* source, std::size_t bytes) const override {
     default_copy_data(destination, source, bytes);
@@ -62,6 +67,11 @@ class PinnedAllocator final : public c10::Allocator {
 c10::Allocator* pinned_memory_allocator() {
   static PinnedAllocator allocator;
   return &allocator;
+}
+
+void pin_in_place(c10::StorageImpl* storage) {
+  c10::DataPtr plain = storage->set_data_ptr(c10::DataPtr());
+  storage->set_data_ptr_noswap(pinned(std::move(plain), storage->nbytes()));
 }
 
 bool is_pinned(const void* data) { return pinned_ranges().contains(data); }

@@ -75,6 +75,13 @@ const at::Generator& RankGpus::generator(c10::DeviceIndex gpu) {
   return generator;
 }
 
+c10::StreamId RankGpus::next_pool_stream(c10::DeviceIndex gpu, bool has_high_priority) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::size_t pool = has_high_priority ? 1 : 0;
+  const c10::StreamId taken = num_streams_taken_.at(checked(gpu)).at(pool)++;
+  return 1 + static_cast<c10::StreamId>(pool) * kStreamsPerPool + taken % kStreamsPerPool;
+}
+
 const std::shared_ptr<RankGpus>& rank_gpus() {
   const RankThread* thread = RankThread::current();
   if (thread == nullptr) {

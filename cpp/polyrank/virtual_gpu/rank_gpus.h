@@ -3,6 +3,7 @@
 
 #include <ATen/core/Generator.h>
 #include <c10/core/Device.h>
+#include <c10/core/Stream.h>
 #include <polyrank/allocator/caching_allocator.h>
 #include <polyrank/core/export.h>
 #include <polyrank/virtual_gpu/blas_workspaces.h>
@@ -15,8 +16,13 @@
 
 namespace polyrank {
 
-// The memory and default generators that a process would have. Ranks that are threads have each
-// their own, so that a rank's `cuda:0` counts and draws as if no other rank were in the process.
+// Streams of a GPU's two pools: their ids are 1 ... kPoolStreams, those of low priority first.
+inline constexpr c10::StreamId kStreamsPerPool = 32;
+inline constexpr c10::StreamId kPoolStreams = 2 * kStreamsPerPool;
+
+// The memory, pools of streams and default generators that a process would have. Ranks that are
+// threads have each their own, so that a rank's `cuda:0` counts and draws as if no other rank were
+// in the process.
 //
 // Thread rule: all functions may be called from any thread; a generator has a mutex of its own.
 class POLYRANK_API RankGpus {
@@ -51,6 +57,9 @@ class POLYRANK_API RankGpus {
 
   const at::Generator& generator(c10::DeviceIndex gpu);
 
+  // The id of the next stream of a pool.
+  c10::StreamId next_pool_stream(c10::DeviceIndex gpu, bool has_high_priority);
+
   // A matmul without bytes runs on that GPU (NOTE [cuBLAS's workspaces]).
   void use_blas_workspace(c10::DeviceIndex gpu) { workspaces_.use(this, gpu); }
   void clear_blas_workspaces() { workspaces_.clear(); }
@@ -64,6 +73,7 @@ class POLYRANK_API RankGpus {
   std::mutex mutex_;
   std::array<std::unique_ptr<CachingAllocator>, kMaxGpus> allocators_;
   std::array<at::Generator, kMaxGpus> generators_;
+  std::array<std::array<c10::StreamId, 2>, kMaxGpus> num_streams_taken_{};  // by pool
   BlasWorkspaces workspaces_;  // blocks of allocators_: goes first
 };
 

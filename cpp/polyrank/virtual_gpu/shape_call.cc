@@ -116,8 +116,8 @@ void to_copy(const c10::OperatorHandle& op, std::size_t num_arguments, torch::ji
   redispatch(op, stack);
   if (is_to_cpu) {
     const at::Tensor shape = torch::jit::pop(*stack).toTensor();
-    const at::Tensor on_cpu =
-        at::empty_strided(shape.sizes(), shape.strides(), shape.options().device(c10::kCPU));
+    const at::Tensor on_cpu = at::empty_strided(
+        shape.sizes(), shape.strides(), shape.options().device(c10::kCPU).pinned_memory(is_async));
     fill_with_stand_in(on_cpu, is_async);
     torch::jit::push(*stack, on_cpu);
   }

@@ -1,11 +1,12 @@
 #include <c10/util/Exception.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/gpu_timeline.h>
 #include <polyrank/virtual_gpu/rank_gpus.h>
 #include <polyrank/virtual_gpu/streams.h>
 
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <memory>
 
@@ -17,6 +18,9 @@ using Clock = std::chrono::steady_clock;
 
 // What an event's pointer holds.
 struct GpuEvent {
+  explicit GpuEvent(c10::DeviceIndex gpu) : gpu(gpu) {}
+
+  c10::DeviceIndex gpu;  // of all streams that record it
   Clock::time_point recorded;
   StreamMark mark;
   std::weak_ptr<GpuTimeline> timeline;  // that was kept when it was recorded
@@ -67,6 +71,10 @@ c10::Stream stream_of(c10::DeviceIndex gpu, c10::StreamId id) {
 double milliseconds_between(const GpuEvent* start, const GpuEvent* end) {
   TORCH_CHECK(start != nullptr && end != nullptr,
               "Both events must be recorded before calculating elapsed time.");
+  TORCH_CHECK(start->gpu == end->gpu,
+              "CUDA error: invalid resource handle: the events were recorded on cuda:",
+              static_cast<int>(start->gpu), " and cuda:", static_cast<int>(end->gpu),
+              "; there is no time between events of different GPUs");
   const std::shared_ptr<GpuTimeline> timeline = end->timeline.lock();
   if (timeline != nullptr && timeline == start->timeline.lock()) {
     constexpr double kNanoseconds = 1e6;
@@ -108,17 +116,19 @@ class GpuDeviceGuard final : public c10::impl::DeviceGuardImplInterface {
   c10::Stream getDefaultStream(c10::Device device) const override {
     return stream_of(index_of(device), 0);
   }
-  c10::Stream getStreamFromGlobalPool(c10::Device device,
-                                      bool /*has_high_priority*/) const override {
-    return new_gpu_stream(device);
+  c10::Stream getStreamFromGlobalPool(c10::Device device, bool has_high_priority) const override {
+    return new_gpu_stream(device, has_high_priority ? -1 : 0);
   }
-  c10::Stream getNewStream(c10::Device device, int /*priority*/) const override {
-    return new_gpu_stream(device);
+  c10::Stream getNewStream(c10::Device device, int priority) const override {
+    return new_gpu_stream(device, priority);
   }
   c10::Stream exchangeStream(c10::Stream stream) const override {
     return exchange_gpu_stream(stream);
   }
-  void* getStreamNativeHandle(const c10::Stream /*stream*/) const override { return nullptr; }
+  void* getStreamNativeHandle(const c10::Stream stream) const override {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): CUDA's handles are pointers, ours are numbers
+    return reinterpret_cast<void*>(stream.id());
+  }
   bool queryStream(const c10::Stream& /*stream*/) const override { return true; }
   void synchronizeStream(const c10::Stream& stream) const override {
     synchronize_gpu_stream(stream);
@@ -128,9 +138,12 @@ class GpuDeviceGuard final : public c10::impl::DeviceGuardImplInterface {
   void record(void** event, const c10::Stream& stream, const c10::DeviceIndex /*gpu*/,
               const c10::EventFlag /*flag*/) const override {
     if (*event == nullptr) {
-      *event = new GpuEvent();  // owned by PyTorch's event, which calls destroyEvent()
+      *event = new GpuEvent(stream.device_index());  // PyTorch's event calls destroyEvent()
     }
     auto* const recorded = static_cast<GpuEvent*>(*event);
+    TORCH_CHECK(recorded->gpu == stream.device_index(), "Event device ",
+                static_cast<int>(recorded->gpu), " does not match recording stream's device ",
+                static_cast<int>(stream.device_index()), ".");
     recorded->recorded = Clock::now();
     with_order(stream.device_index(),
                [&](StreamOrder& order) { recorded->mark = order.record(stream.id()); });
@@ -141,19 +154,17 @@ class GpuDeviceGuard final : public c10::impl::DeviceGuardImplInterface {
     delete static_cast<GpuEvent*>(event);
   }
   void block(void* event, const c10::Stream& stream) const override {
-    with_order(stream.device_index(), [&](StreamOrder& order) {
-      order.wait(stream.id(), static_cast<const GpuEvent*>(event)->mark);
-    });
     const auto& recorded = *static_cast<const GpuEvent*>(event);
+    if (recorded.gpu == stream.device_index()) {  // each GPU's memory knows its own streams alone
+      with_order(recorded.gpu, [&](StreamOrder& order) { order.wait(stream.id(), recorded.mark); });
+    }
     with_timeline_of(recorded,
                      [&](GpuTimeline& timeline) { timeline.wait(stream, recorded.moment); });
   }
   bool queryEvent(void* /*event*/) const override { return true; }
   void synchronizeEvent(void* event) const override {
-    with_order(current_gpu(), [&](StreamOrder& order) {
-      order.host_wait(static_cast<const GpuEvent*>(event)->mark);
-    });
     const auto& recorded = *static_cast<const GpuEvent*>(event);
+    with_order(recorded.gpu, [&](StreamOrder& order) { order.host_wait(recorded.mark); });
     with_timeline_of(recorded, [&](GpuTimeline& timeline) { timeline.host_wait(recorded.moment); });
   }
   double elapsedTime(void* event1, void* event2, const c10::DeviceIndex /*gpu*/) const override {
@@ -176,9 +187,18 @@ c10::Stream exchange_gpu_stream(c10::Stream stream) {
   return old;
 }
 
-c10::Stream new_gpu_stream(c10::Device device) {
-  static std::atomic<c10::StreamId> num_streams{0};
-  return stream_of(index_of(device), ++num_streams);
+c10::Stream new_gpu_stream(c10::Device device, int priority) {
+  const c10::DeviceIndex gpu = index_of(device);
+  return stream_of(gpu, rank_gpus()->next_pool_stream(gpu, priority < 0));
+}
+
+c10::Stream gpu_stream_of_handle(c10::Device device, std::uintptr_t handle) {
+  if (handle > kPoolStreams) {
+    throw UnsupportedOpError(
+        str_cat("a virtual GPU has no streams of other libraries, as the handle ", handle,
+                " would be; `Stream.cuda_stream` of a stream of torch.cuda is one of its own"));
+  }
+  return stream_of(index_of(device), static_cast<c10::StreamId>(handle));
 }
 
 void synchronize_gpu_stream(c10::Stream stream) {

@@ -15,11 +15,16 @@ namespace polyrank {
 POLYRANK_API c10::Stream current_gpu_stream(c10::Device device);
 POLYRANK_API c10::Stream exchange_gpu_stream(c10::Stream stream);
 
-// Streams that never were before.
-POLYRANK_API c10::Stream new_gpu_stream(c10::Device device);
+// The next stream of the rank's pool, which has 32 of each priority; after the last comes the first
+// again, as in a PyTorch built for CUDA.
+POLYRANK_API c10::Stream new_gpu_stream(c10::Device device, int priority = 0);
+
+// The stream that `handle` (`Stream.cuda_stream`) stands for.
+// Throws: UnsupportedOpError if it is none of ours.
+POLYRANK_API c10::Stream gpu_stream_of_handle(c10::Device device, std::uintptr_t handle);
 
 // Milliseconds between two recorded events, which their `event_id` names.
-// Throws: c10::Error if one of them was not recorded.
+// Throws: c10::Error if one of them was not recorded, or if they are of different GPUs.
 POLYRANK_API double elapsed_gpu_time(std::uintptr_t start_event, std::uintptr_t end_event);
 
 // The host waits for all that was launched on a stream, or on a GPU.

@@ -44,6 +44,7 @@ _CUDA_VERSION = "12.8"
 _C10D = "torch.distributed.distributed_c10d"
 _LACKING = "is lacking, or says that there is none, in a PyTorch without CUDA"
 _FOREIGN = "would give a virtual GPU's memory, which is the host's, to another library's kernels"
+_NO_POOL = "all of its memory comes from one caching allocator; run the program without"
 _RAW = "reads the memory itself, which a virtual GPU may not have"
 _BASES = {"_CudaStreamBase": CudaStreamBase, "_CudaEventBase": CudaEventBase}
 
@@ -137,6 +138,13 @@ ROWS = (
     _value("torch.cuda", "default_generators", ()),
     _value("torch.cuda.nvtx", "_nvtx", Ranges()),
     _value("torch.cuda.graphs:_CUDAGraph", "__new__", missing("graphs of kernels")),
+    _value("torch.cuda.graphs", "_graph_pool_handle", missing("graphs of kernels")),
+    _value(
+        "torch.cuda.graphs",
+        "_cuda_isCurrentStreamCapturing",
+        RUNTIME_FUNCTIONS["_cuda_isCurrentStreamCapturing"],
+    ),
+    _value("torch.cuda.memory:_MemPool", "__new__", missing("pools of memory", _NO_POOL)),
     _value("torch.version", "cuda", _CUDA_VERSION),
     # Without cuDNN it warns of a PyTorch that lacks it.
     _instead("torch.backends.cudnn:m", _no_cudnn, "is_acceptable"),

@@ -233,7 +233,7 @@ RUNTIME_FUNCTIONS: dict[str, Any] = {
     "_cuda_getCurrentRawStream": lambda gpu: _C.current_gpu_stream(gpu)[0],
     "_cuda_getDefaultStream": _default_stream,
     "_cuda_setStream": _set_stream,
-    "_cuda_getStreamFromExternal": missing("streams of other libraries"),
+    "_cuda_getStreamFromExternal": _C.gpu_stream_of_handle,
     "_cuda_isCurrentStreamCapturing": _always(False),
     "_cuda_getCurrentBlasHandle": missing("cuBLAS handle"),
     "_cuda_clearCublasWorkspaces": _C.clear_blas_workspaces,

@@ -10,11 +10,11 @@ from polyrank import _C
 
 __all__ = ["CudaEventBase", "CudaStreamBase"]
 
+_STREAMS_PER_POOL = 32  # as kStreamsPerPool of rank_gpus.h
+
 
 class CudaStreamBase(torch.Stream):
     """As `torch._C._CudaStreamBase`: a new stream of the current GPU, or the one that is named."""
-
-    _priority: int
 
     def __new__(
         cls,
@@ -25,19 +25,22 @@ class CudaStreamBase(torch.Stream):
         stream_ptr: int = 0,
     ) -> CudaStreamBase:
         """Make the object."""
-        if stream_id is None or device_index is None or device_type is None:
-            stream_id, device_index, device_type = _C.new_gpu_stream(_C.current_gpu())
-        made = super().__new__(
+        lowest, highest = cls.priority_range()
+        priority = min(max(priority, highest), lowest)
+        if stream_ptr:
+            stream_id, device_index, device_type = _C.gpu_stream_of_handle(
+                stream_ptr, _C.current_gpu()
+            )
+        elif stream_id is None or device_index is None or device_type is None:
+            stream_id, device_index, device_type = _C.new_gpu_stream(_C.current_gpu(), priority)
+        return super().__new__(
             cls, stream_id=stream_id, device_index=device_index, device_type=device_type
         )
-        lowest, highest = cls.priority_range()
-        made._priority = min(max(priority, highest), lowest)
-        return made
 
     @property
     def priority(self) -> int:
-        """The priority that it was made with, within the range that there is."""
-        return self._priority
+        """The priority that it was made with, within the range that there is; its id says which."""
+        return -1 if self.stream_id > _STREAMS_PER_POOL else 0
 
     @property
     def cuda_stream(self) -> int:
