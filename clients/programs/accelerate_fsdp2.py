@@ -1,5 +1,9 @@
-"""accelerate: FSDP2, and a state that is saved, spoilt and loaded."""
+"""accelerate: FSDP2, and a state that is saved, spoilt and loaded.
 
+`--own-data`: the program shards its data itself, and trains alone.
+"""
+
+import sys
 import tempfile
 
 import torch
@@ -16,7 +20,11 @@ set_seed(3)
 model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
 optimizer = torch.optim.AdamW(model.parameters(), 0.05)
 data = DataLoader(TensorDataset(torch.randn(24, 4), torch.randn(24, 2)), batch_size=3)
-model, optimizer, data = accelerator.prepare(model, optimizer, data)
+if "--own-data" in sys.argv:
+    model, optimizer = accelerator.prepare(model, optimizer)
+    data = [(x.cuda() + accelerator.process_index, y.cuda()) for x, y in data]
+else:
+    model, optimizer, data = accelerator.prepare(model, optimizer, data)
 losses = []
 for _ in range(2):
     for x, y in data:
@@ -26,6 +34,9 @@ for _ in range(2):
         optimizer.step()
         optimizer.zero_grad()
         losses.append(accelerator.gather_for_metrics(loss).mean().item())
+if "--own-data" in sys.argv:
+    report(losses=losses, parameters=digest(model))
+    sys.exit()
 folder = [tempfile.mkdtemp() if accelerator.is_main_process else None]
 broadcast_object_list(folder)
 accelerator.save_state(folder[0])

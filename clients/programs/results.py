@@ -17,16 +17,25 @@ ORDER.__enter__()
 
 
 def report(**values: Any) -> None:
-    """One line: this rank, and numbers as they are to the last bit."""
+    """One line: this rank, and numbers as they are to the last bit.
+
+    In lockstep a line for each rank, of values that all hold.
+    """
     plain = {name: _plain(value) for name, value in values.items()}
-    sys.stdout.write(f"RES {json.dumps({'rank': dist.get_rank(), **plain})}\n")
+    ranks = range(dist.get_world_size()) if _is_in("lockstep") else [dist.get_rank()]
+    for rank in ranks:
+        sys.stdout.write(f"RES {json.dumps({'rank': rank, **plain})}\n")
     sys.stdout.flush()
 
 
 def is_fake() -> bool:
     """Whether one rank runs, and nothing is known of the others' shards."""
+    return _is_in("fake")
+
+
+def _is_in(name: str) -> bool:
     world = polyrank.current_world()
-    return world is not None and world.name == "fake"
+    return world is not None and world.name == name
 
 
 def digest(module: torch.nn.Module) -> list[float]:

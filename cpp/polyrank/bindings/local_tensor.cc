@@ -187,6 +187,25 @@ void resize_storage(const py::object& storage, const c10::SymInt& nbytes) {
   LocalStorage::from(THPStorage_Unpack(storage.ptr()))->resize(nbytes);
 }
 
+// The address of memory that is the same on all ranks for good: a plain tensor's, or none.
+std::optional<std::uintptr_t> plain_address(const py::object& storage) {
+  const LocalStorage& memory = *LocalStorage::from(THPStorage_Unpack(storage.ptr()));
+  const bool is_plain = memory.partition().is_uniform() && memory.has_data() &&
+                        (memory.is_borrowed() || memory.storage(0).nbytes() == 0);
+  return is_plain ? std::optional(reinterpret_cast<std::uintptr_t>(memory.storage(0).data()))
+                  : std::nullopt;
+}
+
+// Whether tensors on this storage have bytes on every rank, and no tensor elsewhere has them, too.
+bool has_memory_alone(const py::object& storage) {
+  const LocalStorage& memory = *LocalStorage::from(THPStorage_Unpack(storage.ptr()));
+  bool has_bytes = memory.has_data() && memory.can_replace();
+  for (std::int32_t cohort = 0; has_bytes && cohort < memory.partition().num_cohorts(); ++cohort) {
+    has_bytes = memory.storage(cohort).nbytes() > 0;
+  }
+  return has_bytes;
+}
+
 }  // namespace
 
 void init_local_tensor(py::module_& module) {
@@ -210,6 +229,8 @@ void init_local_tensor(py::module_& module) {
   module.def("reconcile", &reconcile, py::arg("tensor"));
   module.def("storage_of", &storage_of, py::arg("tensor"));
   module.def("resize_storage", &resize_storage, py::arg("storage"), py::arg("nbytes"));
+  module.def("plain_address", &plain_address, py::arg("storage"));
+  module.def("has_memory_alone", &has_memory_alone, py::arg("storage"));
   module.def("make_storage", &make_storage, py::arg("ranks"), py::arg("storages"));
   module.def(
       "has_uniform_geometry",

@@ -17,6 +17,7 @@ from polyrank import _C
 from polyrank.errors import UnsupportedOpError, UsageError
 from polyrank.numbers.rank_dependent_index import get_item, set_item
 from polyrank.tensor.active_modes import enabled_local_tensor_mode
+from polyrank.tensor.addresses import address_of, storage_address_of
 
 _COHORTS_SHOWN = 8
 _RANK_ATTRIBUTE = "_local_tensor_"
@@ -61,6 +62,10 @@ class LocalUntypedStorage(torch.UntypedStorage):
         """Free (0) or regrow the memory of all ranks; bytes up to the smaller size are kept."""
         _C.resize_storage(self, size)
         return self
+
+    def data_ptr(self) -> Any:
+        """What tells this memory from others; see `LocalTensor.data_ptr`."""
+        return storage_address_of(self)
 
 
 class LocalTensor(torch.Tensor):
@@ -248,16 +253,13 @@ class LocalTensor(torch.Tensor):
         """
         return _C.reconcile(self.detach()).requires_grad_(self.requires_grad)
 
-    def data_ptr(self) -> int:
-        """Refused: there is one pointer per cohort.
+    def data_ptr(self) -> Any:
+        """What tells its memory from that of others (a TensorAddress); no number, since each rank has its own.
 
         Raises:
-            UnsupportedOpError: always.
+            UnsupportedOpError: ranks may disagree about which tensors share memory.
         """
-        raise UnsupportedOpError(
-            "a LocalTensor has no single data pointer: it stands for one tensor per rank. Take "
-            "one rank's tensor with `t.on_rank(rank)`, or `t.reconcile()` where all agree"
-        )
+        return address_of(self)
 
     def numpy(self, *, force: bool = False) -> Any:
         """The array that all ranks hold, on the tensor's memory.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from polyrank import exit_codes
 from polyrank.world import RunningWorld, World
 
 if TYPE_CHECKING:
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["WORLD"]
+
+_WAY_ON = (
+    "Lockstep runs one program for all ranks. With `polyrank run --world processes`, or `--world threads` in "
+    "one process, each rank runs its own.\n"
+)
 
 
 class LockstepWorld(World):
@@ -32,7 +39,7 @@ class LockstepWorld(World):
     def run(self, options: RunOptions) -> Outcome:
         from polyrank.worlds.in_process import run_here, run_main
 
-        return run_here(options, _entered(options), run_main)
+        return _with_a_way_on(run_here(options, _entered(options), run_main))
 
     @contextlib.contextmanager
     def surrounding(self, world_size: int, **options: Any) -> Iterator[None]:
@@ -43,6 +50,14 @@ class LockstepWorld(World):
 
     def call(self, function: Callable[[], Any], world_size: int, **options: Any) -> list[Any]:
         return [function()]
+
+
+def _with_a_way_on(outcome: Outcome) -> Outcome:
+    """An outcome that names the worlds to take where the program needs ranks that run on their own."""
+    is_refused = outcome.exit_code in (exit_codes.DIVERGENCE, exit_codes.UNSUPPORTED)
+    if not is_refused or "`polyrank run --world" in outcome.failure:
+        return outcome
+    return dataclasses.replace(outcome, failure=outcome.failure + _WAY_ON)
 
 
 @contextlib.contextmanager

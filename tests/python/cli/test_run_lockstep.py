@@ -101,3 +101,18 @@ def test_forked_processes_make_no_group(world: str, tmp_path: Path) -> None:
     done = run(tmp_path, FORKING, world=world)
     assert "[1, 1, 1, 1]" in done.stdout
     assert "a process that the script forked" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        "torch.ones(2).data_ptr() + 1",
+        "import torch.distributed as dist\ndist.init_process_group()\nif dist.get_rank() == 0: print()",
+    ],
+)
+def test_a_program_that_lockstep_does_not_run_is_told_a_world_that_does(
+    tmp_path: Path, stop: str
+) -> None:
+    done = run(tmp_path, f"import torch\n{stop}\n")
+    assert done.returncode in (113, 115)
+    assert done.stderr.count("`polyrank run --world ") == 1

@@ -70,8 +70,8 @@ def test_what_is_no_mapping_of_ranks_to_tensors(values: object) -> None:
 def test_data_ptr() -> None:
     x = same_on(2, torch.ones(2))
     for read in (
-        x.data_ptr,
-        lambda: x.untyped_storage().data_ptr(),
+        lambda: int(x.data_ptr()),
+        lambda: int(x.untyped_storage().data_ptr()),
         lambda: x.untyped_storage()[0],
     ):
         with pytest.raises(RuntimeError) as error:  # as PyTorch's simulator
