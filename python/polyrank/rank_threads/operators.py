@@ -31,6 +31,7 @@ class Operators:
         self._modules: list[Any] = []  # PyTorch's, which hold what was registered
         self._schemas: dict[str, str] = {}  # by the operator's name
         self._namespaces: set[str] = set()  # that were made as one library
+        self._changes: list[tuple[dict[Any, Any], Any, Any]] = []  # of tables: key, value before
         self._functions: dict[tuple[str, ...], dict[int, Function]] = {}  # by what for, by rank
 
     def library(
@@ -69,12 +70,25 @@ class Operators:
         functions = self._functions[what] = {rank: function}
         return _calling_by_rank(what, functions)
 
+    def note_changes(self, table: dict[Any, Any], before: dict[Any, Any]) -> None:
+        """What a registration changed in a table of PyTorch's, to be taken back at the end."""
+        self._changes += [
+            (table, key, before.get(key))
+            for key, value in table.items()
+            if value is not before.get(key)
+        ]
+
     def forget(self, rank: int, what: tuple[str, ...]) -> None:
         """The rank has no function for that any more."""
         self._functions[what].pop(rank, None)
 
     def end(self) -> None:
         """All libraries go, and with them the operators."""
+        for table, key, value in reversed(self._changes):
+            if value is None:
+                table.pop(key, None)
+            else:
+                table[key] = value
         for library in self.libraries:
             library._destroy()
         for module in self._modules:

@@ -62,6 +62,25 @@ def _wrap_register_fake(original: Callable[..., Any]) -> Callable[..., Any]:
     return register_fake
 
 
+def _wrap_add_decomposition(original: Callable[..., None]) -> Callable[..., None]:
+    """`_add_op_to_registry`, which takes an operator once, or the function that comes last."""
+
+    @functools.wraps(original)
+    def add(registry: dict[Any, Any], op: Any, function: Callable[..., Any]) -> None:
+        own = _maker()
+        if own is None:
+            return original(registry, op, function)
+        what = (str(op), "the decomposition", str(id(registry)))
+        by_rank = own.operators.by_rank(own.rank_thread.rank, what, function)
+        if by_rank is not None:
+            before = dict(registry)
+            original(registry, op, by_rank)
+            own.operators.note_changes(registry, before)
+        return None
+
+    return add
+
+
 def _wrap_library_to_overwrite(original: Callable[..., Any]) -> Callable[..., Any]:
     """`get_library_allowing_overwrite`, which destroys the library that made an operator before."""
 
@@ -120,6 +139,7 @@ ROWS = (
     Row("torch._C", "_dispatch_library", _wrap_dispatch_library, _WHY),
     Row(_LIBRARY, "__init__", _wrap_library_init, _WHY),
     Row(_LIBRARY, "_register_fake", _wrap_register_fake, _WHY),
+    Row("torch._decomp", "_add_op_to_registry", _wrap_add_decomposition, _WHY),
     Row(_CUSTOM_OPS, "get_library_allowing_overwrite", _wrap_library_to_overwrite, _WHY),
     Row(f"{_CUSTOM_OPS}:CustomOpDef", "__init__", _wrap_definition_init, _WHY),
     Row(_CUSTOM_OPS, "_maybe_get_opdef", _wrap_find_definition, _WHY),

@@ -46,6 +46,7 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch._C._has_magma": "(bool)",
     "torch._C._nn._parse_to": "(built-in)",
     "torch._C._to_dlpack": "(built-in)",
+    "torch._decomp._add_op_to_registry": "registry, op, fn",
     "torch._dynamo.eval_frame._stance": "(DynamoStance)",
     "torch._higher_order_ops.cond.cond": "pred, true_fn, false_fn, operands",
     "torch._inductor.compile_fx.compile_fx": "model_, example_inputs_, inner_compile, config_patches, decompositions, ignore_shape_env, compile_region_name",

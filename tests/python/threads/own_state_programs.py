@@ -15,6 +15,7 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from collectives.programs import Suite
 from torch import nn
+from torch._decomp import global_decomposition_table, register_decomposition
 from torch.autograd import forward_ad
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.device_mesh import init_device_mesh
@@ -255,6 +256,8 @@ def operators_of_its_own() -> Tensors:
     library = torch.library.Library("polyrank_test_library", "DEF")
     library.define("twice(Tensor x) -> Tensor")
     library.impl("twice", lambda x: x * 2 + rank, "CPU")
+    twice = torch.ops.polyrank_test_library.twice.default
+    register_decomposition(twice)(lambda x: x * 3 + rank)
     dist.barrier()
     x = torch.ones(2, requires_grad=True)
     y = scaled(x)
@@ -272,6 +275,7 @@ def operators_of_its_own() -> Tensors:
         torch.ops.polyrank_test.plus(torch.ones(1)),
         torch.ops.polyrank_test_library.twice(torch.ones(1)),
         compiled(torch.ones(3)),
+        global_decomposition_table["post_autograd"][twice](torch.ones(1)),
     ]
 
 
