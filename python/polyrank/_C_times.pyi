@@ -1,6 +1,8 @@
 # What `_C` has of the times of GPUs without bytes.
 from typing import Any
 
+MOST_QUEUED_LAUNCHES: int
+
 class GpuSpeeds:
     def __init__(self) -> None: ...
     multiprocessors: int
@@ -28,6 +30,12 @@ class NcclTables:
     most_tree_ll128: list[float]
     most_nvls_tree: list[float]
     nvls_efficiency: float
+    node_speeds: list[float]
+    network_speeds: list[float]
+    most_nvls_heads: float
+    one_way_tree_efficiency: float
+    trees_have_one_way: bool
+    corrects_nvls_tree: bool
     tree_correction: list[list[float]]
     network_overhead: float
     ring_plateau: float
@@ -40,18 +48,17 @@ class NcclLinks:
     gpu_links: float
     node_channel: float
     node_channels: float
-    nvls_channel: float
     nvls_channels: float
     network: float
-    network_channel: float
     network_latency: float
+    network_cards: float
+    gpus_per_node: float
 
 class ClusterSpeeds:
     def __init__(self) -> None: ...
     gpu: GpuSpeeds
     nccl: NcclTables
     links: NcclLinks
-    gpus_per_node: int
     operator_time: int
     view_time: int
     collective_time: int
@@ -73,4 +80,10 @@ class JointReplay:
     def chrome_trace(self) -> str: ...
 
 def matmul_time(gpu: GpuSpeeds, m: int, n: int, k: int, math: int) -> int: ...
+def collective_time(
+    speeds: ClusterSpeeds, kind: str, ranks: int, nodes: int, bytes: float
+) -> tuple[str, float]: ...
+def compared_times(
+    speeds: ClusterSpeeds, kind: str, ranks: int, nodes: int, bytes: float
+) -> dict[str, float]: ...
 def keep_gpu_timeline(timeline: GpuTimeline | None) -> None: ...

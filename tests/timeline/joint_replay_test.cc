@@ -341,5 +341,31 @@ TEST(JointReplay, IdlenessTilesWhatIsNotComputed) {  // (3)
   }
 }
 
+// The second rank comes late: the first one's stream stands still at their meeting, so that its CPU
+// has to wait there, though in its own recording it never did.
+TEST(JointReplay, TheCpuWaitsForAPlaceWhereAnotherRankHoldsUpTheStream) {
+  const std::vector<MeetingSeries> series{{.name = "dp", .ranks = {0, 1}, .label = "dp"}};
+  const auto meet = [](Timeline* timeline) {
+    timeline->launch(0, 10, {.kind = WorkKind::kCommunication, .group = "dp", .series = 0}, 1);
+  };
+  Timeline early;
+  meet(&early);
+  constexpr auto kMost = static_cast<std::int64_t>(kMostQueuedLaunches);
+  for (std::int64_t i = 0; i < kMost; ++i) {
+    early.launch(0, 1, {}, 100);
+  }
+  EXPECT_TRUE(early.host_waits().empty());
+  constexpr std::int64_t kLate = 1'000'000;
+  Timeline late;
+  late.host_works(kLate);
+  meet(&late);
+  const std::vector<Timeline> replayed =
+      replay_together({recording_of(0, early, series), recording_of(1, late, series)});
+  const Timeline& first = replayed.front();
+  ASSERT_EQ(first.host_waits().size(), 1);
+  EXPECT_EQ(first.host_waits().front().end, kLate + 1 + 10);
+  EXPECT_EQ(first.host_now(), kLate + 1 + 10 + 100);
+}
+
 }  // namespace
 }  // namespace polyrank

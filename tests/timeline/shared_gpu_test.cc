@@ -88,5 +88,50 @@ TEST(SharedGpu, PacesAddUpToTheWork) {  // (4), (5), (6)
   }
 }
 
+TEST(PaceOnLinks, IsWhatIsLeftOfTheBusiestLink) {
+  constexpr GpuUse kBoth{.links = {0.5, 0.5, 1, 1}};
+  EXPECT_EQ(pace_on_links(kBoth, {}), 1);
+  EXPECT_EQ(pace_on_links(kBoth, {.links = {0.5, 0, 0, 0}}), 1);
+  EXPECT_DOUBLE_EQ(pace_on_links(kBoth, {.links = {0, 0, 0.25, 0}}), 0.75);
+  EXPECT_EQ(pace_on_links(kBoth, {.links = {0, 0, 0, 1}}), 0);
+  EXPECT_EQ(pace_on_links({.links = {1, 0, 0, 0}}, {.links = {0, 1, 0, 0}}), 1);  // other direction
+}
+
+TEST(SharedGpu, TheSameLinkIsGivenInTheOrderOfLaunches) {
+  SharedGpu gpu;
+  constexpr GpuUse kWhole{.links = {1, 0, 0, 0}};
+  EXPECT_EQ(gpu.communicate(0, 10, kWhole), 10);
+  EXPECT_EQ(gpu.communicate(0, 10, kWhole), 20);
+  EXPECT_EQ(gpu.communicate(0, 10, kWhole), 30);
+  EXPECT_EQ(gpu.communicate(5, 10, {.links = {0, 1, 0, 0}}), 10);
+}
+
+TEST(SharedGpu, NoLinkCarriesMoreThanItCan) {  // (7)
+  std::mt19937 random(5);
+  const auto draw = [&](int below) {
+    return static_cast<int>(random() % static_cast<unsigned>(below));
+  };
+  for (int round = 0; round < 200; ++round) {
+    SCOPED_TRACE(round);
+    SharedGpu gpu;
+    double work = 0;  // of one link, in nanoseconds of all of it
+    std::int64_t first = 1000;
+    std::int64_t last = 0;
+    for (int i = 0; i < 6; ++i) {
+      const std::int64_t start = draw(40);
+      const std::int64_t alone = draw(30);
+      const double share = draw(11) / 10.0;
+      const std::int64_t duration = gpu.communicate(start, alone, {.links = {share, 0, 0, 0}});
+      EXPECT_GE(duration, alone);
+      work += share * static_cast<double>(alone);
+      if (share > 0 && alone > 0) {
+        first = std::min(first, start);
+        last = std::max(last, start + duration);
+      }
+    }
+    EXPECT_GE(static_cast<double>(last - first) + 6, work);  // each may be rounded
+  }
+}
+
 }  // namespace
 }  // namespace polyrank

@@ -87,6 +87,44 @@ TEST(Timeline, CommunicationSlowsWhatIsLaunchedAfterItAndRunsBesideIt) {
   EXPECT_EQ(work(timeline, copy).end, 5);
 }
 
+// Two groups of a GPU on one link: the later one has what the first leaves.
+TEST(Timeline, CommunicationOnTheSameLinkSharesIt) {
+  Timeline timeline;
+  const auto on = [](double share) {
+    return WorkFacts{.kind = WorkKind::kCommunication, .use = {.links = {0, 0, share, share}}};
+  };
+  const WorkNumber first = timeline.launch(1, 100, on(0.75), 0);
+  const WorkNumber second = timeline.launch(2, 100, on(0.5), 0);
+  const auto work = [&](WorkNumber number) {
+    return timeline.works()[static_cast<std::size_t>(number)];
+  };
+  EXPECT_EQ(work(first).end, 100);
+  EXPECT_EQ(work(second).end, 150);  // at half its pace for 100
+  EXPECT_EQ(work(second).slowed, 50);
+  timeline.launch(3, 10, {.kind = WorkKind::kCommunication, .use = {.links = {1, 1, 0, 0}}}, 0);
+  EXPECT_EQ(timeline.works().back().end, 10);  // other links
+}
+
+TEST(Timeline, TheCpuRunsAheadOfAStreamBySoManyLaunches) {
+  Timeline timeline;
+  constexpr auto kMost = static_cast<std::int64_t>(kMostQueuedLaunches);
+  for (std::int64_t i = 0; i < kMost; ++i) {
+    timeline.launch(0, 100, {}, 1);
+  }
+  EXPECT_EQ(timeline.host_now(), kMost);  // it is at the eleventh
+  timeline.launch(1, 100, {}, 1);         // another stream has places of its own
+  EXPECT_EQ(timeline.host_now(), kMost + 1);
+  // The first ended at 101; the next one has to wait for the second.
+  timeline.launch(0, 100, {}, 1);
+  EXPECT_EQ(timeline.host_now(), kMost + 2);
+  for (std::int64_t i = 0; i < 20; ++i) {
+    timeline.launch(0, 100, {}, 1);
+  }
+  EXPECT_EQ(timeline.host_now(), 1 + 21 * 100 + 1);  // the twenty-first is over, and one launched
+  EXPECT_FALSE(timeline.host_waits().empty());
+  EXPECT_EQ(timeline.host_waits().back().work, 20);
+}
+
 TEST(Timeline, RandomProgramsTakeTheLongestPath) {  // (1), (2), (3)
   for (unsigned seed = 0; seed < 300; ++seed) {
     SCOPED_TRACE(seed);

@@ -31,8 +31,8 @@ ClusterSpeeds round_speeds() {
                   .node_channel = 1,
                   .node_channels = 1,
                   .network = 0.5,
-                  .network_channel = 0.5};
-  speeds.gpus_per_node = 2;
+                  .network_cards = 2,
+                  .gpus_per_node = 2};
   speeds.operator_time = 100;
   speeds.view_time = 10;
   speeds.collective_time = 50;

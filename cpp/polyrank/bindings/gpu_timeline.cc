@@ -1,10 +1,16 @@
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/bindings/time_dicts.h>
+#include <polyrank/collective/cost_model.h>
+#include <polyrank/core/errors.h>
+#include <polyrank/core/str_cat.h>
+#include <polyrank/timeline/link_bytes.h>
 #include <polyrank/virtual_gpu/gpu_timeline.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -64,6 +70,12 @@ void init_speeds(py::module_& module) {
       .def_readwrite("most_tree_ll128", &NcclTables::most_tree_ll128)
       .def_readwrite("most_nvls_tree", &NcclTables::most_nvls_tree)
       .def_readwrite("nvls_efficiency", &NcclTables::nvls_efficiency)
+      .def_readwrite("node_speeds", &NcclTables::node_speeds)
+      .def_readwrite("network_speeds", &NcclTables::network_speeds)
+      .def_readwrite("most_nvls_heads", &NcclTables::most_nvls_heads)
+      .def_readwrite("one_way_tree_efficiency", &NcclTables::one_way_tree_efficiency)
+      .def_readwrite("trees_have_one_way", &NcclTables::trees_have_one_way)
+      .def_readwrite("corrects_nvls_tree", &NcclTables::corrects_nvls_tree)
       .def_readwrite("tree_correction", &NcclTables::tree_correction)
       .def_readwrite("network_overhead", &NcclTables::network_overhead)
       .def_readwrite("ring_plateau", &NcclTables::ring_plateau)
@@ -75,23 +87,56 @@ void init_speeds(py::module_& module) {
       .def_readwrite("gpu_links", &NcclLinks::gpu_links)
       .def_readwrite("node_channel", &NcclLinks::node_channel)
       .def_readwrite("node_channels", &NcclLinks::node_channels)
-      .def_readwrite("nvls_channel", &NcclLinks::nvls_channel)
       .def_readwrite("nvls_channels", &NcclLinks::nvls_channels)
       .def_readwrite("network", &NcclLinks::network)
-      .def_readwrite("network_channel", &NcclLinks::network_channel)
-      .def_readwrite("network_latency", &NcclLinks::network_latency);
+      .def_readwrite("network_latency", &NcclLinks::network_latency)
+      .def_readwrite("network_cards", &NcclLinks::network_cards)
+      .def_readwrite("gpus_per_node", &NcclLinks::gpus_per_node);
   py::class_<ClusterSpeeds>(module, "ClusterSpeeds", "What the times of a cluster depend on.")
       .def(py::init<>())
       .def_readwrite("gpu", &ClusterSpeeds::gpu)
       .def_readwrite("nccl", &ClusterSpeeds::nccl)
       .def_readwrite("links", &ClusterSpeeds::links)
-      .def_readwrite("gpus_per_node", &ClusterSpeeds::gpus_per_node)
       .def_readwrite("operator_time", &ClusterSpeeds::operator_time)
       .def_readwrite("view_time", &ClusterSpeeds::view_time)
       .def_readwrite("collective_time", &ClusterSpeeds::collective_time);
 }
 
-// As the Python test of kernel times asks for them.
+// The Python tests of kernel and collective times ask for what follows.
+
+CollectiveKind kind_of(const std::string& name) {
+  for (const CostRow& row : cost_table()) {
+    if (to_string(row.kind) == name) {
+      return row.kind;
+    }
+  }
+  throw UsageError(str_cat("no collective with a cost is called ", name));
+}
+
+// What is chosen, and its time.
+std::pair<std::string, double> collective_time(const ClusterSpeeds& speeds, const std::string& kind,
+                                               const NcclGroup& group, double bytes) {
+  const CollectiveKind of = kind_of(kind);
+  const NcclChoice choice =
+      is_made_of_messages(of)
+          ? message_time(even_messages(group, bytes), group, speeds.nccl, speeds.links)
+          : nccl_time(of, group, bytes, speeds.nccl, speeds.links);
+  return {std::string(to_string(choice.algorithm, choice.protocol)), choice.nanoseconds};
+}
+
+// What NCCL compares, by what it would choose.
+std::map<std::string, double> compared_times(const ClusterSpeeds& speeds, const std::string& kind,
+                                             const NcclGroup& group, double bytes) {
+  std::map<std::string, double> times;
+  for (std::size_t one = 0; one < kNumNcclAlgorithms * kNumNcclProtocols; ++one) {
+    const auto algorithm = static_cast<NcclAlgorithm>(one / kNumNcclProtocols);
+    const auto protocol = static_cast<NcclProtocol>(one % kNumNcclProtocols);
+    times[std::string(to_string(algorithm, protocol))] =
+        nccl_time_of(kind_of(kind), group, bytes, speeds.nccl, speeds.links, algorithm, protocol);
+  }
+  return times;
+}
+
 std::int64_t matmul_time(const GpuSpeeds& gpu, std::int64_t m, std::int64_t n, std::int64_t k,
                          MathType math) {
   const auto product = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
@@ -116,6 +161,20 @@ void init_gpu_timeline(py::module_& module) {
         return matmul_time(gpu, m, n, k, static_cast<MathType>(math));
       },
       py::arg("gpu"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("math"));
+  module.def(
+      "collective_time",
+      [](const ClusterSpeeds& speeds, const std::string& kind, std::int64_t ranks,
+         std::int64_t nodes, double bytes) {
+        return collective_time(speeds, kind, {.ranks = ranks, .nodes = nodes}, bytes);
+      },
+      py::arg("speeds"), py::arg("kind"), py::arg("ranks"), py::arg("nodes"), py::arg("bytes"));
+  module.def(
+      "compared_times",
+      [](const ClusterSpeeds& speeds, const std::string& kind, std::int64_t ranks,
+         std::int64_t nodes, double bytes) {
+        return compared_times(speeds, kind, {.ranks = ranks, .nodes = nodes}, bytes);
+      },
+      py::arg("speeds"), py::arg("kind"), py::arg("ranks"), py::arg("nodes"), py::arg("bytes"));
   py::class_<GpuTimeline, std::shared_ptr<GpuTimeline>>(module, "GpuTimeline",
                                                         "When the work of a GPU runs.")
       .def(py::init<ClusterSpeeds>(), py::arg("speeds"))
@@ -130,6 +189,7 @@ void init_gpu_timeline(py::module_& module) {
           py::arg("rank"))
       .def("chrome_trace", &GpuTimeline::chrome_trace, py::arg("rank"));
   module.def("keep_gpu_timeline", &keep_gpu_timeline, py::arg("timeline"));
+  module.attr("MOST_QUEUED_LAUNCHES") = kMostQueuedLaunches;
 }
 
 }  // namespace polyrank

@@ -21,7 +21,8 @@ double bytes_received(CollectiveKind kind, const NcclGroup& group, double bytes)
 }  // namespace
 
 GpuUse communication_use(CollectiveKind kind, const NcclGroup& group, double bytes,
-                         const NcclChoice& choice, const NcclTables& tables, const GpuSpeeds& gpu) {
+                         const NcclChoice& choice, const ByLink& over_links,
+                         const NcclTables& tables, const NcclLinks& links, const GpuSpeeds& gpu) {
   if (group.ranks <= 1 || choice.nanoseconds <= 0) {
     return {};
   }
@@ -29,9 +30,16 @@ GpuUse communication_use(CollectiveKind kind, const NcclGroup& group, double byt
       tables.memory_passes * bytes_received(kind, group, bytes) / choice.nanoseconds;
   constexpr double kNanoseconds = 1e9;
   const double reached = gpu.memory_bytes * gpu.memory_efficiency.front() / kNanoseconds;
-  return {
+  GpuUse use{
       .multiprocessors = std::min(1.0, choice.channels / static_cast<double>(gpu.multiprocessors)),
       .memory = std::min(1.0, a_nanosecond / reached)};
+  const ByLink speeds = link_speeds(links);
+  for (std::size_t link = 0; link < kNumGpuLinks; ++link) {
+    // Bytes by GB/s are nanoseconds.
+    const double busy = over_links[link] > 0 ? over_links[link] / speeds[link] : 0;
+    use.links[link] = std::min(1.0, busy / choice.nanoseconds);
+  }
+  return use;
 }
 
 }  // namespace polyrank

@@ -158,6 +158,7 @@ class RankReplay {
       item.meeting = meetings_->find(recording_.series.at(series), num_launched_.at(series)++);
     }
     queues_[work.stream].push_back(item);
+    launched_[work.stream].push_back(number);
   }
 
   std::size_t queue_record(Queue* queue) {
@@ -174,6 +175,21 @@ class RankReplay {
       step.events.push_back(queue_record(&queue));
     }
     steps_.push_back(std::move(step));
+  }
+
+  // Whether the stream has a place for one more launch (kMostQueuedLaunches).
+  bool has_place(TimelineStream stream) {
+    std::deque<std::size_t>& launched = launched_[stream];
+    if (launched.size() < kMostQueuedLaunches) {
+      return true;
+    }
+    const std::optional<WorkNumber>& oldest = placed_.at(launched.front());
+    if (!oldest) {
+      return false;
+    }
+    timeline_.hold_host(timeline_.placed_end(*oldest));
+    launched.pop_front();
+    return true;
   }
 
   // Whether the CPU goes on from a wait.
@@ -230,7 +246,8 @@ class RankReplay {
       const TimelineCommand& command = recording_.commands[next_];
       const bool waits = command.action == TimelineAction::kHostWait ||
                          command.action == TimelineAction::kHostWaitForAll;
-      if (waits && !host_is_free(command)) {
+      const bool launches = command.action == TimelineAction::kLaunch;
+      if ((waits && !host_is_free(command)) || (launches && !has_place(command.stream))) {
         break;
       }
       obey(command);
@@ -294,6 +311,7 @@ class RankReplay {
   std::vector<std::size_t> numbered_;  // index into events_ of those that commands name
   std::vector<Step> steps_;
   std::map<TimelineStream, Queue> queues_;
+  std::map<TimelineStream, std::deque<std::size_t>> launched_;  // the last of each stream
 };
 
 std::string who_waits(const std::vector<std::unique_ptr<RankReplay>>& ranks) {

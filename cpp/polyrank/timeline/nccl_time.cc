@@ -1,6 +1,8 @@
+#include <polyrank/timeline/nccl_search.h>
 #include <polyrank/timeline/nccl_time.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 
@@ -31,23 +33,49 @@ bool is_gather_or_scatter_to_all(CollectiveKind kind) {
   return kind == CollectiveKind::kAllGather || kind == CollectiveKind::kReduceScatter;
 }
 
+NcclChannels channels_of(NcclAlgorithm algorithm, const NcclGroup& group, const NcclTables& tables,
+                         const NcclLinks& links) {
+  switch (algorithm) {
+    case kTree:
+      return tree_channels(group, tables, links);
+    case kRing:
+      return ring_channels(group, tables, links);
+    case kNvls:
+    case kNvlsTree:
+      return nvls_channels(group, tables, links);
+  }
+  return {};
+}
+
+// Who has the network while a group communicates.
+enum class Network : std::uint8_t { kForItself, kShared };
+
 // One question to NCCL's tables: terms as in NCCL, so that both can be laid side by side.
 class Tuning {
  public:
   Tuning(CollectiveKind kind, const NcclGroup& group, const NcclTables& tables,
-         const NcclLinks& links, NcclAlgorithm algorithm, NcclProtocol protocol)
+         const NcclLinks& links, NcclAlgorithm algorithm, NcclProtocol protocol,
+         Network network = Network::kForItself)
       : kind_(kind),
         group_(group),
         tables_(tables),
         links_(links),
         algorithm_(algorithm),
         protocol_(protocol),
-        ranks_a_node_(static_cast<double>(group.ranks) / static_cast<double>(group.nodes)) {}
+        channels_(channels_of(algorithm, group, tables, links)),
+        ranks_a_node_(group.ranks_a_node()) {
+    if (network == Network::kShared && group.nodes > 1) {
+      const double share = network_share(group, channels_.number, links);
+      // What a tree does not bring through the network it does not bring through the node.
+      channels_.in_node = std::min(channels_.in_node, 2 * share);
+      channels_.between = std::min(channels_.between, share);
+    }
+  }
 
   bool is_usable() const {
     const bool is_nvls = algorithm_ == kNvls || algorithm_ == kNvlsTree;
-    if (is_nvls && (tables_.nvls_efficiency == 0 || links_.nvls_channels < 2 ||
-                    protocol_ != kSimple || ranks_a_node_ <= 2)) {
+    if (is_nvls && (tables_.nvls_efficiency == 0 || links_.nvls_channels == 0 ||
+                    channels_.number < 2 || protocol_ != kSimple || ranks_a_node_ <= 2)) {
       return false;
     }
     if (protocol_ == kLl128 && !links_.has_nvlink) {
@@ -65,14 +93,14 @@ class Tuning {
 
   // Of the payload. GB/s.
   double bandwidth(double bytes) const {
-    double bus = channels() * channel();
+    double bus = channels_.number * channel();
     const auto nodes = nodes_index();
     if (algorithm_ == kRing && protocol_ == kLl) {
       bus = std::min(tables_.most_ll[nodes], bus / 2);
     } else if (algorithm_ == kRing && protocol_ == kLl128) {
-      bus = std::min(bus * 0.92, channels() * tables_.most_ring_ll128[nodes]);
+      bus = std::min(bus * 0.92, channels_.number * tables_.most_ring_ll128[nodes]);
     } else if (algorithm_ == kTree) {
-      bus = tree_bandwidth(std::min(bus * 0.92, channels() * tables_.most_tree[nodes]));
+      bus = tree_bandwidth(std::min(bus * 0.92, channels_.number * tables_.most_tree[nodes]));
     }
     const bool is_of_payload = algorithm_ != kRing && is_gather_or_scatter_to_all(kind_);
     if (!is_of_payload) {
@@ -83,7 +111,7 @@ class Tuning {
 
   double running_channels() const {
     const bool is_nvls = algorithm_ == kNvls || algorithm_ == kNvlsTree;
-    return is_nvls ? channels() : channels() * tables_.channel_copies;
+    return is_nvls ? links_.nvls_channels : channels_.number * tables_.channel_copies;
   }
 
   // Microseconds.
@@ -121,56 +149,46 @@ class Tuning {
     return is_gather_or_scatter_to_all(kind_) ? ranks - 1 : ranks;
   }
 
-  // Between nodes each GPU brings a channel, as long as its network card and the links to its
-  // node's others carry it.
-  double channels() const {
-    if (algorithm_ == kNvls || algorithm_ == kNvlsTree) {
-      return links_.nvls_channels;
-    }
-    return is_one_node() ? links_.node_channels : std::ceil(ranks_a_node_);
-  }
-
+  // GB/s of one.
   double channel() const {
-    // In a node the links carry what the channels of all its ranks bring; without NVLink the way
-    // from one socket to the other carries as much as a ring of the node.
-    const double of_node =
-        links_.has_nvlink ? links_.gpu_links : links_.node_channel * links_.node_channels;
-    const double most_in_node = of_node / ranks_a_node_;
-    const double between =
-        ranks_a_node_ > 1 ? std::min(links_.network_channel, most_in_node) : links_.network_channel;
     if (algorithm_ == kRing || algorithm_ == kTree) {
-      return is_one_node() ? links_.node_channel : between;
+      return group_.nodes <= 2 ? channels_.in_node : channels_.between;
     }
-    const double efficiency =
-        tables_.nvls_efficiency * (links_.nvls_channels - 1) / links_.nvls_channels;
-    const double in_node = links_.nvls_channel * efficiency *
-                           (is_all_reduce(kind_) ? 2 : (ranks_a_node_ - 1) / ranks_a_node_);
+    const double heads = channels_.number;
+    // An all-reduce's two halves run at once.
+    const double shared = is_all_reduce(kind_) ? 2 : (ranks_a_node_ - 1) / ranks_a_node_;
+    const double in_node =
+        channels_.in_node * tables_.nvls_efficiency * (heads - 1) / heads * shared;
     if (is_one_node()) {
-      return in_node;
+      return std::min(in_node, channels_.between);
     }
-    const double network = between * ranks_a_node_ / links_.nvls_channels;
-    return std::min({in_node, group_.nodes == 2 ? 2 * network : network,
-                     tables_.most_nvls_tree[nodes_index()]});
+    const double between = group_.nodes == 2 ? 2 * channels_.between : channels_.between;
+    return std::min({in_node, between, tables_.most_nvls_tree[nodes_index()]});
   }
 
   double tree_bandwidth(double bus) const {
+    const bool has_own_card = tables_.trees_have_one_way && channels_.number >= ranks_a_node_;
+    const bool has_one_way = !is_one_node() && (ranks_a_node_ <= 1 || has_own_card);
+    const double efficiency = has_one_way ? tables_.one_way_tree_efficiency : 1;
     if (protocol_ == kLl) {
-      return std::min(bus / 3.8, tables_.most_ll[nodes_index()]);
+      return efficiency * std::min(bus / 3.8, tables_.most_ll[nodes_index()]);
     }
     if (protocol_ == kLl128) {
-      return std::min(bus * (is_one_node() ? 7.0 / 9 : 120.0 / 128),
-                      channels() * tables_.most_tree_ll128[nodes_index()]);
+      return efficiency * std::min(bus * (is_one_node() ? 7.0 / 9 : 120.0 / 128),
+                                   channels_.number * tables_.most_tree_ll128[nodes_index()]);
     }
-    return bus;
+    return efficiency * bus;
   }
 
   double correction(double bytes) const {
-    if (algorithm_ != kTree || bytes < 64) {
+    const bool is_nvls_tree = algorithm_ == kNvlsTree && tables_.corrects_nvls_tree;
+    if ((algorithm_ != kTree && !is_nvls_tree) || bytes < 64) {
       return 1;
     }
     const auto log = static_cast<std::size_t>(log2_floor(static_cast<std::int64_t>(bytes / 64)));
-    return log < tables_.tree_correction.size() ? tables_.tree_correction[log][index(protocol_)]
-                                                : 1;
+    // Of trees the last one is not used.
+    const std::size_t used = tables_.tree_correction.size() - (is_nvls_tree ? 0 : 1);
+    return log < used ? tables_.tree_correction[log][index(protocol_)] : 1;
   }
 
   double network_latency() const {
@@ -192,8 +210,9 @@ class Tuning {
     const double rounds = is_all_reduce(kind_) ? 2 : 1;
     const double between = is_one_node() ? 0 : rounds * static_cast<double>(group_.nodes - 1);
     const double latency = (steps() - between) * in_node + between * network_latency();
-    const bool is_on_plateau = protocol_ == kSimple && !is_one_node() && is_all_reduce(kind_) &&
-                               bytes / (channels() * static_cast<double>(group_.ranks)) >= 64;
+    const bool is_on_plateau =
+        protocol_ == kSimple && !is_one_node() && is_all_reduce(kind_) &&
+        bytes / (running_channels() * static_cast<double>(group_.ranks)) >= 64;
     return is_on_plateau ? latency * tables_.ring_plateau : latency;
   }
 
@@ -203,46 +222,12 @@ class Tuning {
   const NcclLinks& links_;
   NcclAlgorithm algorithm_;
   NcclProtocol protocol_;
+  NcclChannels channels_;
   double ranks_a_node_;
 };
 
-// Of what is sent from rank to rank.
-double message_time(CollectiveKind kind, const NcclGroup& group, double bytes,
-                    const NcclTables& tables, const NcclLinks& links, bool crosses_nodes) {
-  const auto ranks = static_cast<double>(group.ranks);
-  const bool is_one_message = kind == CollectiveKind::kSend || kind == CollectiveKind::kReceive ||
-                              kind == CollectiveKind::kSendReceive;
-  double in_node = 0;
-  double between = 0;
-  if (is_one_message) {
-    (crosses_nodes ? between : in_node) = bytes;
-  } else {
-    // Of the payload a share for each rank; those of the own node go over its links.
-    const double others_in_node = ranks / static_cast<double>(group.nodes) - 1;
-    in_node = bytes / ranks * others_in_node;
-    between = bytes / ranks * (ranks - 1 - others_in_node);
-  }
-  const ByAlgorithm& of_node = links.has_nvlink ? tables.nvlink_latency : tables.pcie_latency;
-  const ByAlgorithm& step = between > 0 ? tables.network_latency : of_node;
-  const double latency =
-      tables.base_latency[index(kRing)][index(kSimple)] + step[index(kRing)][index(kSimple)];
-  const double seconds = std::max(links.gpu_links > 0 ? in_node / links.gpu_links : 0,
-                                  between > 0 ? between / links.network : 0);
-  return latency * kNanosecondsAMicrosecond + seconds;  // bytes by GB/s are nanoseconds
-}
-
-bool is_made_of_messages(CollectiveKind kind) {
-  switch (kind) {
-    case CollectiveKind::kSend:
-    case CollectiveKind::kReceive:
-    case CollectiveKind::kSendReceive:
-    case CollectiveKind::kAllToAll:
-    case CollectiveKind::kGather:
-    case CollectiveKind::kScatter:
-      return true;
-    default:
-      return false;
-  }
+double time_of(const Tuning& tuning, double bytes) {
+  return tuning.latency(bytes) * kNanosecondsAMicrosecond + bytes / tuning.bandwidth(bytes);
 }
 
 }  // namespace
@@ -251,21 +236,13 @@ double nccl_time_of(CollectiveKind kind, const NcclGroup& group, double bytes,
                     const NcclTables& tables, const NcclLinks& links, NcclAlgorithm algorithm,
                     NcclProtocol protocol) {
   const Tuning tuning(kind, group, tables, links, algorithm, protocol);
-  if (!tuning.is_usable()) {
-    return -1;
-  }
-  return tuning.latency(bytes) * kNanosecondsAMicrosecond + bytes / tuning.bandwidth(bytes);
+  return tuning.is_usable() ? time_of(tuning, bytes) : -1;
 }
 
 NcclChoice nccl_time(CollectiveKind kind, const NcclGroup& group, double bytes,
-                     const NcclTables& tables, const NcclLinks& links, bool crosses_nodes) {
+                     const NcclTables& tables, const NcclLinks& links) {
   NcclChoice best;
   if (group.ranks <= 1) {
-    return best;
-  }
-  if (is_made_of_messages(kind)) {
-    best.nanoseconds = message_time(kind, group, bytes, tables, links, crosses_nodes);
-    best.channels = Tuning(kind, group, tables, links, kRing, kSimple).running_channels();
     return best;
   }
   bool has_one = false;
@@ -278,8 +255,9 @@ NcclChoice nccl_time(CollectiveKind kind, const NcclGroup& group, double bytes,
       }
     }
   }
-  best.channels =
-      Tuning(kind, group, tables, links, best.algorithm, best.protocol).running_channels();
+  const Tuning chosen(kind, group, tables, links, best.algorithm, best.protocol, Network::kShared);
+  best.nanoseconds = time_of(chosen, bytes);
+  best.channels = chosen.running_channels();
   return best;
 }
 

@@ -105,7 +105,9 @@ TimeReport TimeReports::report(std::int64_t start, std::int64_t end) const {
     const double share = static_cast<double>(inside) / static_cast<double>(work.end - begin);
     report.flops += work.facts.flops * share;
     report.roofline += work.facts.roofline * share;
-    slowed += static_cast<double>(work.slowed) * share;
+    if (work.facts.kind == WorkKind::kCompute) {
+      slowed += static_cast<double>(work.slowed) * share;
+    }
     report.recomputed_flops += work.facts.recomputed_flops * share;
     add(work, inside, share, &report.by_module[work.facts.module]);
     add(work, inside, share, &report.by_name[work.facts.name]);

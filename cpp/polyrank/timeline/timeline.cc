@@ -21,16 +21,24 @@ void Timeline::host_works(std::int64_t duration) {
 WorkNumber Timeline::launch(TimelineStream stream, std::int64_t duration, const WorkFacts& facts,
                             std::int64_t launch_time) {
   commands_.push_back({.action = TimelineAction::kLaunch, .stream = stream});
+  hold_host_for_place(stream);
+  streams_[stream].queued.push_back(std::ssize(works_));
   const HostLaunch launch = host_launches(launch_time);
   const std::int64_t start = moment_on(stream, launch.end).time;
-  if (facts.kind != WorkKind::kCompute) {
-    gpu_.hold(start, start + duration, facts.use);
-    return place(stream, duration, facts, launch);
-  }
-  const std::int64_t beside = gpu_.duration(start, duration, facts.use);
+  const std::int64_t beside = facts.kind == WorkKind::kCompute
+                                  ? gpu_.duration(start, duration, facts.use)
+                                  : gpu_.communicate(start, duration, facts.use);
   const WorkNumber number = place(stream, beside, facts, launch);
   tell_slowed(number, beside - duration);
   return number;
+}
+
+void Timeline::hold_host_for_place(TimelineStream stream) {
+  std::deque<WorkNumber>& queued = streams_[stream].queued;
+  if (queued.size() == kMostQueuedLaunches) {
+    hold_host(placed_end(queued.front()));
+    queued.pop_front();
+  }
 }
 
 HostLaunch Timeline::host_launches(std::int64_t launch_time) {

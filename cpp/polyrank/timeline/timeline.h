@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string_view>
 #include <vector>
@@ -18,17 +19,24 @@ namespace polyrank {
 // The CPU launches in the program's order, and goes on at once, except where the program waits for
 // the GPU. So each start is a maximum of numbers that are known when the work is launched, and the
 // timeline is worked out as the program runs: nothing is replayed afterwards.
-// Work knows which of the three its start was bound by. Going back along these bounds from a moment
-// at which nothing is computed says what was waited for (idle_time.h).
-// Communication slows the kernels that are launched after it and run beside it (NOTE [Kernels
-// beside communication] in shared_gpu.h). Other streams that run at once do not slow each other
-// down. What was asked of a timeline is kept as a list of commands, which together with those of
-// other ranks is run again where ranks wait for each other (joint_replay.h).
+// The CPU runs ahead of a stream by so many launches at most, and then waits for the stream's
+// oldest. Work knows which of the three its start was bound by. Going back along these bounds from
+// a moment at which nothing is computed says what was waited for (idle_time.h). Communication slows
+// what is launched after it and runs beside it: kernels (NOTE [Kernels beside communication] in
+// shared_gpu.h), and communication of other groups on the same links (NOTE [Communication beside
+// communication]). Other streams that run at once do not slow each other down. What was asked of a
+// timeline is kept as a list of commands, which together with those of other ranks is run again
+// where ranks wait for each other (joint_replay.h).
 //
 // Units: nanoseconds everywhere; the timeline begins at 0.
 
 using TimelineStream = std::int64_t;
 using WorkNumber = std::int64_t;  // index into Timeline::works()
+
+// Launches that a stream of CUDA keeps before the CPU has to wait: about 1,000 were measured, on
+// each of several streams (https://stackoverflow.com/questions/53970187), 1,024 by others (cupy
+// issue 1294).
+inline constexpr std::size_t kMostQueuedLaunches = 1024;
 
 enum class WorkKind : std::uint8_t {
   kCompute,
@@ -74,8 +82,7 @@ struct Work {
   std::int64_t start = 0;
   std::int64_t end = 0;
   Bound bound;
-  std::int64_t slowed =
-      0;  // of computing: how much longer it took, for communication ran beside it
+  std::int64_t slowed = 0;  // how much longer it took, for communication ran beside it
   // Of communication with ranks that are replayed, too: how long it stood still before the last one
   // came, and which that was.
   std::int64_t waited = 0;
@@ -135,7 +142,7 @@ class POLYRANK_API Timeline {
   void host_works(std::int64_t duration);
 
   // The CPU takes `launch_time` to launch work that runs for `duration`, or longer beside
-  // communication that was launched before.
+  // communication that was launched before. It first waits until the stream has a place for it.
   // Ensures: (1) it starts at the latest of: its stream's end, what the stream was told to wait
   //              for, the end of its launch
   //          (2) no two works of a stream overlap, and they run in the order of their launches
@@ -208,7 +215,12 @@ class POLYRANK_API Timeline {
   struct Stream {
     TimelineEvent end = {};    // of its last work
     TimelineEvent until = {};  // what its next work waits for
+    // Its last launches, of which the first must be over before the next one.
+    std::deque<WorkNumber> queued = {};
   };
+
+  // The CPU waits until the stream has a place for one more.
+  void hold_host_for_place(TimelineStream stream);
 
   TimelineEvent numbered(TimelineEvent event) noexcept {
     event.number = num_events_++;

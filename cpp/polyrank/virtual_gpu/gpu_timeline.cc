@@ -5,6 +5,7 @@
 #include <polyrank/report/call_site.h>
 #include <polyrank/timeline/communication_use.h>
 #include <polyrank/timeline/timeline_trace.h>
+#include <polyrank/virtual_gpu/call_links.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/gpu_timeline.h>
 #include <polyrank/virtual_gpu/streams.h>
@@ -133,23 +134,25 @@ void GpuTimeline::run(c10::Stream stream, const std::optional<KernelWork>& work,
   timeline_.launch(number_of(stream), run.time, facts, speeds_.operator_time);
 }
 
-GpuTimeline::Place& GpuTimeline::place_of(const Group& group) {
+GpuTimeline::Place& GpuTimeline::place_of(const Group& group, std::int64_t own_rank) {
   const auto known = places_.find(group.name());
   // A later group may have the name of one that is gone, and another rank's group is another one.
   if (known != places_.end() && known->second.members == group.ranks()) {
     return known->second;
   }
-  Place place{.group = {.ranks = group.size(), .nodes = 1},
-              .members = group.ranks(),
-              .ranks = group.ranks().to_vector()};
+  Place place{.members = group.ranks(), .ranks = group.ranks().to_vector()};
+  MemberNodes& members = place.nodes;
+  members.own = std::ranges::find(place.ranks, own_rank) - place.ranks.begin();
   std::set<std::int64_t> nodes;
+  const std::int64_t own_node = node_of(own_rank);
   for (const std::int64_t rank : place.ranks) {
-    nodes.insert(rank / speeds_.gpus_per_node);
+    nodes.insert(node_of(rank));
+    members.is_other_node.push_back(node_of(rank) != own_node);
   }
   place.series = series_of({.name = group.name(),
                             .ranks = place.ranks,
                             .label = str_cat("collectives of group \"", group.label(), '"')});
-  place.group.nodes = std::max<std::int64_t>(1, static_cast<std::int64_t>(nodes.size()));
+  members.group = {.ranks = group.size(), .nodes = std::max<std::int64_t>(1, std::ssize(nodes))};
   return places_.insert_or_assign(group.name(), std::move(place)).first->second;
 }
 
@@ -183,29 +186,33 @@ std::optional<WorkNumber> GpuTimeline::launch(const CollectiveCall& call, const 
   const c10::Stream current = current_gpu_stream({c10::kCUDA, current_gpu()});
   const std::lock_guard<std::mutex> lock(mutex_);
   const CollectiveKind kind = call.spec->kind;
-  Place& place = place_of(group);
-  const std::int64_t payload = payload_of(call, group.size());
+  Place& place = place_of(group, own_rank);
+  const auto payload = static_cast<double>(payload_of(call, group.size()));
   std::int64_t series = place.series;
-  bool crosses_nodes = false;
   if (is_message(kind)) {
-    // Of a message from anyone nobody knows who sends it. Anyone is as likely as not on another
-    // node: the slower way is taken where there is one.
-    series = WorkFacts::kAlone;
-    crosses_nodes = place.group.nodes > 1;
-    if (const std::optional<std::int64_t> member = peer_of(call, group.size())) {
-      const std::int64_t peer = place.ranks.at(static_cast<std::size_t>(*member));
-      series = series_of(messages_of(kind, group, own_rank, peer));
-      crosses_nodes = peer / speeds_.gpus_per_node != own_rank / speeds_.gpus_per_node;
-    }
+    // Of a message from anyone nobody knows where it meets.
+    const std::optional<std::int64_t> member = peer_of(call, group.size());
+    series = member ? series_of(messages_of(kind, group, own_rank,
+                                            place.ranks.at(static_cast<std::size_t>(*member))))
+                    : WorkFacts::kAlone;
   }
-  const NcclChoice choice = nccl_time(kind, place.group, static_cast<double>(payload), speeds_.nccl,
-                                      speeds_.links, crosses_nodes);
+  const NcclGroup& placed = place.nodes.group;
+  ByLink bytes{};
+  NcclChoice choice;
+  if (is_made_of_messages(kind)) {
+    bytes = message_bytes(call, place.nodes, payload);
+    choice = message_time(bytes, placed, speeds_.nccl, speeds_.links);
+  } else {
+    choice = nccl_time(kind, placed, payload, speeds_.nccl, speeds_.links);
+    bytes = collective_bytes(kind, placed, payload, choice);
+  }
   WorkFacts facts = facts_here(WorkKind::kCommunication, to_string(kind));
   facts.group = interned(group.label());
   facts.detail = to_string(choice.algorithm, choice.protocol);
-  facts.bytes = static_cast<double>(payload);
+  facts.bytes = payload;
   facts.series = series;
-  facts.use = communication_use(kind, place.group, facts.bytes, choice, speeds_.nccl, speeds_.gpu);
+  facts.use = communication_use(kind, placed, payload, choice, bytes, speeds_.nccl, speeds_.links,
+                                speeds_.gpu);
   const TimelineStream stream = stream_of(call, group);
   if (stream != number_of(current)) {
     timeline_.wait(stream, timeline_.record(number_of(current)));

@@ -11,6 +11,7 @@
 #include <polyrank/timeline/nccl_time.h>
 #include <polyrank/timeline/time_report.h>
 #include <polyrank/timeline/timeline.h>
+#include <polyrank/virtual_gpu/call_links.h>
 
 #include <cstdint>
 #include <map>
@@ -28,7 +29,6 @@ struct ClusterSpeeds {
   GpuSpeeds gpu;
   NcclTables nccl;
   NcclLinks links;
-  std::int64_t gpus_per_node = 1;  // as NCCL has it: those that NVLink joins
   // What the CPU takes. Units: nanoseconds.
   std::int64_t operator_time = 0;    // for an operator that launches a kernel
   std::int64_t view_time = 0;        // for one that launches none
@@ -81,14 +81,18 @@ class POLYRANK_API GpuTimeline {
 
  private:
   struct Place {
-    NcclGroup group;
+    MemberNodes nodes = {};
     RankRuns members;
     std::vector<std::int64_t> ranks;                // the members' global ranks
     std::int64_t series = WorkFacts::kAlone;        // of its collectives, in series_
     std::optional<WorkNumber> last = std::nullopt;  // of its collectives
   };
 
-  Place& place_of(const Group& group);
+  Place& place_of(const Group& group, std::int64_t own_rank);
+  // As NCCL has it: GPUs that NVLink joins.
+  std::int64_t node_of(std::int64_t rank) const noexcept {
+    return rank / static_cast<std::int64_t>(speeds_.links.gpus_per_node);
+  }
   std::int64_t series_of(MeetingSeries series);
   TimelineStream stream_of(const CollectiveCall& call, const Group& group);
 

@@ -17,6 +17,8 @@ __all__ = ["Cluster", "Figure", "Links", "cluster_names", "find_cluster"]
 
 _FOLDER = Path(__file__).with_name("clusters")
 _MIB = 2**20
+# Those that NCCL tells apart.
+HOST_CPUS = ("intel", "amd", "arm")
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,12 @@ class Links:
     gpu_links_gb_s: Figure  # all links of a GPU to the others of its node
     node_channel_gb_s: Figure  # of a channel in the node
     node_channels: Figure
-    nvls_channel_gb_s: Figure
-    nvls_channels: Figure  # 0: there is no NVLS
-    network_gb_s: Figure  # a GPU's share
-    network_channel_gb_s: Figure  # of a channel between nodes
+    nvls_channels: Figure  # that run it; 0: there is no NVLS
+    network_gb_s: Figure  # of a network card
     network_latency_us: Figure  # beside that of NCCL's tables
+    network_cards: Figure | None = None  # of a node; None: one a GPU
     has_nvlink: bool = True  # else GPUs are joined by PCIe
+    host_cpu: str = "intel"  # of HOST_CPUS
 
 
 @dataclass(frozen=True)
@@ -149,11 +151,15 @@ def _links_of(content: Mapping[str, Any] | None) -> tuple[Links | None, list[str
     has_nvlink = (
         reader.take("has_nvlink", bool, "true or false") if reader.has("has_nvlink") else True
     )
-    may_be_zero = ("nvls_channel_gb_s", "network_latency_us")
-    others = {"has_nvlink", "node_channels", "nvls_channels", *may_be_zero}
-    figures = reader.figures(name for name in Links.__dataclass_fields__ if name not in others)
-    figures |= reader.figures(may_be_zero, is_positive=False)
-    figures |= reader.figures(["node_channels"], is_whole=True)
+    host_cpu = reader.take("host_cpu", str, "a text") if reader.has("host_cpu") else HOST_CPUS[0]
+    if host_cpu is not None and host_cpu not in HOST_CPUS:
+        reader.note(f"host_cpu must be one of {', '.join(HOST_CPUS)}, and is {host_cpu!r}")
+    counts = ["node_channels", *(["network_cards"] if reader.has("network_cards") else [])]
+    figures = reader.figures(("gpu_links_gb_s", "node_channel_gb_s", "network_gb_s"))
+    figures |= reader.figures(["network_latency_us"], is_positive=False)
+    figures |= reader.figures(counts, is_whole=True)
     figures |= reader.figures(["nvls_channels"], is_whole=True, is_positive=False)
     wrong = [f"links: {problem}" for problem in reader.problems("links")]
-    return (None, wrong) if wrong else (Links(**figures, has_nvlink=has_nvlink), [])
+    return (
+        (None, wrong) if wrong else (Links(**figures, has_nvlink=has_nvlink, host_cpu=host_cpu), [])
+    )

@@ -25,6 +25,7 @@ __all__ = [
     "gpu_speeds",
     "gpu_table",
     "gpu_table_names",
+    "nccl_tables",
 ]
 
 _FOLDER = Path(__file__).with_name("speeds")
@@ -187,9 +188,8 @@ def core_speeds(cluster: Cluster) -> _C.ClusterSpeeds:
     host = read_toml(_FOLDER / "host.toml")
     speeds = _C.ClusterSpeeds()
     speeds.gpu = gpu_speeds(table, cluster.multiprocessors)
-    speeds.nccl = _nccl_tables(table.generation)
-    speeds.links = _links(links)
-    speeds.gpus_per_node = cluster.linked_gpus
+    speeds.nccl = nccl_tables(cluster, links.host_cpu)
+    speeds.links = _links(links, cluster)
     speeds.operator_time = round(host["operator_us"]["value"] * _NANOSECONDS)
     speeds.view_time = round(host["view_us"]["value"] * _NANOSECONDS)
     speeds.collective_time = round(host["collective_us"]["value"] * _NANOSECONDS)
@@ -229,33 +229,41 @@ def gpu_speeds(table: GpuTable, multiprocessors: int) -> _C.GpuSpeeds:
     return speeds
 
 
-def _nccl_tables(generation: str) -> _C.NcclTables:
+def nccl_tables(cluster: Cluster, host_cpu: str) -> _C.NcclTables:
+    """NCCL's tables for the cluster's GPUs, and for hosts with CPUs of that maker."""
+    generation = gpu_table(cluster).generation
     content = read_toml(_FOLDER / "nccl.toml")
     tables = _C.NcclTables()
     latency = content["latency"]
     for name in ("base", "nvlink", "pcie", "network"):
         rows = [latency[name][algorithm] for algorithm in _ALGORITHMS]
         setattr(tables, f"{name}_latency", rows)
-    tables.network_overhead = latency["network_overhead"]
     tables.ring_plateau = latency["ring_plateau"]
     tables.channel_copies = content["use"]["channel_copies"]["value"]
     tables.memory_passes = content["use"]["memory_passes"]["value"]
     correction = [content["tree_correction"][protocol] for protocol in _PROTOCOLS]
     tables.tree_correction = [list(row) for row in zip(*correction, strict=True)]
-    for name, value in content[generation].items():
+    figures = content["channels"] | content[generation]
+    host = content["hosts"][host_cpu]
+    figures["most_ll"] = [figures["most_ll"], *host["most_ll"]]
+    figures["network_overhead"] = host["network_overhead"]
+    figures["corrects_nvls_tree"] = figures["corrects_nvls_tree"] and host_cpu != "arm"
+    for name, value in figures.items():
         setattr(tables, name, value)
     return tables
 
 
-def _links(links: Links) -> _C.NcclLinks:
+def _links(links: Links, cluster: Cluster) -> _C.NcclLinks:
     made = _C.NcclLinks()
     made.has_nvlink = links.has_nvlink
     made.gpu_links = links.gpu_links_gb_s.value
     made.node_channel = links.node_channel_gb_s.value
     made.node_channels = links.node_channels.value
-    made.nvls_channel = links.nvls_channel_gb_s.value
     made.nvls_channels = links.nvls_channels.value
     made.network = links.network_gb_s.value
-    made.network_channel = links.network_channel_gb_s.value
     made.network_latency = links.network_latency_us.value
+    # Of what NCCL takes for a node, which may be a rack of several.
+    cards = cluster.gpus_per_node if links.network_cards is None else links.network_cards.value
+    made.network_cards = cards * cluster.linked_gpus / cluster.gpus_per_node
+    made.gpus_per_node = cluster.linked_gpus
     return made

