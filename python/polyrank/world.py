@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from polyrank.world_size import MAX_RANKS
+
 if TYPE_CHECKING:
     from polyrank.worlds.outcome import Outcome
     from polyrank.worlds.run_options import RunOptions
 
 __all__ = [
-    "MAX_RANKS",
     "RunningWorld",
     "World",
     "current_world",
@@ -33,9 +34,6 @@ __all__ = [
 _NAMES = ("threads", "lockstep", "fake", "processes", "real")
 # What runs a script unless told otherwise: the first that takes its options and has room.
 _DEFAULTS = ("processes", "threads")
-
-# What the layer of ranks is tested up to. A slip of a digit should not fill the machine's memory.
-MAX_RANKS = 2**20
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polyrank
 import pytest
@@ -86,3 +87,20 @@ def test_a_fake_mode_in_between_takes_nothing_away() -> None:
         torch.accelerator.synchronize()
         with torch.cuda.device(1):
             assert torch.ones(1, device="cuda").device.index == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ({"count": 0}, "count is 0; a machine can be given 1 to 120"),
+        ({"count": 300}, "a whole number from 1 to 120.* got count=300"),
+        ({"count": "2"}, "got count='2'"),
+        ({"memory_bytes": 80e9}, "memory_bytes=80000000000.0"),
+        ({"num_multiprocessors": 0}, "num_multiprocessors is 0; it must be positive"),
+        ({"capability": 9}, "capability is two of them.*capability=9"),
+        ({"capability": (0, 9)}, "major version of capability is 0"),
+    ],
+)
+def test_descriptions_are_checked(argument: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words), polyrank.virtual_gpu(**argument):
+        pass

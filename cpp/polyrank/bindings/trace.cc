@@ -74,6 +74,7 @@ void init_trace(py::module_& module) {
       .def("to_json", [](const PythonTrace& trace) { return to_json(trace.trace()); })
       .def("to_chrome_trace",
            [](const PythonTrace& trace) { return to_chrome_trace(trace.trace()); });
+  module.def("is_tracing", [] { return collective_record().is_tracing(); });
   module.def("enter_module", &enter_module, py::arg("path"));
   module.def("leave_module", &leave_module);
   module.def("call_site", &call_site);

@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <utility>
 
 namespace polyrank {
 
@@ -29,8 +30,14 @@ void check(const VirtualGpus& gpus) {
                              "; a machine can be given 1 to ", static_cast<int>(kMaxGpus),
                              " virtual GPUs"));
   }
-  if (gpus.memory_bytes < 1) {
-    throw UsageError(str_cat("memory_bytes is ", gpus.memory_bytes, "; it must be positive"));
+  const std::pair<const char*, std::int64_t> positive[] = {
+      {"memory_bytes", gpus.memory_bytes},
+      {"num_multiprocessors", gpus.num_multiprocessors},
+      {"the major version of capability", gpus.major}};
+  for (const auto& [name, number] : positive) {
+    if (number < 1) {
+      throw UsageError(str_cat(name, " is ", number, "; it must be positive"));
+    }
   }
   for (c10::DeviceIndex index = gpus.count; index < kMaxGpus; ++index) {
     if (rank_gpus()->statistics(index).allocated_bytes.all.current > 0) {

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from polyrank.output.written_whole import writable_target
-from polyrank.world import MAX_RANKS
+from polyrank.world_size import MAX_RANKS
 
 __all__ = [
     "WRITTEN",

@@ -18,6 +18,7 @@ from polyrank.fake.world import (
     required_fake_world,
 )
 from polyrank.replacing.layers import FAKE
+from polyrank.world_size import check_world_size
 
 __all__ = ["fake_world"]
 
@@ -43,13 +44,10 @@ def fake_world(
         with polyrank.fake_world(world_size=1_048_576, rank=17):
             mesh = init_device_mesh("cpu", (131_072, 8), mesh_dim_names=("dp", "tp"))
     """
-    for name, value in {"world_size": world_size, "rank": rank}.items():
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise UsageError(f"{name} is an int, not {value!r}")
-    if world_size < 1 or not 0 <= rank < world_size:
+    check_world_size(world_size)
+    if not isinstance(rank, int) or isinstance(rank, bool) or not 0 <= rank < world_size:
         raise UsageError(
-            f"a fake world has 1 rank or more, and `rank` is one of them; got a world of "
-            f"{world_size} ranks and rank {rank}"
+            f"rank={rank!r}; it must be one of the {world_size:,} ranks, 0 to {world_size - 1:,}"
         )
     if dist.is_initialized():
         raise UsageError(

@@ -39,6 +39,7 @@ from polyrank.rank_threads.started_threads import started_threads_ended
 from polyrank.rank_threads.torch_globals import globals_by_thread
 from polyrank.rank_threads.watching import watched
 from polyrank.tensor.active_modes import enabled_local_tensor_mode
+from polyrank.world_size import check_world_size
 
 __all__ = ["RanksFailedError", "run_processes", "run_ranks", "run_script"]
 
@@ -196,6 +197,11 @@ def run_ranks(
             )
         if seed and schedule != "random":
             raise UsageError(f"seed={seed}, and nothing is drawn unless schedule='random'")
+        if _C.is_tracing():
+            raise UsageError(
+                "a trace is on, and ranks that are processes launch in their own, where it sees "
+                "nothing: open polyrank.trace() in the function, or use world='threads'"
+            )
         from polyrank.process_ranks.functions import run_ranks_in_processes
 
         _check(world_size)
@@ -225,8 +231,7 @@ def _calling_rank() -> int:
 
 
 def _check(world_size: int) -> None:
-    if not isinstance(world_size, int) or world_size < 1:
-        raise UsageError(f"world_size={world_size!r}; it must be a positive number of ranks")
+    check_world_size(world_size)
     if enabled_local_tensor_mode() is not None:
         raise UsageError(
             "run_ranks was called in lockstep, where all ranks run at once already; leave the mode "

@@ -90,7 +90,8 @@ class Trace:
 def trace(*, source: bool = True) -> Iterator[Trace]:
     """Record every collective and point-to-point that is launched in the block, in any world.
 
-    Ranks that are processes of `run_ranks` launch in their own: this trace has none of theirs.
+    Ranks that are processes of `run_ranks` launch in their own, which refuses to start in a trace.
+    Open one in the function that they run.
 
     Args:
         source: look for the line of the program that launches, which costs a walk over the

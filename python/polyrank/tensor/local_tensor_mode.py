@@ -28,6 +28,7 @@ from polyrank.tensor.active_modes import active_modes
 from polyrank.tensor.local_tensor import LocalTensor, is_foreign_subclass
 from polyrank.tensor.rank_states import RankState, RankStates
 from polyrank.tensor.unheard_errors import UnheardErrors
+from polyrank.world_size import check_world_size
 
 _REPLACEMENTS = (LOCKSTEP_MESHES, LOCKSTEP_SEEDS, LOCKSTEP_MODE)
 
@@ -36,15 +37,14 @@ def checked_ranks(ranks: int | frozenset[int]) -> frozenset[int]:
     """The ranks that a world size or a set of global ranks stands for.
 
     Raises:
-        UsageError: no rank, or a negative one.
+        UsageError: no rank, a negative one, or more than a world can have.
     """
-    if isinstance(ranks, int) and not isinstance(ranks, bool) and ranks > 0:
+    if isinstance(ranks, int):
+        check_world_size(ranks)
         return frozenset(range(ranks))
     if isinstance(ranks, frozenset) and ranks and min(ranks) >= 0:
         return ranks
-    raise UsageError(
-        f"ranks must be a world size of 1 or more, or a frozenset of ranks; got {ranks!r}"
-    )
+    raise UsageError(f"ranks must be a world size or a frozenset of ranks; got {ranks!r}")
 
 
 class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]

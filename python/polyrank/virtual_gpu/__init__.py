@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
@@ -84,16 +85,25 @@ def virtual_gpu(
             else "this machine has a GPU, so that cuda means that one; hide it "
             "(CUDA_VISIBLE_DEVICES=) to try a virtual one"
         )
-    major, minor = capability
-    gpus = _C.VirtualGpus(
-        count=count,
-        name=name,
-        memory_bytes=memory_bytes,
-        major=major,
-        minor=minor,
-        num_multiprocessors=num_multiprocessors,
-        has_bytes=has_bytes,
-    )
+    description: dict[str, Any] = {
+        "count": count,
+        "name": name,
+        "memory_bytes": memory_bytes,
+        "num_multiprocessors": num_multiprocessors,
+        "has_bytes": has_bytes,
+    }
+    try:
+        major, minor = capability
+        gpus = _C.VirtualGpus(major=major, minor=minor, **description)
+    except (TypeError, ValueError):
+        got = ", ".join(
+            f"{name}={value!r}" for name, value in {**description, "capability": capability}.items()
+        )
+        raise UsageError(
+            f"count is a whole number from 1 to {MOST_GPUS}, memory_bytes and num_multiprocessors "
+            "are whole numbers, capability is two of them, name is a text and has_bytes a bool; "
+            f"got {got}"
+        ) from None
     _autograd_started()
     with _settings_named():
         _C.switch_on_virtual_gpus(gpus)

@@ -161,10 +161,12 @@ def test_after_shutdown_a_launch_is_an_error(world: Any) -> None:
 @pytest.mark.parametrize(
     ("world_size", "rank", "message"),
     [
-        (0, 0, "1 rank or more"),
-        (4, 4, "ranks and rank 4"),
-        (4, -1, "ranks and rank -1"),
-        (4.0, 0, "world_size is an int, not 4.0"),
+        (0, 0, "world_size=0; it must be a whole number from 1 to 1,048,576"),
+        (2**40, 0, "world_size=1099511627776; it must be"),
+        (4, 4, "rank=4; it must be one of the 4 ranks, 0 to 3"),
+        (4, -1, "rank=-1; it must be one of"),
+        (4, 0.0, "rank=0.0; it must be one of"),
+        (4.0, 0, "world_size=4.0; it must be a whole number"),
     ],
 )
 def test_a_world_and_its_rank_are_checked(world_size: Any, rank: int, message: str) -> None:

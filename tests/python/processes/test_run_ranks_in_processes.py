@@ -176,6 +176,18 @@ def test_options_of_threads_are_refused() -> None:
         polyrank.run_ranks(print, 0, world="processes")
 
 
+def _launches_of_own_trace() -> int:
+    with polyrank.trace() as own:
+        dist.all_reduce(torch.ones(2))
+    return len(own)
+
+
+def test_a_trace_is_opened_by_the_ranks() -> None:
+    with polyrank.trace(), pytest.raises(polyrank.UsageError, match="in the function"):
+        polyrank.run_ranks(_launches_of_own_trace, 2, world="processes")
+    assert polyrank.run_ranks(_launches_of_own_trace, 2, world="processes") == [1, 1]
+
+
 def test_errors_of_polyrank_can_be_sent() -> None:
     for kind in (polyrank.DeadlockError, polyrank.CollectiveMismatchError):
         assert type(pickle.loads(pickle.dumps(kind("x")))) is kind

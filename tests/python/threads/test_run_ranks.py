@@ -168,10 +168,11 @@ def test_a_rank_that_raises_is_named_first() -> None:
         assert "rank 2 failed, so the run ends: FileNotFoundError: data.bin" in str(error)
 
 
-@pytest.mark.parametrize("world_size", [0, -1, "many"])
-def test_there_must_be_ranks(world_size: int) -> None:
-    with pytest.raises(polyrank.UsageError, match="must be a positive number of ranks"):
-        polyrank.run_ranks(lambda: None, world_size)
+@pytest.mark.parametrize("world_size", [0, -1, 2**20 + 1, "many", True])
+@pytest.mark.parametrize("world", ["threads", "processes"])
+def test_there_must_be_ranks(world_size: int, world: str) -> None:
+    with pytest.raises(polyrank.UsageError, match="must be a whole number from 1 to 1,048,576"):
+        polyrank.run_ranks(lambda: None, world_size, world=world)
 
 
 def test_there_must_be_such_a_schedule() -> None:
