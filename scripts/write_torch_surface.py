@@ -109,6 +109,18 @@ def rows_page(rows: list[tuple[str, Row]]) -> tuple[str, str, set[str]]:
     return "\n".join(table), lines, {str(row) for _, row in rows if is_private(str(row))}
 
 
+def by_world(rows: list[tuple[str, Row]]) -> str:
+    """How many names are replaced in each world, and how many of them are private."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for world, row in rows:
+        names[world].add(str(row))
+    ordered = sorted(names.items(), key=lambda item: -len(item[1]))
+    return "\n".join(
+        f"| {world} | {len(of_world)} | {sum(map(is_private, of_world))} |"
+        for world, of_world in ordered
+    )
+
+
 def main() -> int:
     """Write, or compare."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -129,6 +141,7 @@ def main() -> int:
         num_rows=len(rows),
         num_names=len({str(row) for _, row in rows}),
         num_private=len(private),
+        worlds=by_world(rows),
         rows=table,
         others=", ".join(f"`{owner}`" for owner in others),
         num_used=len(used),
@@ -194,6 +207,13 @@ torch lacks, or has with other parameters, is also told by name when a world is 
 {num_rows} rows about {num_names} names, {num_private} of them private. The column "how" says what is
 exchanged: the code that the object runs, so that every holder is reached; the attribute; or the object
 wherever it is held ([internals.md](internals.md#replacing-names-of-torch)).
+
+| world | names | of them private |
+|---|---|---|
+{worlds}
+
+`install()` puts polyrank in the place of PyTorch's simulator, whose names these are. Most private names of virtual GPUs
+are those of `torch._C` that a torch without CUDA lacks.
 
 | name | world | how | what would be wrong without |
 |---|---|---|---|

@@ -201,7 +201,7 @@ def _ranks_of(node: pytest.Item) -> _Ranks | None:
         _refuse(
             marker,
             "it takes one world size, an int of 1 or more, as in "
-            f"@pytest.mark.{_MARKER}(8), and the name of a world",
+            f'@pytest.mark.{_MARKER}(8), and a world by its name: world="threads"',
         )
     if unknown := sorted(set(given) - world.options):
         options = f"its options are {', '.join(sorted(world.options))}" if world.options else ""
