@@ -41,7 +41,8 @@ inline RankEndings run_forked(SharedRun& run, const std::function<void(std::int6
         text = error.what();
         try {
           run.end_failed(text);
-        } catch (const std::exception&) {  // the board is broken
+        } catch (const std::exception& broken) {  // the board is
+          text += broken.what();
         }
       }
       const bool is_written = write(ends[1], text.data(), text.size()) >= 0;

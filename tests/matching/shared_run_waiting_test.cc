@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <numeric>
 #include <set>
 #include <thread>
 #include <vector>
@@ -51,10 +52,8 @@ Ordered run_in_order(std::int64_t world_size, SharedRunOptions options, const Pr
 }
 
 std::shared_ptr<const MeetingGroup> world_of(SharedRun& run) {
-  std::vector<std::int64_t> members;
-  for (std::int64_t rank = 0; rank < run.world_size(); ++rank) {
-    members.push_back(rank);
-  }
+  std::vector<std::int64_t> members(static_cast<std::size_t>(run.world_size()));
+  std::iota(members.begin(), members.end(), 0);
   run.join_group("world", members);
   return std::make_shared<const MeetingGroup>(MeetingGroup{"world", members});
 }

@@ -35,8 +35,7 @@ void run_signal_handlers() {
 // Counts the interpreter's threads, whoever made them.
 bool has_other_threads() {
   const py::gil_scoped_acquire gil;
-  const PyThreadState* const first = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
-  return PyThreadState_Next(const_cast<PyThreadState*>(first)) != nullptr;
+  return PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) != nullptr;
 }
 
 SharedRunOptions options_of(std::optional<bool> is_random, std::uint64_t seed) {

@@ -241,6 +241,7 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
   SharedArrival arrival_of(QuickPart* part);
   std::optional<std::int64_t> set_waiting(const HeldMeeting& meeting, const WaitOptions& options);
   void set_running(std::int64_t thread);
+  std::optional<std::chrono::milliseconds> timeout_of(const WaitOptions& options) const;
   void sleep(const HeldMeeting& meeting, const WaitOptions& options);
   void wait_as(std::int64_t thread, const HeldMeeting& meeting, const WaitOptions& options);
   void leave(std::shared_ptr<Meeting> meeting) noexcept;

@@ -9,6 +9,8 @@
 
 namespace polyrank {
 
+using std::chrono_literals::operator""ms;
+
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -36,33 +38,36 @@ bool SharedRun::has_turn() const noexcept {
 }
 
 void SharedRun::take_turn(void (*on_interrupt)()) {
-  if (has_turn()) {
+  auto& turns = shared_->turns;
+  if (!turns || has_turn()) {
     return;
   }
   {
     const Lock lock(this);
-    shared_->turns->add(rank_);
+    turns->add(rank_);
   }
-  shared_->turns->await(rank_, on_interrupt);
+  turns->await(rank_, on_interrupt);
 }
 
 void SharedRun::yield(void (*on_interrupt)()) {
-  if (shared_->turns && is_rank()) {
+  auto& turns = shared_->turns;
+  if (turns && is_rank()) {
     {
       const Lock lock(this);
-      shared_->turns->yield(rank_);
+      turns->yield(rank_);
     }
-    shared_->turns->await(rank_, on_interrupt);
+    turns->await(rank_, on_interrupt);
   }
 }
 
 std::optional<SharedTurns::Turn> SharedRun::turn() {
-  if (!shared_->turns || shared_->failure.has_failed) {
+  auto& turns = shared_->turns;
+  if (!turns || shared_->failure.has_failed) {
     return std::nullopt;
   }
   try {
     const Lock lock(this);
-    return shared_->turns->turn();
+    return turns->turn();
   } catch (const Error&) {  // a rank has died while it changed the board: the run has failed
     return std::nullopt;
   }
@@ -70,7 +75,9 @@ std::optional<SharedTurns::Turn> SharedRun::turn() {
 
 void SharedRun::end_turn(std::uint64_t number) {
   const Lock lock(this);
-  shared_->turns->end_turn(number);
+  if (auto& turns = shared_->turns) {
+    turns->end_turn(number);
+  }
 }
 
 // Under the lock. First threads in quick meetings are among those that run, for the board.
@@ -157,11 +164,15 @@ void SharedRun::set_running(std::int64_t thread) {
   }
 }
 
+std::optional<std::chrono::milliseconds> SharedRun::timeout_of(const WaitOptions& options) const {
+  return options.timeout ? options.timeout : options_.timeout;
+}
+
 // Until the meeting is done or the run has failed.
 // Throws: what on_interrupt() throws; CollectiveError when time is up.
 void SharedRun::sleep(const HeldMeeting& meeting, const WaitOptions& options) {
-  const auto timeout = options.timeout ? options.timeout : options_.timeout;
-  const auto deadline = Clock::now() + timeout.value_or(std::chrono::milliseconds(0));
+  const auto timeout = timeout_of(options);
+  const auto deadline = Clock::now() + timeout.value_or(0ms);
   DoneWord& word = meeting->is_done;
   SharedSleeper none;
   const bool is_first = std::this_thread::get_id() == first_thread_;
@@ -203,8 +214,7 @@ void SharedRun::wait_as(std::int64_t thread, const HeldMeeting& meeting,
       const Lock lock(this);
       if (!meeting->is_done) {
         move_all_to_board();
-        late = explain_timeout(shared_->board, rank_, *meeting,
-                               options.timeout ? *options.timeout : *options_.timeout);
+        late = explain_timeout(shared_->board, rank_, *meeting, timeout_of(options).value_or(0ms));
       }
     }
   } catch (...) {
