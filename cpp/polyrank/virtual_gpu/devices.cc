@@ -10,6 +10,7 @@
 #include <polyrank/virtual_gpu/rank_gpus.h>
 #include <polyrank/virtual_gpu/runtime.h>
 
+#include <array>
 #include <atomic>
 #include <mutex>
 #include <utility>
@@ -30,10 +31,10 @@ void check(const VirtualGpus& gpus) {
                              "; a machine can be given 1 to ", static_cast<int>(kMaxGpus),
                              " virtual GPUs"));
   }
-  const std::pair<const char*, std::int64_t> positive[] = {
-      {"memory_bytes", gpus.memory_bytes},
-      {"num_multiprocessors", gpus.num_multiprocessors},
-      {"the major version of capability", gpus.major}};
+  const std::array<std::pair<const char*, std::int64_t>, 3> positive{
+      {{"memory_bytes", gpus.memory_bytes},
+       {"num_multiprocessors", gpus.num_multiprocessors},
+       {"the major version of capability", gpus.major}}};
   for (const auto& [name, number] : positive) {
     if (number < 1) {
       throw UsageError(str_cat(name, " is ", number, "; it must be positive"));
