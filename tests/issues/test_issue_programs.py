@@ -28,6 +28,7 @@ NAMES = sorted(
 # and which do. Processes run all.
 WORLDS: dict[str, tuple[str, ...]] = {
     "plans_of_each_rank": ("threads",),
+    "sparse_gradients": ("threads",),
     "children_of_ranks": ("threads",),
     "process_state": (),
     "state_of_each_rank": ("threads",),

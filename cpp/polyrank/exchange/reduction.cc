@@ -6,6 +6,7 @@
 #include <polyrank/exchange/exact_sum.h>
 #include <polyrank/exchange/reduction.h>
 #include <polyrank/exchange/repeated_sum.h>
+#include <polyrank/exchange/sparse_sum.h>
 
 #include <algorithm>
 #include <atomic>
@@ -347,6 +348,9 @@ at::Tensor fold_members(ReduceOp op, const MemberTensors& members,
   const at::Tensor& first = members.front();
   const c10::ScalarType dtype = first.scalar_type();
   check_applies(op, first);
+  if (first.is_sparse() && op == ReduceOp::kSum && holds_values(first)) {
+    return sum_of_sparse(members);
+  }
   const ReductionAlgorithm algorithm = reduction_order();
   MemberTensors shapes;  // of tensors without values, which differ by nothing else
   if (!holds_values(first)) {

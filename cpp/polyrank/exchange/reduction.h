@@ -39,7 +39,8 @@ POLYRANK_API bool holds_values(const at::Tensor& tensor);
 
 // The fold of `members` in reduction_order(). The result is contiguous memory of its own, in the
 // shape of the first member; `kAvg` divides the sum by the number of members (integers: towards
-// zero), except that floats are divided before they are added where NCCL does so. `place`: which
+// zero), except that floats are divided before they are added where NCCL does so. Sums of sparse
+// tensors are sum_of_sparse()'s. `place`: which
 // elements of what a member puts in these are; all of them unless it is said. Requires: members is
 // not empty; all have one dtype, device and number of elements; for
 //           kPremulSum they are scaled already
