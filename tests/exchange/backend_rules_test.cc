@@ -46,10 +46,20 @@ TEST(BackendRules, MemoryOrderOfATensor) {
 }
 
 TEST(BackendRules, DtypesThatNoBackendTakes) {
-  EXPECT_FALSE(takes_dtype(c10::kShort, c10::kCPU));
-  EXPECT_FALSE(takes_dtype(c10::kUInt16, c10::kCPU));
-  EXPECT_TRUE(takes_dtype(c10::kFloat8_e4m3fn, c10::kCPU));
-  EXPECT_TRUE(takes_dtype(c10::kComplexFloat, c10::kCPU));
+  const auto takes = [](c10::ScalarType dtype) {
+    return takes_dtype(CollectiveKind::kAllGather, dtype, c10::kCPU);
+  };
+  EXPECT_FALSE(takes(c10::kShort));
+  EXPECT_FALSE(takes(c10::kUInt16));
+  EXPECT_TRUE(takes(c10::kFloat8_e4m3fn));
+  EXPECT_TRUE(takes(c10::kComplexFloat));
+}
+
+TEST(BackendRules, MessagesAreOfAnyDtype) {
+  for (const auto kind : {CollectiveKind::kSend, CollectiveKind::kReceive}) {
+    EXPECT_TRUE(takes_dtype(kind, c10::kShort, c10::kCPU));
+    EXPECT_TRUE(takes_dtype(kind, c10::kUInt64, c10::kCPU));
+  }
 }
 
 }  // namespace

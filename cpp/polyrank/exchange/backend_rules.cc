@@ -80,9 +80,11 @@ bool has_memory_order(const at::Tensor& tensor, MemoryOrder order) {
          (order == kDense && tensor.is_non_overlapping_and_dense());
 }
 
-bool takes_dtype(c10::ScalarType dtype, c10::DeviceType device) noexcept {
+bool takes_dtype(CollectiveKind kind, c10::ScalarType dtype, c10::DeviceType device) noexcept {
+  const bool is_message = kind == CollectiveKind::kSend || kind == CollectiveKind::kReceive;
   // What NCCL's table of dtypes has differs by its version and by GPU: left to it.
-  return device != c10::kCPU || std::ranges::find(kTakenByAny, dtype) != kTakenByAny.end();
+  return device != c10::kCPU || is_message ||
+         std::ranges::find(kTakenByAny, dtype) != kTakenByAny.end();
 }
 
 std::string_view backend_of(c10::DeviceType device) noexcept {

@@ -37,8 +37,9 @@ POLYRANK_API MemoryOrder needed_memory_order(const CollectiveSpec& spec, Argumen
 POLYRANK_API bool has_memory_order(const at::Tensor& tensor, MemoryOrder order);
 
 // Whether a backend takes the dtype. On the CPU also what NCCL alone takes, since programs for
-// GPUs run there too.
-POLYRANK_API bool takes_dtype(c10::ScalarType dtype, c10::DeviceType device) noexcept;
+// GPUs run there too; messages are bytes to gloo, of any dtype.
+POLYRANK_API bool takes_dtype(CollectiveKind kind, c10::ScalarType dtype,
+                              c10::DeviceType device) noexcept;
 
 // "gloo", "NCCL": whose rules hold for tensors of that device.
 POLYRANK_API std::string_view backend_of(c10::DeviceType device) noexcept;

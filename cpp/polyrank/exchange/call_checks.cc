@@ -79,7 +79,7 @@ class Checker {
 
   void check_dtypes() const {
     for (const at::Tensor& tensor : tensors_) {
-      if (!takes_dtype(tensor.scalar_type(), tensor.device().type())) {
+      if (!takes_dtype(call_.spec->kind, tensor.scalar_type(), tensor.device().type())) {
         refuse(str_cat("was given a ", describe_tensor(tensor), " on ", tensor.device(),
                        "; neither gloo nor NCCL takes that dtype. Convert the tensor first."));
       }

@@ -243,6 +243,21 @@ def test_threads_of_a_rank_launch_side_by_side() -> None:
 
 
 @pytest.mark.parametrize("world", ["threads", "processes"])
+@pytest.mark.parametrize("dtype", [torch.int16, torch.uint16, torch.uint32, torch.uint64])
+def test_messages_are_of_any_dtype(world: str, dtype: torch.dtype) -> None:
+    def program() -> list[int]:
+        number = torch.tensor([1, 2, 250], dtype=dtype)
+        if dist.get_rank() == 0:
+            dist.send(number, 1)
+        else:
+            number = torch.zeros(3, dtype=dtype)
+            dist.recv(number, 0)
+        return number.tolist()
+
+    assert polyrank.run_ranks(program, 2, world=world) == [[1, 2, 250]] * 2
+
+
+@pytest.mark.parametrize("world", ["threads", "processes"])
 def test_sparse_tensors_are_summed(world: str) -> None:
     def program() -> tuple[list[list[float]], bool]:
         dense = torch.zeros(3, 2)
