@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
+from polyrank.errors import UsageError
 from polyrank.lockstep_world.in_lockstep import with_mode
+from polyrank.numbers.rank_dependent_numbers import number_of_ranks
 from polyrank.replacing.row import Row
 
 __all__ = ["SEEDS", "STATES"]
@@ -26,11 +28,21 @@ def _while_disabled(own: Callable[..., Any]) -> Callable[..., Any]:
 
 def _manual_seed(mode: Any, seed: int | torch.SymInt) -> torch.Generator:
     if isinstance(seed, torch.SymInt):
-        mode._state.seed(seed)
+        mode._state.seed(_signed(seed))
         return torch.default_generator
     generator = torch.random._manual_seed_impl(seed)
     mode._state.restart_generators()
     return generator
+
+
+def _signed(seed: torch.SymInt) -> Any:
+    """The seed of 64 bits as C++ holds it; as torch's, which takes -1 and 2**64 - 1 for the same."""
+    values = seed.node._local_ints
+    if not all(-(2**63) <= value < 2**64 for value in values.values()):
+        raise UsageError(f"torch.manual_seed takes a seed from -2**63 to 2**64 - 1, not {seed}")
+    return number_of_ranks(
+        {rank: (value + 2**63) % 2**64 - 2**63 for rank, value in values.items()}
+    )
 
 
 def _initial_seed(mode: Any) -> int | torch.SymInt:

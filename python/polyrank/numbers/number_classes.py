@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from polyrank._C import LocalNode
+from polyrank.numbers.wide_int_node import WideIntNode
 from polyrank.replacing.code_of import is_of_library
 from polyrank.replacing.row import Row
 
@@ -28,7 +29,7 @@ def _class_property(own: type, of_python: type) -> Callable[[Any], Any]:
             frame = frame.f_back
         if frame is None or is_of_library(frame.f_code.co_filename):
             return own
-        return of_python if isinstance(self.node, LocalNode) else own
+        return of_python if isinstance(self.node, LocalNode | WideIntNode) else own
 
     return lambda _: property(class_of)
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 
-from polyrank._C import LocalBoolNode, LocalFloatNode, LocalIntNode, LocalNode
+from polyrank._C import LocalBoolNode, LocalFloatNode, LocalNode
+from polyrank.numbers.wide_int_node import WideIntNode, node_of_ranks
 
 
 def rank_dependent_int(value_of_rank: dict[int, int]) -> int | torch.SymInt:
     """An int where all ranks agree, else a SymInt that differs between them."""
     values = set(value_of_rank.values())
-    return values.pop() if len(values) == 1 else torch.SymInt(LocalIntNode(value_of_rank))  # type: ignore[no-untyped-call]
+    return values.pop() if len(values) == 1 else torch.SymInt(node_of_ranks(value_of_rank))  # type: ignore[no-untyped-call]
 
 
 def number_of_ranks(value_of_rank: dict[int, int | float]) -> Any:
@@ -25,14 +26,14 @@ def number_of_ranks(value_of_rank: dict[int, int | float]) -> Any:
     if all(isinstance(value, bool) for value in values.values()):
         return torch.SymBool(LocalBoolNode(value_of_rank))  # type: ignore[no-untyped-call,arg-type]
     if all(isinstance(value, int) for value in values.values()):
-        return torch.SymInt(LocalIntNode(value_of_rank))  # type: ignore[no-untyped-call,arg-type]
+        return torch.SymInt(node_of_ranks(value_of_rank))  # type: ignore[no-untyped-call]
     return torch.SymFloat(LocalFloatNode(value_of_rank))  # type: ignore[no-untyped-call]
 
 
 def is_rank_dependent_number(value: Any) -> bool:
     """Whether `value` is a number that differs between ranks."""
     return isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool) and isinstance(
-        value.node, LocalNode
+        value.node, LocalNode | WideIntNode
     )
 
 

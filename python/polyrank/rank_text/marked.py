@@ -9,16 +9,11 @@ from typing import Any
 from polyrank.errors import DivergenceError
 
 __all__ = [
-    "FIRST_COHORTS",
-    "MOST_COHORTS",
     "MarkedText",
     "is_rank_dependent_text",
     "text_of_ranks",
     "text_on_ranks",
 ]
-
-MOST_COHORTS = 16  # in a text; as local_number_text.cc
-FIRST_COHORTS = 6
 
 # In any case: `f"step_{rank}".upper()` is such a text.
 MARKER = re.compile(

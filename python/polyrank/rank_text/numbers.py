@@ -8,32 +8,22 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from polyrank import _C
 from polyrank.errors import DivergenceError
+from polyrank.numbers.number_text import number_text
 from polyrank.numbers.rank_dependent_numbers import is_rank_dependent_number
-from polyrank.rank_text.marked import FIRST_COHORTS, MOST_COHORTS
 from polyrank.rank_text.taken_for_one import showing
 from polyrank.replacing.row import Row, with_original
 
 __all__ = ["ROWS"]
 
 
-def _text(number: Any, write: Callable[[Any], str]) -> str:
-    """As C++ writes a number, with the values as `write` says."""
-    values = number.node._local_ints
-    cohorts = _C.common_cohorts([number], _C.RankSet(list(values)))
-    parts = [f"{cohort}: {write(values[next(iter(cohort))])}" for cohort in cohorts]
-    tail = ""
-    if len(parts) > MOST_COHORTS:
-        tail = f", {len(parts)} cohorts"
-        parts[FIRST_COHORTS:-1] = ["…"]
-    return f"{type(number.node).__name__}({{{', '.join(parts)}}}{tail})"
-
-
 def _format(original: Callable[[Any, str], str], number: Any, spec: str) -> str:
     if not is_rank_dependent_number(number):
         return original(number, spec)
-    return _text(number, lambda value: format(value, spec)) if spec else str(number)
+    if not spec:
+        return str(number)
+    name = str(number).partition("(")[0]
+    return number_text(name, number.node._local_ints, lambda value: format(value, spec))
 
 
 def _hash(original: Callable[[Any], int], number: Any) -> int:
