@@ -4,6 +4,7 @@
 #include <polyrank/engine/answers_for_all.h>
 #include <polyrank/engine/composite_errors.h>
 #include <polyrank/engine/first_key.h>
+#include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/engine/local_int_node.h>
 #include <polyrank/engine/local_tensor_impl.h>
 
@@ -54,10 +55,10 @@ class CompositeKernel final : public c10::OperatorKernel {
       call_composed(op, keys, stack);
     } catch (const c10::Error& error) {
       if (wants_plain_sizes(error)) {
-        throw DivergenceError(str_cat(
+        raise(DivergenceError(str_cat(
             op.operator_name().name, " takes one size for all ranks, and was given sizes that ",
             "differ between ranks. Run the program with a process or a thread a rank ",
-            "(`polyrank run --world processes`)."));
+            "(`polyrank run --world processes`).")));
       }
       if (answers_for_all() != answers) {
         explain(op, keys, error, &again);
@@ -71,10 +72,11 @@ class CompositeKernel final : public c10::OperatorKernel {
   static void explain(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
                       const c10::Error& error, torch::jit::Stack* arguments) {
     call_whole(op, keys, arguments);
-    throw DivergenceError(str_cat(
-        op.operator_name().name, " raises an error for sizes that differ between ranks, and none ",
-        "for the sizes of any one rank: ", error.what_without_backtrace(),
-        ". Run the program with a process or a thread a rank (`polyrank run --world processes`)."));
+    raise(DivergenceError(str_cat(op.operator_name().name,
+                                  " raises an error for sizes that differ between ranks, and none ",
+                                  "for the sizes of any one rank: ", error.what_without_backtrace(),
+                                  ". Run the program with a process or a thread a rank (`polyrank "
+                                  "run --world processes`).")));
   }
 };
 

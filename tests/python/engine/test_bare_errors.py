@@ -21,6 +21,10 @@ REFUSED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "power of a number": (lambda x, n: (n + 1) ** x, r"PowBackward\d \(self: "),
     "several tensors": (lambda x, n: torch._foreach_pow([x], n)[0], r"one of .*Pow"),
     "among others": (lambda x, n: x * 2 + x.pow(n) * x.exp(), "PowBackward0"),
+    "size": (
+        lambda x, n: F.interpolate(x, size=n + 3),
+        "upsample_nearest1d takes one size for all ranks",
+    ),
     "scale": (
         lambda x, n: F.interpolate(x, scale_factor=n * 1.5),
         r"upsample_nearest1d.*scale_factors = ",
