@@ -11,6 +11,7 @@ import pytest
 from polyrank.any_world.progress import RanksNow, tells_of_ranks
 from polyrank.cli.progress import Progress
 from polyrank.worlds.run_options import RunOptions
+from torch_builds import needs_cpu_build
 
 OPTIONS = RunOptions(
     script="train.py",
@@ -110,6 +111,7 @@ def test_a_terminal_shows_it_and_a_pipe_does_not(tmp_path: Path, world: str) -> 
     assert "alive" not in errors_of(tmp_path, "run", "--world", world, in_terminal=False)
 
 
+@needs_cpu_build
 def test_a_forecast_says_how_many_steps_were_made(tmp_path: Path) -> None:
     shown = errors_of(tmp_path, "forecast", in_terminal=True, script=STEPS)
     assert "script.py on rank 0 of 2 ranks" in shown
