@@ -230,7 +230,7 @@ def test_objects_go_between_threads() -> None:
 def test_misuse() -> None:
     with pytest.raises(polyrank.UsageError, match="not enabled"):
         LocalRunnerMode.current()
-    with pytest.raises(polyrank.UsageError, match="ranks must be"):
+    with pytest.raises(polyrank.UsageError, match="must be a whole number from 1"):
         LocalRunnerMode(0, 1, print)
     with pytest.raises(polyrank.UsageError, match="concurrency=0"):
         LocalRunnerMode(2, 0, print)
