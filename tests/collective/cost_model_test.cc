@@ -91,6 +91,13 @@ TEST(CostModel, EachLaunchHasAUsualAlgorithm) {
   EXPECT_EQ(collective_cost(Kind::kAllToAll, Algorithm::kRing, 4, 1), std::nullopt);
 }
 
+TEST(CostModel, WireBytesAreOfTheUsualAlgorithm) {
+  const auto ring = collective_cost(Kind::kAllReduce, Algorithm::kRing, 4, 4096);
+  ASSERT_TRUE(ring.has_value());
+  EXPECT_EQ(usual_wire_bytes(Kind::kAllReduce, 4, 4096), ring->wire_bytes);
+  EXPECT_EQ(usual_wire_bytes(Kind::kWait, 4, 4096), 0);
+}
+
 TEST(CostModel, NoRowTwice) {
   std::set<std::pair<Kind, Algorithm>> seen;
   for (const CostRow& row : cost_table()) {

@@ -1,25 +1,9 @@
 #include <gtest/gtest.h>
 #include <polyrank/timeline/nccl_search.h>
+#include <timeline/hopper.h>
 
 namespace polyrank {
 namespace {
-
-NcclTables hopper() {
-  NcclTables tables;
-  tables.node_speeds = {60, 50, 40, 30, 24, 20, 15, 12, 11, 6, 3};
-  tables.network_speeds = {48, 45, 42, 40, 30, 24, 22, 20, 17.5, 15, 12, 6, 3, 2.4, 1.2};
-  return tables;
-}
-
-NcclLinks dgx() {
-  return {.gpu_links = 370.8,
-          .node_channel = 30,
-          .node_channels = 12,
-          .nvls_channels = 16,
-          .network = 50,
-          .network_cards = 8,
-          .gpus_per_node = 8};
-}
 
 constexpr NcclGroup kNode{.ranks = 8, .nodes = 1};
 constexpr NcclGroup kTwoNodes{.ranks = 16, .nodes = 2};

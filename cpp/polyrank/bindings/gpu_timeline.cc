@@ -115,7 +115,9 @@ CollectiveKind kind_of(const std::string& name) {
 
 // What is chosen, and its time.
 std::pair<std::string, double> collective_time(const ClusterSpeeds& speeds, const std::string& kind,
-                                               const NcclGroup& group, double bytes) {
+                                               std::int64_t ranks, std::int64_t nodes,
+                                               double bytes) {
+  const NcclGroup group{.ranks = ranks, .nodes = nodes};
   const CollectiveKind of = kind_of(kind);
   const NcclChoice choice =
       is_made_of_messages(of)
@@ -126,13 +128,15 @@ std::pair<std::string, double> collective_time(const ClusterSpeeds& speeds, cons
 
 // What NCCL compares, by what it would choose.
 std::map<std::string, double> compared_times(const ClusterSpeeds& speeds, const std::string& kind,
-                                             const NcclGroup& group, double bytes) {
+                                             std::int64_t ranks, std::int64_t nodes, double bytes) {
+  const NcclGroup group{.ranks = ranks, .nodes = nodes};
+  const CollectiveKind of = kind_of(kind);
   std::map<std::string, double> times;
   for (std::size_t one = 0; one < kNumNcclAlgorithms * kNumNcclProtocols; ++one) {
     const auto algorithm = static_cast<NcclAlgorithm>(one / kNumNcclProtocols);
     const auto protocol = static_cast<NcclProtocol>(one % kNumNcclProtocols);
     times[std::string(to_string(algorithm, protocol))] =
-        nccl_time_of(kind_of(kind), group, bytes, speeds.nccl, speeds.links, algorithm, protocol);
+        nccl_time_of(of, group, bytes, speeds.nccl, speeds.links, algorithm, protocol);
   }
   return times;
 }
@@ -161,20 +165,10 @@ void init_gpu_timeline(py::module_& module) {
         return matmul_time(gpu, m, n, k, static_cast<MathType>(math));
       },
       py::arg("gpu"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("math"));
-  module.def(
-      "collective_time",
-      [](const ClusterSpeeds& speeds, const std::string& kind, std::int64_t ranks,
-         std::int64_t nodes, double bytes) {
-        return collective_time(speeds, kind, {.ranks = ranks, .nodes = nodes}, bytes);
-      },
-      py::arg("speeds"), py::arg("kind"), py::arg("ranks"), py::arg("nodes"), py::arg("bytes"));
-  module.def(
-      "compared_times",
-      [](const ClusterSpeeds& speeds, const std::string& kind, std::int64_t ranks,
-         std::int64_t nodes, double bytes) {
-        return compared_times(speeds, kind, {.ranks = ranks, .nodes = nodes}, bytes);
-      },
-      py::arg("speeds"), py::arg("kind"), py::arg("ranks"), py::arg("nodes"), py::arg("bytes"));
+  module.def("collective_time", &collective_time, py::arg("speeds"), py::arg("kind"),
+             py::arg("ranks"), py::arg("nodes"), py::arg("bytes"));
+  module.def("compared_times", &compared_times, py::arg("speeds"), py::arg("kind"),
+             py::arg("ranks"), py::arg("nodes"), py::arg("bytes"));
   py::class_<GpuTimeline, std::shared_ptr<GpuTimeline>>(module, "GpuTimeline",
                                                         "When the work of a GPU runs.")
       .def(py::init<ClusterSpeeds>(), py::arg("speeds"))

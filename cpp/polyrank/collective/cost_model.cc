@@ -187,6 +187,14 @@ std::optional<CollectiveAlgorithm> usual_algorithm(CollectiveKind kind) noexcept
   return row == nullptr ? std::nullopt : std::optional(row->algorithm);
 }
 
+std::int64_t usual_wire_bytes(CollectiveKind kind, std::int64_t group_size,
+                              std::int64_t payload_bytes) {
+  const auto algorithm = usual_algorithm(kind);
+  const auto cost = algorithm ? collective_cost(kind, *algorithm, group_size, payload_bytes)
+                              : std::optional<CollectiveCost>();
+  return cost ? cost->wire_bytes : 0;
+}
+
 std::string_view to_string(CollectiveAlgorithm algorithm) noexcept {
   return kNames[static_cast<std::size_t>(algorithm)];
 }

@@ -62,6 +62,10 @@ POLYRANK_API std::optional<CollectiveCost> collective_cost(CollectiveKind kind,
 // from and to a root's, direct else. Nothing for kinds that send nothing.
 POLYRANK_API std::optional<CollectiveAlgorithm> usual_algorithm(CollectiveKind kind) noexcept;
 
+// The wire bytes of a rank with the usual algorithm; 0 for kinds that send nothing.
+POLYRANK_API std::int64_t usual_wire_bytes(CollectiveKind kind, std::int64_t group_size,
+                                           std::int64_t payload_bytes);
+
 // "ring", "tree", "halving_doubling", "direct".
 POLYRANK_API std::string_view to_string(CollectiveAlgorithm algorithm) noexcept;
 

@@ -50,13 +50,7 @@ std::int64_t TracedLaunch::payload_bytes() const {
 }
 
 std::int64_t TracedLaunch::wire_bytes() const {
-  const auto algorithm = usual_algorithm(launch.kind);
-  if (!algorithm) {
-    return 0;
-  }
-  return collective_cost(launch.kind, *algorithm, launch.group->size(), payload_bytes())
-      .value()
-      .wire_bytes;
+  return usual_wire_bytes(launch.kind, launch.group->size(), payload_bytes());
 }
 
 CollectiveTrace::CollectiveTrace(TraceOptions options)

@@ -29,14 +29,11 @@ double sent_for_a_byte(NcclProtocol protocol) {
   return 1;
 }
 
-// What the busiest rank sends to others.
-double bytes_sent(CollectiveKind kind, const NcclGroup& group, double payload) {
-  const auto algorithm = usual_algorithm(kind);
-  if (!algorithm) {
-    return 0;
-  }
-  const auto cost = collective_cost(kind, *algorithm, group.ranks, std::llround(payload));
-  return cost ? static_cast<double>(cost->wire_bytes) : 0;
+// GB/s of each link, for a GPU by itself.
+ByLink link_speeds(const NcclLinks& links) {
+  const double share = std::min(links.network, network_share({}, 1, links));
+  const double network = links.has_nvlink ? share : std::min(share, links.gpu_links);
+  return {links.gpu_links, links.gpu_links, network, network};
 }
 
 }  // namespace
@@ -69,28 +66,24 @@ ByLink even_messages(const NcclGroup& group, double payload) {
   return {in_node, in_node, between, between};
 }
 
-ByLink link_speeds(const NcclLinks& links) {
-  const double share = std::min(links.network, network_share({}, 1, links));
-  const double network = links.has_nvlink ? share : std::min(share, links.gpu_links);
-  return {links.gpu_links, links.gpu_links, network, network};
+ByLink link_times(const ByLink& bytes, const NcclLinks& links) {
+  ByLink times = link_speeds(links);
+  for (std::size_t link = 0; link < kNumGpuLinks; ++link) {
+    times[link] = bytes[link] > 0 ? bytes[link] / times[link] : 0;  // by GB/s: nanoseconds
+  }
+  return times;
 }
 
 NcclChoice message_time(const ByLink& bytes, const NcclGroup& group, const NcclTables& tables,
                         const NcclLinks& links) {
-  const ByLink speeds = link_speeds(links);
-  double nanoseconds = 0;  // bytes by GB/s
-  for (std::size_t link = 0; link < kNumGpuLinks; ++link) {
-    if (bytes[link] > 0) {
-      nanoseconds = std::max(nanoseconds, bytes[link] / speeds[link]);
-    }
-  }
   const bool crosses_nodes =
       bytes[index(GpuLink::kNetworkOut)] + bytes[index(GpuLink::kNetworkIn)] > 0;
   const ByAlgorithm& in_node = links.has_nvlink ? tables.nvlink_latency : tables.pcie_latency;
   const ByAlgorithm& step = crosses_nodes ? tables.network_latency : in_node;
   const double latency = tables.base_latency[kRing][kSimple] + step[kRing][kSimple] +
                          (crosses_nodes ? 2 * links.network_latency : 0);
-  return {.nanoseconds = latency * kNanosecondsAMicrosecond + nanoseconds,
+  return {.nanoseconds =
+              latency * kNanosecondsAMicrosecond + std::ranges::max(link_times(bytes, links)),
           .channels = ring_channels(group, tables, links).number * tables.channel_copies};
 }
 
@@ -100,7 +93,8 @@ ByLink collective_bytes(CollectiveKind kind, const NcclGroup& group, double payl
                         const NcclChoice& choice) {
   const bool is_nvls =
       choice.algorithm == NcclAlgorithm::kNvls || choice.algorithm == NcclAlgorithm::kNvlsTree;
-  const double sent = bytes_sent(kind, group, payload) * sent_for_a_byte(choice.protocol);
+  const auto wire = usual_wire_bytes(kind, group.ranks, std::llround(payload));
+  const double sent = static_cast<double>(wire) * sent_for_a_byte(choice.protocol);
   const double in_node = is_nvls ? payload : sent;
   if (group.nodes == 1) {
     return {in_node, in_node, 0, 0};

@@ -30,7 +30,7 @@ POLYRANK_API NcclChoice message_time(const ByLink& bytes, const NcclGroup& group
 POLYRANK_API ByLink collective_bytes(CollectiveKind kind, const NcclGroup& group, double payload,
                                      const NcclChoice& choice);
 
-// GB/s of each link, for a GPU by itself.
-POLYRANK_API ByLink link_speeds(const NcclLinks& links);
+// How long each link of a GPU by itself takes for that. Units: nanoseconds.
+POLYRANK_API ByLink link_times(const ByLink& bytes, const NcclLinks& links);
 
 }  // namespace polyrank

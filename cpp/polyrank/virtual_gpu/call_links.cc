@@ -7,20 +7,9 @@ namespace polyrank {
 
 namespace {
 
-double bytes_of(const at::Tensor& tensor) {
-  return static_cast<double>(tensor.numel()) * static_cast<double>(tensor.element_size());
-}
-
-double bytes_of(const std::vector<at::Tensor>& tensors) {
-  double bytes = 0;
-  for (const at::Tensor& tensor : tensors) {
-    bytes += bytes_of(tensor);
-  }
-  return bytes;
-}
-
 double bytes_of_row(const at::Tensor& tensor) {
-  return bytes_of(tensor) / static_cast<double>(std::max<std::int64_t>(tensor.size(0), 1));
+  return static_cast<double>(tensor.nbytes()) /
+         static_cast<double>(std::max<std::int64_t>(tensor.size(0), 1));
 }
 
 class Messages {
@@ -46,12 +35,13 @@ class Messages {
     for (std::int64_t peer = 0; peer < size; ++peer) {
       const auto at = static_cast<std::size_t>(peer);
       if (std::ssize(tensors) == size) {
-        add(is_sent, peer, bytes_of(tensors[at]));
+        add(is_sent, peer, static_cast<double>(tensors[at].nbytes()));
       } else if (std::ssize(splits) == size) {
         const auto rows = static_cast<double>(splits[at].guard_int(__FILE__, __LINE__));
         add(is_sent, peer, rows * bytes_of_row(rows_of));
       } else {
-        const double whole = bytes_of(tensors.empty() ? std::vector{rows_of} : tensors);
+        const double whole =
+            static_cast<double>(bytes_of(tensors.empty() ? std::vector{rows_of} : tensors));
         add(is_sent, peer, whole / static_cast<double>(size));
       }
     }
@@ -78,6 +68,14 @@ void add_all_to_all(const CollectiveCall& call, Messages* messages) {
 
 }  // namespace
 
+std::int64_t bytes_of(const std::vector<at::Tensor>& tensors) {
+  std::int64_t bytes = 0;
+  for (const at::Tensor& tensor : tensors) {
+    bytes += tensor.numel() * static_cast<std::int64_t>(tensor.element_size());
+  }
+  return bytes;
+}
+
 ByLink message_bytes(const CollectiveCall& call, const MemberNodes& members, double payload) {
   const CollectiveKind kind = call.spec->kind;
   if (kind == CollectiveKind::kGather || kind == CollectiveKind::kScatter) {
@@ -95,7 +93,8 @@ ByLink message_bytes(const CollectiveCall& call, const MemberNodes& members, dou
         i < call.is_send.size() ? bool{call.is_send[i]} : kind == CollectiveKind::kSend;
     const std::int64_t peer =
         i < call.peers.size() ? call.peers[i].guard_int(__FILE__, __LINE__) : kAnyone;
-    messages.add(is_sent, peer, bytes_of(unit.inputs.empty() ? unit.outputs : unit.inputs));
+    const std::vector<at::Tensor>& tensors = unit.inputs.empty() ? unit.outputs : unit.inputs;
+    messages.add(is_sent, peer, static_cast<double>(bytes_of(tensors)));
   }
   return messages.bytes();
 }

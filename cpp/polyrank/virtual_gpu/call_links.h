@@ -9,6 +9,8 @@
 
 namespace polyrank {
 
+std::int64_t bytes_of(const std::vector<at::Tensor>& tensors);
+
 // Where a group's members are, as a rank has it.
 struct MemberNodes {
   NcclGroup group;

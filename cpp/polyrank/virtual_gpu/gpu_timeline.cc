@@ -46,14 +46,6 @@ bool has_flops(KernelKind kind) {
   return kind == KernelKind::kMatmul || kind == KernelKind::kAttention;
 }
 
-std::int64_t bytes_of(const std::vector<at::Tensor>& tensors) {
-  std::int64_t bytes = 0;
-  for (const at::Tensor& tensor : tensors) {
-    bytes += tensor.numel() * static_cast<std::int64_t>(tensor.element_size());
-  }
-  return bytes;
-}
-
 std::int64_t payload_of(const CollectiveCall& call, std::int64_t group_size) {
   std::int64_t payload = 0;
   for (const CollectiveUnit& unit : call.units) {
