@@ -220,13 +220,14 @@ def _narrow_first(name: str, function: Callable[..., Any], *, is_int: bool) -> A
     original = getattr(LocalNode, name)
 
     @functools.wraps(original)
-    def method(self: Any, *others: Any) -> Any:
-        if any(type(other) is WideIntNode for other in others):
-            return _of_ranks(function, self, *others)
+    def method(*positional: Any, **named: Any) -> Any:
+        operands = (*positional, *named.values())
+        if any(type(operand) is WideIntNode for operand in operands):
+            return _of_ranks(function, *operands)
         try:
-            return original(self, *others)
+            return original(*positional, **named)
         except (UsageError, DivergenceError):
-            result = _wide_or_none(function, self, *others) if is_int else None
+            result = _wide_or_none(function, *operands) if is_int else None
             if result is None:
                 raise
             return result
