@@ -12,9 +12,11 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import init_process_group
 
 from polyrank import _C
+from polyrank.any_world.default_group import run_of_program
 from polyrank.errors import UsageError
 from polyrank.lockstep_world.groups.process_groups import known_process_groups
 from polyrank.lockstep_world.stores import store_of_all_ranks
+from polyrank.replacing.layers import LOCKSTEP_BLOCK
 from polyrank.tensor.local_tensor_mode import LocalTensorMode
 
 
@@ -23,10 +25,12 @@ def lockstep(world_size: int) -> Iterator[LocalTensorMode]:
     """Run the block on `world_size` ranks at once: the entry for tests and notebooks.
 
     Sets up torch.distributed's default process group and a LocalTensorMode over all ranks, and
-    takes both down afterwards.
+    takes both down afterwards. `init_process_group`, with any backend, gives the group that is there, so that a
+    script's main function runs as it is.
 
     Raises:
-        UsageError: `world_size` is not a positive int, or a default process group exists.
+        UsageError: `world_size` is not a positive int, or a default process group exists; from
+            `init_process_group`, that the program asks for another world size.
 
     Example:
         with polyrank.lockstep(world_size=8):
@@ -40,15 +44,28 @@ def lockstep(world_size: int) -> Iterator[LocalTensorMode]:
         )
     mode = LocalTensorMode(world_size)
     excepthook = sys.excepthook
-    with known_process_groups():
+    try:
+        with known_process_groups(), _default_group(world_size), mode:
+            yield mode
+    finally:
+        sys.excepthook = excepthook  # init_process_group() puts one above it each time
+
+
+@contextlib.contextmanager
+def _default_group(world_size: int) -> Iterator[None]:
+    """A default group, which the program's first `init_process_group` takes over."""
+    is_the_programs = False
+
+    def make_group(init: Callable[..., None]) -> None:
+        nonlocal is_the_programs
+        if is_the_programs or not dist.is_initialized():
+            init_lockstep_group(world_size, init)
+        is_the_programs = True
+
+    with run_of_program(world_size, make_group, "enter polyrank.lockstep({})"):
         init_lockstep_group(world_size)
-        try:
-            with mode:
-                yield mode
-        finally:
-            sys.excepthook = excepthook  # init_process_group() puts one above it each time
-            if dist.is_initialized():
-                dist.destroy_process_group()
+        with LOCKSTEP_BLOCK.on():
+            yield
 
 
 ReductionOrder = Literal[

@@ -11,6 +11,7 @@ __all__ = [
     "FAKE",
     "FAKE_RUN",
     "INSTALL",
+    "LOCKSTEP_BLOCK",
     "LOCKSTEP_DRAWS",
     "LOCKSTEP_GROUPS",
     "LOCKSTEP_MESHES",
@@ -102,6 +103,7 @@ LOCKSTEP_MODE = _layer(
 )
 # On with the mode, once a program has seeded one by a number that differs.
 LOCKSTEP_DRAWS = _layer("lockstep: streams seeded by rank", "lockstep_world.python_random:DRAWS")
+LOCKSTEP_BLOCK = _layer("polyrank.lockstep()", "any_world.default_group")
 PROCESS_TESTS = _layer("pytest --polyrank-ranks", "install.process_tests")
 PROCESSES = _layer("a rank's process", "process_ranks.spawning")
 THREADS = _layer(
@@ -137,6 +139,7 @@ ALL = (
     LOCKSTEP_SEEDS,
     LOCKSTEP_MODE,
     LOCKSTEP_DRAWS,
+    LOCKSTEP_BLOCK,
     PROCESS_TESTS,
     PROCESSES,
     THREADS,

@@ -73,6 +73,7 @@ WORLDS: dict[Replacements, Callable[[], AbstractContextManager[Any]]] = {
     layers.LOCKSTEP_SEEDS: lambda: polyrank.lockstep(4),
     layers.LOCKSTEP_MODE: lambda: polyrank.lockstep(4),
     layers.LOCKSTEP_DRAWS: seeded_by_rank,
+    layers.LOCKSTEP_BLOCK: lambda: polyrank.lockstep(4),
     layers.PROCESS_TESTS: layers.PROCESS_TESTS.on,
     layers.PROCESSES: layers.PROCESSES.on,
     layers.THREADS: globals_by_thread,

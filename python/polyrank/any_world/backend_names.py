@@ -16,16 +16,21 @@ import torch.distributed as dist
 from polyrank.replacing.code_of import calling_file, is_of_library
 from polyrank.replacing.row import Row
 
-__all__ = ["ROWS", "name_default_backend"]
+__all__ = ["ROWS", "forget_names", "name_default_backend"]
 
 # By the group's name; the default group's is what others have that name none.
 _named: dict[str, str] = {}
 _DEFAULT = ""
 
 
+def forget_names() -> None:
+    """Begin anew, with no name given."""
+    _named.clear()
+
+
 def name_default_backend(backend: str | None) -> None:
     """Begin anew, with what `init_process_group` was told."""
-    _named.clear()
+    forget_names()
     _named[_DEFAULT] = "undefined" if backend is None else str(dist.Backend(backend))
 
 
