@@ -78,7 +78,7 @@ STORES = frozenset(
 )
 CHANGES_ENTRIES = frozenset((dis.opmap["STORE_SUBSCR"], dis.opmap["DELETE_SUBSCR"]))
 CACHE = type(functools.cache(lambda: None))
-REPR = frozenset(("repr_running",))  # of each dataclass
+OF_PYTHON = frozenset(("repr_running", "_field_defaults"))  # of each dataclass, each named tuple
 BEFORE_USE = frozenset(("__init__", "__new__", "__post_init__", "__init_subclass__"))
 
 
@@ -152,7 +152,7 @@ class Inventory:
         operations = set(code.co_code[::2])
         names = set(code.co_names)
         if names & CHANGING or operations & CHANGES_ENTRIES:
-            self._changed_names |= names | set(code.co_freevars)
+            self._changed_names |= (names | set(code.co_freevars)) - OF_PYTHON
         if not operations & STORES:
             return
         instructions = list(dis.get_instructions(code))
@@ -199,10 +199,7 @@ class Inventory:
             function.__code__.co_freevars, function.__closure__ or (), strict=True
         ):
             with contextlib.suppress(ValueError):
-                if (
-                    isinstance(cell.cell_contents, CONTAINERS)
-                    and variable in self._changed_names - REPR
-                ):
+                if isinstance(cell.cell_contents, CONTAINERS) and variable in self._changed_names:
                     self._add(f"{name}:{variable}", "closure")
         for attribute, value in vars(function).items():
             if isinstance(value, CONTAINERS) and attribute in self._changed_names:
