@@ -23,8 +23,14 @@ _OF_SCALARS = "NYI SymInt equality"  # of c10/core/Scalar.h
 # What C code says of arguments; of the others TypeError alone, which says what no program should.
 _OF_ARGUMENTS = (TypeError, ValueError, IndexError, AttributeError, OverflowError)
 _LIBRARY = (sysconfig.get_path("stdlib"), "<frozen ")
+# What reads a variable; Pythons differ in how many ways they have.
 _LOADS = frozenset(
-    ("LOAD_FAST", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_CLOSURE")
+    name
+    for name in (
+        *(dis.opname[opcode] for opcode in (*dis.haslocal, *dis.hasfree)),
+        *("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"),
+    )
+    if name.startswith("LOAD")
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 from collections.abc import Callable
 from typing import Any
 
@@ -95,3 +96,13 @@ def test_scalars_that_differ_go_through_derivatives(name: str) -> None:
     for rank in range(WORLD_SIZE):
         for own, expected in zip(together, alone[rank], strict=True):
             assert torch.equal(own.on_rank(rank), expected)
+
+
+def test_a_number_that_a_loop_may_have_set_is_named() -> None:
+    with (
+        pytest.raises(DivergenceError, match="differs between ranks: base = "),
+        polyrank.lockstep(WORLD_SIZE),
+    ):
+        for _ in range(WORLD_SIZE):
+            base = dist.get_rank()
+        decimal.Decimal(base)
