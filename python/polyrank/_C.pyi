@@ -1,5 +1,6 @@
 # The C++ core; its parts are documented in the headers of cpp/polyrank.
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import CodeType
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -158,6 +159,9 @@ def set_text_guards(
     ordering: list[Any],
 ) -> None: ...
 def guard_text() -> None: ...
+def instruction_callback(
+    opcode: int, arguments: Sequence[int], others: object
+) -> Callable[[CodeType, int], object]: ...
 def unguard_text() -> None: ...
 
 class ExchangedFunction:

@@ -14,7 +14,7 @@ from polyrank.errors import UsageError
 
 __all__ = ["VARIABLE", "require_tried_python"]
 
-TRIED = ((3, 11),)
+TRIED = ((3, 11), (3, 12))
 # For whoever makes another one work.
 VARIABLE = "POLYRANK_UNTRIED_PYTHON"
 
@@ -24,9 +24,9 @@ def require_tried_python(world: str) -> None:
     version = sys.version_info[:2]
     if version in TRIED or os.environ.get(VARIABLE) == "1":
         return
-    tried = " and ".join(".".join(map(str, one)) for one in TRIED)
+    tried = [".".join(map(str, one)) for one in TRIED]
     raise UsageError(
-        f"{world} needs Python {tried}, and this is {'.'.join(map(str, version))}, of which it does not know all that "
-        "goes past it: text that differs between ranks would be taken for one. Take Python 3.11, or the "
+        f"{world} needs Python {' or '.join(tried)}, and this is {'.'.join(map(str, version))}, of which it does not know "
+        f"all that goes past it: text that differs between ranks would be taken for one. Take Python {tried[-1]}, or the "
         "processes world (`--world processes`), which exchanges nothing of that"
     )

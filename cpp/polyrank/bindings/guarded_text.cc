@@ -1,6 +1,8 @@
+#include <polyrank/bindings/asked_compares.h>
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/bindings/builtin_calls.h>
 #include <polyrank/bindings/guarded_text.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <array>
@@ -370,6 +372,8 @@ void init_guarded_text(py::module_& module) {
       },
       py::arg("as_one"), py::arg("taken_apart"), py::arg("methods"), py::arg("naming"),
       py::arg("ordering"));
+  module.def("instruction_callback", &instruction_callback, py::arg("opcode"), py::arg("arguments"),
+             py::arg("others"));
   module.def("guard_text", &guard_text);
   module.def("unguard_text", &unguard_text);
 }

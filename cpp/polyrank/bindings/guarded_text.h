@@ -14,7 +14,8 @@ namespace polyrank {
 // text has hardly ever, "({" or its like, and ask the guards about such text alone.
 //
 // CPython compares text that it has met at a place in the program before without asking the class;
-// there the guard was asked at the first times.
+// there the guard was asked at the first times. Since 3.12 it can be told to ask
+// (asked_compares.h).
 
 // What is asked, in Python:
 // `as_one(text, other, how)`: called before text is hashed for the first time (`other` is None),

@@ -28,6 +28,7 @@ from polyrank import _C
 from polyrank.errors import DivergenceError
 from polyrank.errors_by_rank import ErrorsByRank
 from polyrank.numbers.rank_dependent_numbers import number_of_ranks
+from polyrank.rank_text.asked_compares import ASKS_EACH_TIME
 from polyrank.rank_text.marked import MarkedText, is_rank_dependent_text, text_of_ranks
 from polyrank.rank_text.variables import number_of_variable
 from polyrank.replacing.code_of import IN_TORCH, is_of_library, is_of_python
@@ -119,8 +120,13 @@ def _refuse_as_one(text: str, other: str | None, how: int) -> None:
     is_own, is_other = map(is_rank_dependent_text, (text, other))
     if not (is_own or is_other) or text == other:  # which is so on each rank
         return
-    # Python itself compares text for equality once it has done so often at one place.
-    is_asked_once = how in {_EQUAL, _UNEQUAL} and not (is_own and is_other) and text and other
+    is_asked_once = (
+        not ASKS_EACH_TIME
+        and how in {_EQUAL, _UNEQUAL}
+        and not (is_own and is_other)
+        and text
+        and other
+    )
     holds = _HOW[how]
     own, others = MarkedText(text), MarkedText(other)
     ranks = own.first_ranks | others.first_ranks

@@ -21,6 +21,7 @@ from polyrank import _C
 from polyrank.errors import DivergenceError, UnsupportedOpError, UsageError
 from polyrank.numbers.bare_errors import explained
 from polyrank.python_support import require_tried_python
+from polyrank.rank_text.asked_compares import keep_comparisons_asked
 from polyrank.rank_text.names import watch_names
 from polyrank.rank_text.taken_for_one import prepare_guards
 from polyrank.replacing.layers import LOCKSTEP_MESHES, LOCKSTEP_MODE, LOCKSTEP_SEEDS
@@ -105,6 +106,7 @@ class LocalTensorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._unheard = UnheardErrors()
         watch_names()
         prepare_guards()
+        keep_comparisons_asked()
         _C.guard_text()
         for replacements in _REPLACEMENTS:
             replacements.enter()

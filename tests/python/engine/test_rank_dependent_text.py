@@ -24,6 +24,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from polyrank import DivergenceError
+from polyrank.rank_text.asked_compares import ASKS_EACH_TIME
 
 INT = "LocalIntNode({0: 0, 1: 1, 2: 2})"
 
@@ -179,9 +180,18 @@ class Named:
 def test_many_names_are_not_compared_with_one_that_differs(rank: torch.SymInt) -> None:
     name = f"expert{rank}"
     names = [f"expert{i}" for i in range(64)]
-    for other in (names[40:], names):
+    with pytest.raises(DivergenceError, match="was compared"):
+        [position for position, each in enumerate(names) if each == name]
+
+
+def test_what_no_rank_has_is_compared_where_each_comparison_is_asked(rank: torch.SymInt) -> None:
+    name = f"expert{rank}"
+    others = [f"expert{i}" for i in range(3, 64)]
+    if ASKS_EACH_TIME:
+        assert [each for each in others if each == name] == []
+    else:
         with pytest.raises(DivergenceError, match="was compared"):
-            [position for position, each in enumerate(other) if each == name]
+            [each for each in others if each == name]
 
 
 def test_text_that_differs_is_equal_to_itself_and_not_to_nothing(rank: torch.SymInt) -> None:
