@@ -80,9 +80,11 @@ wheel: ## Make one wheel for all torches that are supported, and the sources' ar
 	python scripts/merge_wheels.py dist $(TORCHES:%=build/wheels/%/*.whl)
 	python -c "from scikit_build_core.build import build_sdist; build_sdist('dist')"
 
+# Its compiler is called as the presets' is, and with their options: ccache has what `make bench` compiled.
 wheel-part: $(VENV)/.setup # of one torch
 	rm -rf build/wheels/$(TORCH)
-	$(PIP_WHEEL) --wheel-dir build/wheels/$(TORCH) -C build-dir=build/wheel$(POLYRANK_VARIANT) .
+	CXX="$${CXX:-c++}" $(PIP_WHEEL) --wheel-dir build/wheels/$(TORCH) \
+	  -C build-dir=build/wheel$(POLYRANK_VARIANT) -C cmake.define.POLYRANK_WERROR=ON .
 
 # Each in a fresh environment, with a torch that pip fetches.
 check-wheel: wheel ## Try the wheel beside each torch that is supported
