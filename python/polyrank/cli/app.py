@@ -78,7 +78,8 @@ def load_commands() -> None:
 
 def _exit_code() -> int | None:
     try:
-        code = app(standalone_mode=False)
+        # Not `app()`, which puts an excepthook of typer's into this process, where the program's ranks find it.
+        code = typer.main.get_command(app)(standalone_mode=False)
     except _CLICK_ERROR as error:
         if error.format_message():  # empty: the help was printed
             error.show()

@@ -30,4 +30,5 @@ def open_stream(fd: int, *, line_buffering: bool, is_unbuffered: bool = False) -
         line_buffering=line_buffering,
         write_through=is_unbuffered,
     )
+    stream.mode = "w" if fd else "r"  # type: ignore[misc] # as the interpreter sets it
     vars(sys).update({name: stream, f"__{name}__": stream})

@@ -45,6 +45,13 @@ class _RankStream(io.TextIOBase):
     def write_of_rank(self, rank: int, text: str) -> None:
         """Write what a rank wrote."""
 
+    def __getattr__(self, name: str) -> Any:
+        """What else a program asks of its stream: `reconfigure`, `name`, `mode`, `line_buffering`."""
+        return getattr(self._stream, name)
+
+    def writable(self) -> bool:
+        return True
+
     def write(self, text: str, /) -> int:
         own = rank_globals()
         if own is None:
@@ -54,6 +61,14 @@ class _RankStream(io.TextIOBase):
 
     def flush(self) -> None:
         self._stream.flush()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # TextIOBase has a variable
+        return self._stream.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        return self._stream.errors
 
     @property
     def buffer(self) -> _RankBytes:

@@ -25,7 +25,11 @@ class Script:
         self._name = name
         self._file = str(Path(name).absolute())  # before the program changes the directory
         # A module is looked up on each rank: that loads the packages it is in, which are the rank's.
-        self._code = None if is_module else compile(Path(name).read_bytes(), self._file, "exec")
+        if is_module:
+            self._code = None
+        else:  # without the future statements of this file
+            text = Path(name).read_bytes()
+            self._code = compile(text, self._file, "exec", dont_inherit=True)
 
     @property
     def code(self) -> CodeType | None:
@@ -39,7 +43,8 @@ class Script:
             ModuleNotFoundError: there is no such module, or it has no code.
         """
         main = types.ModuleType("__main__")
-        vars(main)["__builtins__"] = builtins  # the module, as in the interpreter's own
+        # As in the interpreter's own: the module, and what a module of its import would not have.
+        vars(main).update(__builtins__=builtins, __annotations__={}, __cached__=None)
         if self._code is None:
             code, spec = _find_module(self._name)
             main.__file__, main.__package__ = spec.origin or self._name, spec.parent

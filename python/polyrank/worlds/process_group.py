@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
-import torch.distributed as dist
 
+from polyrank import _C
 from polyrank._C import FakeMember, FakeRank, FakeStore
 from polyrank.any_world.default_group import ROWS as DEFAULT_GROUP
 from polyrank.any_world.default_group import run_of_program
@@ -18,10 +18,11 @@ from polyrank.fake.world import fake_process_groups_of_dist2, required_fake_worl
 from polyrank.lockstep_world.lockstep import init_lockstep_group
 from polyrank.replacing.layers import FAKE_RUN, LOCKSTEP_RUN
 from polyrank.replacing.row import Row
+from polyrank.tensor.active_modes import enabled_local_tensor_mode
 
 _ASK_FOR = "start it with --ranks {}"
 
-_local_world_sizes: list[int] = []  # of the run that is on
+_sizes: list[tuple[int, int]] = []  # of the run that is on: of its world, and of a node
 
 
 @contextlib.contextmanager
@@ -30,13 +31,13 @@ def lockstep_process_group(world_size: int, local_world_size: int) -> Iterator[N
 
     `get_node_local_rank` differs between ranks, in the place of the LOCAL_RANK that it would read.
     """
-    _local_world_sizes.append(local_world_size)
+    _sizes.append((world_size, local_world_size))
     make_group = partial(init_lockstep_group, world_size)
     try:
         with LOCKSTEP_RUN.on(), run_of_program(world_size, make_group, _ASK_FOR):
             yield
     finally:
-        _local_world_sizes.pop()
+        _sizes.pop()
 
 
 @contextlib.contextmanager
@@ -63,7 +64,11 @@ def _place_alone() -> Place:
 
 
 def _get_node_local_rank(fallback_rank: int | None = None) -> int | torch.SymInt:
-    return dist.get_rank() % _local_world_sizes[-1]
+    """As torchrun's LOCAL_RANK, which is there before a group is."""
+    world_size, local_world_size = _sizes[-1]
+    mode = enabled_local_tensor_mode()
+    ranks = _C.RankSet.first(world_size) if mode is None else mode.rank_set
+    return _C.own_ranks(ranks) % local_world_size
 
 
 FAKE = (*DEFAULT_GROUP, *start_rows(makes_ranks_processes(_place_alone)))

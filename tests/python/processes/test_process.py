@@ -14,15 +14,22 @@ import pytest
 
 # Prints what a process can see of itself, as one line of JSON.
 PROBE = """
+annotated = __annotations__
+names = sorted(name for name in globals() if name.startswith("__"))
 import json, os, random, resource, signal, sys, threading
 import torch
 import torch.distributed as dist
+
+def annotate(number: int) -> "str": ...
 
 numpy = __import__("numpy") if "numpy" in sys.modules else None
 print(json.dumps({
     "environment": dict(os.environ),
     "argv": sys.argv, "path": sys.path, "file": __file__, "name": __name__, "package": __package__,
     "main": sys.modules["__main__"].__dict__ is globals(), "builtins": type(__builtins__).__name__,
+    "names": names, "cached": __cached__, "spec": str(__spec__), "hook": sys.excepthook.__module__,
+    "annotations": [str(annotated), str(annotate.__annotations__), annotate.__code__.co_flags],
+    "modes": [sys.stdin.mode, sys.stdout.mode, sys.stderr.mode], "streams": sys.stdout.name,
     "signals": {str(n): str(signal.getsignal(n)) for n in signal.valid_signals()
                 if signal.getsignal(n) != signal.SIG_DFL},
     "blocked": sorted(map(str, signal.pthread_sigmask(signal.SIG_BLOCK, []))),
