@@ -87,6 +87,7 @@ def train(
     *,
     net_options: dict[str, Any] | None = None,
     num_micro_batches: int = 1,
+    num_forwards: int = 1,
     set_to_none: bool = True,
     around: Callable[[Any], Any] = contextlib.nullcontext,
 ) -> Tensors:
@@ -99,12 +100,13 @@ def train(
     with around(model):
         for step in range(NUM_STEPS):
             optimizer.zero_grad(set_to_none=set_to_none)
-            x, y = batches_of(make, step)
+            inputs, targets = batches_of(make, step)
             for i in range(num_micro_batches):
                 last = i == num_micro_batches - 1
                 with contextlib.nullcontext() if last else model.no_sync():
-                    xs, ys = x.chunk(num_micro_batches)[i], y.chunk(num_micro_batches)[i]
-                    loss = nn.functional.cross_entropy(model(xs), ys)
+                    xs, ys = (batch.chunk(num_micro_batches)[i] for batch in (inputs, targets))
+                    halves = zip(xs.chunk(num_forwards), ys.chunk(num_forwards), strict=True)
+                    loss: Any = sum(nn.functional.cross_entropy(model(x), y) for x, y in halves)
                     loss.backward()
             optimizer.step()
             result += [loss.detach(), *state_of(model)]
@@ -141,6 +143,8 @@ add(
 )
 add("nothing_unused", {"find_unused_parameters": True}, num_micro_batches=2)
 add("static_graph", {**SMALL, "static_graph": True})
+add("several_forwards", SMALL, num_forwards=3)
+add("static_graph_several_forwards", {**SMALL, "static_graph": True}, num_forwards=2)
 add("static_graph_unused", {**SMALL, "static_graph": True}, net_options=UNUSED)
 add("static_graph_checkpointed", {"static_graph": True}, net_options={"checkpoints": True})
 add("checkpointed", SMALL, net_options={"checkpoints": True})

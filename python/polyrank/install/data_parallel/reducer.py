@@ -76,7 +76,9 @@ class Reducer:
         self._arrived: list[int] = []  # parameters in the order in which their gradients came
         self._used: set[int] = set()
         self._unused: list[int] = []
-        self.num_iterations = 0
+        self.num_iterations = 0  # forward passes, of which several may come before one backward
+        self._num_backwards = 0
+        self._is_in_backward = False
         self._forward_work: tuple[Any, bool] | None = None
         self._make_buckets(bucket_indices)
         self._start_iteration(expects_hooks=False)
@@ -176,10 +178,13 @@ class Reducer:
 
     @property
     def _counts_hooks(self) -> bool:
-        return self._static_graph and self.num_iterations == 1
+        return self._static_graph and self._num_backwards == 1
 
     def _autograd_hook(self, index: int) -> None:
         """Called when autograd has accumulated into the gradient of a parameter."""
+        if not self._is_in_backward:
+            self._is_in_backward = True
+            self._num_backwards += 1
         if (self._finds_unused or self._counts_hooks) and self._params[index].grad is not None:
             self._used.add(index)
         if self._counts_hooks:
@@ -191,6 +196,11 @@ class Reducer:
         for other in unused:
             self._mark_ready(other)
         if self._static_graph:
+            if self._pending_hooks[index] == 0:
+                raise RuntimeError(
+                    f"{self._name(index)} got more gradients than in the first backward pass, and "
+                    "static_graph=True says that all passes are alike: leave it off"
+                )
             self._pending_hooks[index] -= 1
             if self._pending_hooks[index] > 0:
                 return
@@ -303,6 +313,7 @@ class Reducer:
         """Wait for all buckets and give the parameters their reduced gradients."""
         self._expects_hooks = False
         self._must_finalize = False
+        self._is_in_backward = False
         with torch.no_grad():
             for bucket in self.buckets:
                 if bucket.index not in self._results:
@@ -392,21 +403,27 @@ class Reducer:
     def _check_reducer_finalized(self) -> None:
         if not self._must_finalize:
             return
-        missing = [i for i in range(len(self._params)) if i not in self._ready]
-        raise RuntimeError(
+        begun = (
             "Expected to have finished reduction in the prior iteration before starting a new one: "
-            f"{', '.join(map(self._name, missing))} got no gradient. Give DistributedDataParallel "
+        )
+        missing = [i for i in range(len(self._params)) if i not in self._ready]
+        if not missing:
+            raise RuntimeError(f"{begun}its backward pass ended with an error.")
+        raise RuntimeError(
+            f"{begun}{', '.join(map(self._name, missing))} got no gradient. Give DistributedDataParallel "
             "find_unused_parameters=True, and see that all outputs of forward() go into the loss."
         )
 
     def _reset_state(self) -> None:
+        self._is_in_backward = False
         self._start_iteration(expects_hooks=False)
 
     def _update_process_group(self, new_process_group: dist.ProcessGroup) -> None:
         self._group = new_process_group
 
     def _name(self, index: int) -> str:
-        return self._names.get(index, f"parameter {index}")
+        # PyTorch joins the module's name, which the model itself has none of, and the parameter's.
+        return self._names.get(index, f"parameter {index}").removeprefix(".")
 
 
 def _shares_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
