@@ -76,15 +76,23 @@ class Reference:
 class SampleCheck:
     """Compares the results of one program on one sample, each way.
 
-    With `of_subclass`, the reference of a rank is what it computes as PyTorch's own LocalTensor.
+    With `twice`, gradients are made with `create_graph=True` and differentiated again. With `of_subclass`,
+    the reference of a rank is what it computes as PyTorch's own LocalTensor.
     """
 
     def __init__(
-        self, program: Program, sample: RankSample, *, backward: bool, of_subclass: bool = False
+        self,
+        program: Program,
+        sample: RankSample,
+        *,
+        backward: bool,
+        twice: bool = False,
+        of_subclass: bool = False,
     ) -> None:
         self._program = program
         self._sample = sample
         self._backward = backward
+        self._twice = twice
         self._of_subclass = of_subclass
         self._references: dict[tuple[tuple[int, ...], int], Reference] = {}
 
@@ -103,6 +111,7 @@ class SampleCheck:
                 self._program,
                 self._sample,
                 backward=self._backward,
+                twice=self._twice,
                 of_subclass=self._of_subclass,
             )
             return again._compare(way)[0]
@@ -196,7 +205,11 @@ class SampleCheck:
             return Reference(outputs, arguments=leaves)
         if cotangents is None:
             cotangents = [_cotangent(root, seed) for root in roots]
-        gradients = torch.autograd.grad(roots, inputs, cotangents, allow_unused=True)
+        gradients = torch.autograd.grad(
+            roots, inputs, cotangents, allow_unused=True, create_graph=self._twice
+        )
+        if self._twice:
+            gradients = (*gradients, *_differentiated_again(gradients, inputs))
         return Reference(outputs, cotangents, gradients, leaves)
 
     def _is_sparse(self, expected: Mapping[int, Reference]) -> bool:
@@ -205,6 +218,17 @@ class SampleCheck:
             isinstance(leaf, Tensor) and leaf.layout != torch.strided
             for leaf in pytree.tree_leaves(results)
         )
+
+
+def _differentiated_again(
+    gradients: Sequence[Tensor | None], inputs: Sequence[Tensor]
+) -> Sequence[Tensor | None]:
+    roots = [gradient for gradient in gradients if gradient is not None and gradient.requires_grad]
+    if not roots:
+        return ()
+    cotangents = [torch.linspace(1, 2, root.numel(), dtype=root.dtype) for root in roots]
+    cotangents = [c.reshape(root.shape) for c, root in zip(cotangents, roots, strict=True)]
+    return torch.autograd.grad(roots, inputs, cotangents, allow_unused=True)
 
 
 def _cotangent(root: Tensor, seed: int) -> Tensor:

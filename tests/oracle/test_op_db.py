@@ -46,6 +46,23 @@ def test_forward_and_backward(op: OpInfo) -> None:
 
 
 @every_op
+def test_gradients_that_are_differentiated(op: OpInfo) -> None:
+    """Where gradients have a graph, some formulas take another way."""
+    if not op.supports_gradgrad:
+        pytest.skip("has no second derivative")
+
+    def call(sample: RankSample) -> Program:
+        def program(leaves: list[Any]) -> Any:
+            first, args, kwargs = pytree.tree_unflatten(leaves, sample.spec)
+            return op(first, *args, **kwargs)
+
+        return program
+
+    num_samples = NUM_SAMPLES if "prod" in op.name or "det" in op.name else NUM_VARIANT_SAMPLES
+    _check("second derivatives", op, call, num_samples, backward=True, twice=True)
+
+
+@every_op
 def test_forward_alone(op: OpInfo) -> None:
     """Where no gradient is asked for, some operators take another way."""
     if not op.supports_autograd:
@@ -109,14 +126,16 @@ def _check(
     num_samples: int,
     *,
     backward: bool,
+    twice: bool = False,
 ) -> None:
     gap = gap_of(check, op.full_name)
     of_subclass = (check, op.full_name) in OF_SUBCLASSES
     failures, takes_other_way = [], False
     for dtype in _dtypes(op):
         for sample in rank_samples(op, dtype, num_samples):
-            checker = SampleCheck(call(sample), sample, backward=backward)
-            other = SampleCheck(call(sample), sample, backward=backward, of_subclass=True)
+            program, given = call(sample), {"backward": backward, "twice": twice}
+            checker = SampleCheck(program, sample, **given)
+            other = SampleCheck(program, sample, **given, of_subclass=True)
             for way in ways(sample):
                 failure = checker.failure(way)
                 if of_subclass and failure is not None:

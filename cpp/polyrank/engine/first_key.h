@@ -4,6 +4,7 @@
 #include <ATen/core/boxing/BoxedKernel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/stack.h>
+#include <c10/util/ArrayRef.h>
 #include <torch/library.h>
 
 #include <memory>
@@ -24,6 +25,11 @@ void call_composed(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
 // Hands the operator to the engine whole: it runs each cohort's on plain tensors. Below autograd:
 // no gradient goes through it.
 void call_whole(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
+
+// Whether the tensors among an operator's arguments are LocalTensors, or plain ones in a lockstep
+// mode. Other modes and subclasses bring operators to the first key as well, and are to meet what
+// PyTorch has there.
+bool is_for_ranks(c10::ArrayRef<c10::IValue> arguments);
 
 // A kernel for TORCH_LIBRARY_IMPL(aten, PythonTLSSnapshot, library).
 template <class Kernel, class... Arguments>

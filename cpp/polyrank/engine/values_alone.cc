@@ -30,8 +30,9 @@ class ValuesAlone final : public c10::OperatorKernel {
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
                   torch::jit::Stack* stack) {
     const auto arguments = torch::jit::last(*stack, op.schema().arguments().size());
-    const bool needs_gradients = std::ranges::any_of(arguments, may_be_differentiated);
-    (needs_gradients ? call_composed : call_whole)(op, keys, stack);
+    const bool is_whole =
+        is_for_ranks(arguments) && !std::ranges::any_of(arguments, may_be_differentiated);
+    (is_whole ? call_whole : call_composed)(op, keys, stack);
   }
 };
 
