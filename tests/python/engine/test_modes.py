@@ -14,6 +14,7 @@ import torch.distributed as dist
 from oracle.as_alone import distinct, shared
 from oracle.rank_by_rank import assert_each_rank, each_rank, local, num_cohorts
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 SUBSET = frozenset({1, 4, 6})
 
@@ -236,3 +237,22 @@ def test_lockstep_with_a_bad_world_size(world_size: Any) -> None:
 def test_lockstep_within_lockstep_is_refused() -> None:
     with pytest.raises(polyrank.UsageError), polyrank.lockstep(world_size=2):
         pass
+
+
+@pytest.mark.parametrize("name", ["prod", "max", "median"])
+def test_modes_of_others_see_pytorchs_operators(name: str) -> None:
+    seen: list[str] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    x = torch.rand(4, requires_grad=True)
+    with Watch():
+        getattr(x, name)().backward()
+        torch.linalg.svdvals(torch.rand(3, 3))
+    assert "aten._linalg_svd.default" in seen
+    assert {operator.partition(".")[0] for operator in seen} == {"aten"}
