@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -12,19 +13,27 @@ from polyrank.tensor.local_tensor_mode import LocalTensorMode
 from polyrank.tensor.rank_states import RankState
 
 
+def _out_of_mode() -> contextlib.AbstractContextManager[None]:
+    """In a mode the CPU's states are those of all ranks."""
+    mode = enabled_local_tensor_mode()
+    return contextlib.nullcontext() if mode is None else mode.disable()
+
+
 def get_rng_state() -> RankState:
     """This process's own random state, of the CPU and of the accelerator in use."""
     from torch.distributed import _local_tensor
 
-    # torch.get_rng_state() would be all ranks' in a mode.
-    return torch.default_generator.get_state(), _local_tensor._collect_accelerator_rng_states()
+    with _out_of_mode():
+        cpu_state = torch.get_rng_state()
+    return cpu_state, _local_tensor._collect_accelerator_rng_states()
 
 
 def set_rng_state(cpu_state: torch.Tensor, accelerator_states: dict[int, torch.Tensor]) -> None:
     """Set this process's own random state."""
     from torch.distributed import _local_tensor
 
-    torch.default_generator.set_state(cpu_state)
+    with _out_of_mode():
+        torch.set_rng_state(cpu_state)
     _local_tensor._set_accelerator_rng_states(accelerator_states)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from polyrank.errors import DivergenceError
+from polyrank.lockstep_world.random_functions import is_default
 from polyrank.numbers.rank_dependent_numbers import is_rank_dependent_number
 from polyrank.replacing.layers import LOCKSTEP_DRAWS, LOCKSTEP_MODE
 from polyrank.replacing.row import Row, with_original
@@ -104,8 +105,8 @@ def _functions(*, that_seed: bool) -> Iterator[Row]:
 
 
 def _seed_generator(original: Callable[..., Any], generator: Any, seed: Any) -> Any:
-    """`torch.Generator.manual_seed`, which says why it can't be by rank."""
-    if is_rank_dependent_number(seed):
+    """`manual_seed` of a program's `torch.Generator`, which says why it can't be by rank."""
+    if is_rank_dependent_number(seed) and not is_default(generator):
         _refuse("a torch.Generator", seed)
     return original(generator, seed)
 

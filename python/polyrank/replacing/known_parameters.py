@@ -3,7 +3,12 @@
 KNOWN_TORCHES = ("2.13.0", "2.14.1", "2.15.0")
 
 KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
+    "torch.Generator.clone_state": "(built-in)",
+    "torch.Generator.get_state": "(built-in)",
+    "torch.Generator.initial_seed": "(built-in)",
     "torch.Generator.manual_seed": "(built-in)",
+    "torch.Generator.seed": "(built-in)",
+    "torch.Generator.set_state": "(built-in)",
     "torch.SymBool.__hash__": "self",
     "torch.SymFloat.__hash__": "self",
     "torch.SymInt.__hash__": "self",
