@@ -3,7 +3,8 @@
 NOTE [Operators of ranks]
 In a script on ranks that are threads each rank runs `torch.library.custom_op("mine::twice", …)`, with a
 function of its own. The first makes the operator; what is registered with PyTorch calls the function
-of the rank that calls. The operators live until the run ends, whatever libraries go before.
+of the rank that calls. The operators live until the run ends, whatever libraries go before. What torch
+registers of its own, as a rank first needs it, is the process's, and stays: torch does it once.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ import torch
 from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.rank_threads.own_modules import OwnModules
+from polyrank.rank_threads.shared_code import is_shared_code
 
 __all__ = ["Operators", "RankLibrary"]
 
 Function = Callable[..., Any]
+
+_of_the_process: list[Any] = []  # PyTorch's modules that hold what stays
 
 
 class Operators:
@@ -43,7 +47,7 @@ class Operators:
             self._namespaces.add(namespace)
         module = make(kind, namespace, *args)
         self._modules.append(module)
-        return RankLibrary(self, rank, namespace, module)
+        return RankLibrary(self, rank, namespace, module, lambda: make("IMPL", namespace, *args))
 
     def is_first(self, name: str, schema: str) -> bool:
         """Whether nobody has made the operator yet.
@@ -110,11 +114,20 @@ def _calling_by_rank(what: tuple[str, ...], functions: dict[int, Function]) -> F
 class RankLibrary:
     """In the place of what `torch._C._dispatch_library` makes, for one library of one rank."""
 
-    def __init__(self, operators: Operators, rank: int, namespace: str, module: Any) -> None:
+    def __init__(
+        self,
+        operators: Operators,
+        rank: int,
+        namespace: str,
+        module: Any,
+        make_shared: Callable[[], Any],
+    ) -> None:
         self._operators = operators
         self._rank = rank
         self._namespace = namespace
         self._module = module
+        self._make_shared = make_shared
+        self._shared: Any = None
         self._registered: set[tuple[str, ...]] = set()
 
     def define(self, schema: str, alias_analysis: str = "", tags: tuple[Any, ...] = ()) -> str:
@@ -128,11 +141,17 @@ class RankLibrary:
         self, name: str, dispatch_key: str, function: Function, with_keyset: bool = False
     ) -> None:
         """Let the rank's calls run its function."""
+        is_none = function is torch.library.fallthrough_kernel
+        if not is_none and is_shared_code(function, self._operators.modules):
+            if self._shared is None:
+                self._shared = self._make_shared()
+                _of_the_process.append(self._shared)
+            self._shared.impl(name, dispatch_key, function, with_keyset)
+            return
         what = (self._qualified(name), dispatch_key)
         self._registered.add(what)
         by_rank = self._operators.by_rank(self._rank, what, function)
         if by_rank is not None:
-            is_none = function is torch.library.fallthrough_kernel
             self._module.impl(name, dispatch_key, function if is_none else by_rank, with_keyset)
 
     def fallback(self, dispatch_key: str, function: Function, with_keyset: bool = False) -> None:
