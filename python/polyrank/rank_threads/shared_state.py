@@ -47,6 +47,7 @@ NOT_IN_EVERY_TORCH = frozenset(
         "torch.distributed.pipelining._IR.aten_pipe_split_alias",
         "torch.distributed.pipelining._p2p._PP_EDGE_GROUP_CACHE",
         "torch.distributed.pipelining.stage._PP_DIRECTION_GROUP_CACHE",
+        "torch.fx._symbolic_trace._is_fx_tracing_flag",
         "torch.nn.attention.varlen._cudnn_*",
         "torch.profiler._cupti*",
         "torch.profiler._cuspy*",
