@@ -51,6 +51,9 @@ def reproducible() -> Iterator[None]:
     torch.random.default_generator.manual_seed(0)
     yield
     torch.set_num_threads(num_threads)
+    # DTensor keeps who draws for it, on the kind of device of the first mesh that drew.
+    if (random := sys.modules.get("torch.distributed.tensor._random")) is not None:
+        random._rng_tracker = None  # type: ignore[attr-defined]
 
 
 @pytest.fixture
