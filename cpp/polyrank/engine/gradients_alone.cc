@@ -176,7 +176,12 @@ class FirstKernel final : public c10::OperatorKernel {
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
                   torch::jit::Stack* stack) {
     const std::size_t num_arguments = op.schema().arguments().size();
-    const OpArguments arguments = torch::jit::last(*stack, num_arguments).vec();
+    const auto given = torch::jit::last(*stack, num_arguments);
+    if (!may_need_gradients(given)) {  // most calls, which pay for no more than this
+      call_composed(op, keys, stack);
+      return;
+    }
+    const OpArguments arguments = given.vec();
     const variable_list inputs = tensors_of(arguments);
     if (!takes_gradients_alone(arguments, inputs)) {
       call_composed(op, keys, stack);
@@ -194,24 +199,24 @@ class FirstKernel final : public c10::OperatorKernel {
   }
 
  private:
-  bool takes_gradients_alone(const OpArguments& arguments, const variable_list& inputs) const {
-    if (takes_pytorchs_formula || !at::GradMode::is_enabled() || !is_for_ranks(arguments)) {
+  bool may_need_gradients(c10::ArrayRef<c10::IValue> arguments) const {
+    if (takes_pytorchs_formula || !at::GradMode::is_enabled()) {
       return false;
     }
+    return derivative_.order > 0 ||
+           std::ranges::any_of(derivative_.original().differentiated, [&](std::size_t i) {
+             return arguments[i].toTensor().requires_grad();
+           });
+  }
+
+  bool takes_gradients_alone(const OpArguments& arguments, const variable_list& inputs) const {
     // Source: at::native::_may_require_fw_or_bw_grad.
     const auto is_apart = [](const at::Tensor& tensor) {
       return is_wrapped(tensor) || tensor._fw_grad(0).defined();
     };
     const auto requires_grad = [](const at::Tensor& tensor) { return tensor.requires_grad(); };
-    if (std::ranges::any_of(inputs, is_apart)) {
-      return false;
-    }
-    if (derivative_.order > 0) {
-      return std::ranges::any_of(inputs, requires_grad);
-    }
-    return std::ranges::any_of(derivative_.original().differentiated, [&](std::size_t i) {
-      return requires_grad(arguments[i].toTensor());
-    });
+    return is_for_ranks(arguments) && !std::ranges::any_of(inputs, is_apart) &&
+           std::ranges::any_of(inputs, requires_grad);
   }
 
   Derivative derivative_;
