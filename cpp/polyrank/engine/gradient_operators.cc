@@ -165,6 +165,13 @@ c10::FunctionSchema schema_of_gradient(const Derivative& derivative) {
       {c10::Argument("", c10::ListType::ofTensors()), c10::Argument("", c10::ListType::ofInts())}};
 }
 
+std::int64_t what_it_is(const at::Tensor& gradient) {
+  if (!gradient.defined()) {
+    return kNothing;
+  }
+  return gradient.requires_grad() ? kDifferentiable : kConstant;
+}
+
 // The operator `polyrank::gradient_of_…`.
 class GradientKernel final : public c10::OperatorKernel {
  public:
@@ -183,9 +190,7 @@ class GradientKernel final : public c10::OperatorKernel {
     for (const at::Tensor& gradient :
          differentiate(derivative_, arguments, arguments.creates_graph)) {
       gradients.push_back(gradient.defined() ? gradient.detach() : at::zeros({}));
-      found.push_back(!gradient.defined()        ? kNothing
-                      : gradient.requires_grad() ? kDifferentiable
-                                                 : kConstant);
+      found.push_back(what_it_is(gradient));
     }
     torch::jit::drop(*stack, num_arguments);
     stack->emplace_back(std::move(gradients));

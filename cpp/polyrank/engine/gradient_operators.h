@@ -58,7 +58,9 @@ struct GradientArguments {
 
 // What autograd found for a tensor; the operators return it beside the gradients, whose lists can't
 // have holes.
-enum Found : std::int64_t { kNothing, kConstant, kDifferentiable };
+inline constexpr std::int64_t kNothing = 0;
+inline constexpr std::int64_t kConstant = 1;
+inline constexpr std::int64_t kDifferentiable = 2;
 
 // The tensors among arguments, also in lists; and arguments with others in their places.
 std::vector<at::Tensor> tensors_of(OpArguments arguments);

@@ -141,15 +141,16 @@ struct Alone : torch::autograd::Function<Alone> {
 
   static variable_list gradients_of(const Derivative& derivative, const OpArguments& arguments,
                                     const variable_list& gradients, const c10::List<bool>& needed) {
-    GradientArguments of_next{.gradients = c10::List<std::optional<at::Tensor>>(),
-                              .before = arguments,
-                              .needed = needed,
-                              .creates_graph = at::GradMode::is_enabled()};
+    c10::List<std::optional<at::Tensor>> defined;
     bool any_wrapped = false;
     for (const at::Tensor& gradient : gradients) {
       any_wrapped = any_wrapped || (gradient.defined() && is_wrapped(gradient));
-      of_next.gradients.push_back(gradient.defined() ? std::optional(gradient) : std::nullopt);
+      defined.push_back(gradient.defined() ? std::optional(gradient) : std::nullopt);
     }
+    const GradientArguments of_next{.gradients = defined,
+                                    .before = arguments,
+                                    .needed = needed,
+                                    .creates_graph = at::GradMode::is_enabled()};
     if (any_wrapped) {
       const PyTorchsFormula formula;
       const at::AutoGradMode on(true);
