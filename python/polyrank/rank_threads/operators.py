@@ -66,6 +66,10 @@ class Operators:
             )
         return False
 
+    def is_of_ranks(self, name: str) -> bool:
+        """Whether ranks made the operator."""
+        return name in self._schemas
+
     def by_rank(self, rank: int, what: tuple[str, ...], function: Function) -> Function | None:
         """Keep a rank's function; what calls each rank's, if it is the first for that."""
         if what in self._functions:
@@ -142,7 +146,7 @@ class RankLibrary:
     ) -> None:
         """Let the rank's calls run its function."""
         is_none = function is torch.library.fallthrough_kernel
-        if not is_none and is_shared_code(function, self._operators.modules):
+        if not is_none and self._is_of_the_process(name, function):
             if self._shared is None:
                 self._shared = self._make_shared()
                 _of_the_process.append(self._shared)
@@ -171,6 +175,11 @@ class RankLibrary:
         for what in self._registered:
             self._operators.forget(self._rank, what)
         self._registered.clear()
+
+    def _is_of_the_process(self, name: str, function: Function) -> bool:
+        if self._operators.is_of_ranks(self._qualified(name)):
+            return False  # whoever writes its kernels: torch does, around functions of the rank
+        return is_shared_code(function, self._operators.modules)
 
     def _qualified(self, name: str) -> str:
         return name if "::" in name else f"{self._namespace}::{name}"

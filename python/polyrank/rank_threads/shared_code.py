@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -32,17 +33,27 @@ def is_shared_code(function: Any, modules: OwnModules | None) -> bool:
             return False
         if isinstance(value, FunctionType | type):
             name = _module_of(value)
-            if name != "builtins" and not is_shared(str(name), modules):
+            if name != "builtins" and not is_shared(name, modules):
                 return False
         if isinstance(value, FunctionType):
             todo += (value.__closure__, value.__defaults__, value.__kwdefaults__, vars(value))
-        elif not isinstance(value, type):
+        elif not isinstance(value, type) or not _is_of_a_module(value):
             todo += gc.get_referents(value)
     return True
 
 
-def _module_of(value: FunctionType | type) -> Any:
+def _is_of_a_module(a_class: type) -> bool:
+    """Whether a module has the class by its name; the methods of others may hold what made them."""
+    found: Any = sys.modules.get(a_class.__module__)
+    for name in a_class.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is a_class
+
+
+def _module_of(value: FunctionType | type) -> str:
+    if isinstance(value, type):
+        return str(value.__module__)
     # What wraps a function calls itself as that does, and has other globals.
-    return (
-        value.__globals__.get("__name__") if isinstance(value, FunctionType) else value.__module__
-    )
+    name = str(value.__globals__.get("__name__"))
+    is_named_tuples = name.startswith("namedtuple_") and name not in sys.modules
+    return "collections" if is_named_tuples else name  # which makes its __new__ from text

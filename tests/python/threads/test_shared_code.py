@@ -11,6 +11,7 @@ import pytest
 import torch
 from polyrank.rank_threads.shared_code import is_shared_code
 from torch._decomp import decomposition_table
+from torch._library.autograd import make_autograd_impl
 
 SCRIPT = """
 import polyrank
@@ -102,3 +103,10 @@ def test_a_kernel_of_a_custom_operator_is_a_ranks() -> None:
     operator.register_kernel("cpu")(_doubled)
     assert registered
     assert not any(is_shared_code(function, None) for function in registered)
+
+
+def test_the_gradient_of_a_custom_operator_is_a_ranks() -> None:
+    # torch makes a class around it, whose methods alone hold what the rank gave.
+    operator = torch.library.custom_op("polyrank_tests::two", _doubled, mutates_args=())
+    torch_gives = {"op": torch.ops.aten.relu.default, "info": operator}
+    assert not is_shared_code(make_autograd_impl(**torch_gives), None)
