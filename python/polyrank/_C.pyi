@@ -1,4 +1,5 @@
 # The C++ core; its parts are documented in the headers of cpp/polyrank.
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CodeType
 from typing import Any, TypeAlias, TypeVar
@@ -162,6 +163,17 @@ def guard_text() -> None: ...
 def instruction_callback(
     opcode: int, arguments: Sequence[int], others: object
 ) -> Callable[[CodeType, int], object]: ...
+
+if sys.version_info < (3, 12):
+    def keep_compares_asked(
+        compare: int,
+        compares: Sequence[int],
+        arguments: Sequence[int],
+        notes: bytes,
+        exempt: Sequence[str],
+        objects: list[Any],
+    ) -> None: ...
+
 def unguard_text() -> None: ...
 
 class ExchangedFunction:

@@ -2,6 +2,7 @@
 #include <polyrank/bindings/bindings.h>
 #include <polyrank/bindings/builtin_calls.h>
 #include <polyrank/bindings/guarded_text.h>
+#include <polyrank/bindings/warm_code.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
@@ -374,6 +375,25 @@ void init_guarded_text(py::module_& module) {
       py::arg("ordering"));
   module.def("instruction_callback", &instruction_callback, py::arg("opcode"), py::arg("arguments"),
              py::arg("others"));
+#if PY_VERSION_HEX < 0x030C0000
+  module.def(
+      "keep_compares_asked",
+      [](unsigned char compare, const std::vector<unsigned char>& compares,
+         const std::vector<unsigned char>& arguments, std::string_view notes,
+         std::vector<std::string> exempt, const py::list& objects) {
+        Bytecode bytecode{.compare = compare};
+        for (const unsigned char opcode : compares) {
+          bytecode.compares.set(opcode);
+        }
+        for (const unsigned char argument : arguments) {
+          bytecode.arguments.set(argument);
+        }
+        std::ranges::copy(notes.substr(0, bytecode.notes.size()), bytecode.notes.begin());
+        keep_compares_asked(bytecode, std::move(exempt), objects);
+      },
+      py::arg("compare"), py::arg("compares"), py::arg("arguments"), py::arg("notes"),
+      py::arg("exempt"), py::arg("objects"));
+#endif
   module.def("guard_text", &guard_text);
   module.def("unguard_text", &unguard_text);
 }

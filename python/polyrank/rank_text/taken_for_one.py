@@ -28,7 +28,6 @@ from polyrank import _C
 from polyrank.errors import DivergenceError
 from polyrank.errors_by_rank import ErrorsByRank
 from polyrank.numbers.rank_dependent_numbers import number_of_ranks
-from polyrank.rank_text.asked_compares import ASKS_EACH_TIME
 from polyrank.rank_text.marked import MarkedText, is_rank_dependent_text, text_of_ranks
 from polyrank.rank_text.variables import number_of_variable
 from polyrank.replacing.code_of import IN_TORCH, is_of_library, is_of_python
@@ -93,7 +92,6 @@ _HOW: tuple[Callable[[str, str], bool], ...] = (
     *(operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge),
     operator.contains,
 )
-_EQUAL, _UNEQUAL = 2, 3
 
 
 def _refuse_as_one(text: str, other: str | None, how: int) -> None:
@@ -120,18 +118,11 @@ def _refuse_as_one(text: str, other: str | None, how: int) -> None:
     is_own, is_other = map(is_rank_dependent_text, (text, other))
     if not (is_own or is_other) or text == other:  # which is so on each rank
         return
-    is_asked_once = (
-        not ASKS_EACH_TIME
-        and how in {_EQUAL, _UNEQUAL}
-        and not (is_own and is_other)
-        and text
-        and other
-    )
     holds = _HOW[how]
     own, others = MarkedText(text), MarkedText(other)
     ranks = own.first_ranks | others.first_ranks
     of_ranks = {holds(own.on_rank(rank), others.on_rank(rank)) for rank in ranks}
-    if is_asked_once or of_ranks != {holds(text, other)}:
+    if of_ranks != {holds(text, other)}:
         _refuse(text if is_own else other, "was searched" if how < 0 else "was compared")
 
 

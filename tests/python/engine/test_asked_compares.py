@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import polyrank
 import pytest
@@ -12,8 +13,8 @@ import torch.distributed as dist
 from polyrank import DivergenceError
 from polyrank.numbers.rank_dependent_numbers import number_on_rank
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(sys, "monitoring"), reason="this Python compares by itself (docs/errors.md)"
+HAS_TOOLS = pytest.mark.skipif(
+    not hasattr(sys, "monitoring"), reason="this Python counts runs of code instead"
 )
 
 MANY = 1000  # Python has put its own instruction in the place long before
@@ -91,7 +92,7 @@ def compares(names):
     found = yield
     while True:
         try:
-            found = yield [name == found for name in names]
+            found = yield [name for name in names if name == found]
         except KeyError as error:
             found = error.args[0]
 
@@ -121,7 +122,8 @@ names = PLAIN[:]
 for turn in range(2):
     for name in names:
         try:
-            same = name == "expert0"
+            if name == "expert0":
+                same = name
         except polyrank.DivergenceError:
             print("of the module refused")
     if turn == 0:
@@ -132,7 +134,7 @@ for turn in range(2):
 refused("sent", lambda: sent.send(text))
 refused("thrown at", lambda: thrown_at.throw(KeyError(text)))
 refused("of a path", lambda: of_a_path(text))
-refused("of new code", lambda: eval("[name == text for name in names]", {"names": PLAIN, "text": text}))
+refused("of new code", lambda: eval("[name for name in names if name == text]", {"names": PLAIN, "text": text}))
 mode.__exit__(None, None, None)
 """
 
@@ -152,6 +154,99 @@ def test_code_that_runs_already_asks() -> None:
     ]
 
 
+# Code that comes to be in the mode, each in another way. It has compared much before it meets what differs.
+NEW_CODE = """
+import importlib
+import marshal
+import sys
+import types
+import polyrank
+import torch.distributed as dist
+
+SOURCE = '''
+def find(names, wanted):
+    count = 0
+    for name in names:
+        if name == wanted:
+            count += 1
+    return count
+'''
+open("compiled_here.py", "w").write(SOURCE)
+sys.path.insert(0, ".")
+
+def executed(source):
+    names = {}
+    exec(source, names)
+    return names["find"]
+
+def imported():
+    module = importlib.import_module("compiled_here")
+    del sys.modules["compiled_here"]
+    return module.find
+
+def reconstructed(code):
+    return types.CodeType(
+        *(code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_nlocals),
+        *(code.co_stacksize, code.co_flags, code.co_code, code.co_consts, code.co_names),
+        *(code.co_varnames, code.co_filename, code.co_name, code.co_qualname, code.co_firstlineno),
+        *(code.co_linetable, code.co_exceptiontable, code.co_freevars, code.co_cellvars),
+    )
+
+def as_function(code):
+    return types.FunctionType(code, {})
+
+old = executed(SOURCE).__code__
+stored = marshal.dumps(compile(SOURCE, "stored", "exec"))
+with polyrank.lockstep(3):
+    functions = {
+        "exec": executed(SOURCE),
+        "exec of bytes": executed(SOURCE.encode()),
+        "compile": executed(compile(SOURCE, "", "exec")),
+        "marshal": executed(marshal.loads(stored)),
+        "import": imported(),
+        "import of what is compiled": imported(),
+        "eval": eval(" lambda names, wanted: [name for name in names if (1 if name == wanted else 0)]"),
+        "replace": as_function(old.replace(co_name="other")),
+        "CodeType": as_function(reconstructed(old)),
+    }
+    plain = [f"layer{i}" for i in range(1000)]
+    for what, find in functions.items():
+        for _ in range(20):
+            find(plain, "expert0")
+        try:
+            print(what, find([f"expert{dist.get_rank()}"], "expert0"))
+        except polyrank.DivergenceError:
+            print(what, "refused")
+# As CPython does it: errors, names, future statements.
+try:
+    exec("if")
+except SyntaxError as error:
+    print(error.filename, error.lineno)
+there = 3
+exec("there += 1")
+print(there, eval("there + 1"), eval("[there for _ in range(2)]", {"there": 7}))
+"""
+
+
+def test_code_that_comes_to_be_in_the_mode_asks(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NEW_CODE],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    ways = ("exec", "exec of bytes", "compile", "marshal", "import", "import of what is compiled")
+    assert done.stdout.splitlines() == [
+        *(f"{way} refused" for way in (*ways, "eval", "replace", "CodeType")),
+        "<string> 1",
+        "4 5 [7, 7]",
+    ]
+
+
+@HAS_TOOLS
 def test_without_a_place_for_our_tool_lockstep_is_refused() -> None:
     done = run(
         "import sys, polyrank\n"
@@ -162,6 +257,7 @@ def test_without_a_place_for_our_tool_lockstep_is_refused() -> None:
     assert "whose places 3 and 4 are taken, by tool 4 and tool 3" in done.stdout, done.stderr
 
 
+@HAS_TOOLS
 def test_another_tool_of_the_program_is_left_alone() -> None:
     done = run(
         "import sys, polyrank\n"
