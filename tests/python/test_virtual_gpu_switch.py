@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 import torch.distributed as dist
 from polyrank.errors import UsageError
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 from torch_builds import needs_cpu_build
 
 pytestmark = needs_cpu_build
@@ -104,3 +107,18 @@ def test_a_fake_mode_in_between_takes_nothing_away() -> None:
 def test_descriptions_are_checked(argument: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words), polyrank.virtual_gpu(**argument):
         pass
+
+
+def _drawn(device: str) -> list[float]:
+    gpus = polyrank.virtual_gpu(2) if device == "cuda" else contextlib.nullcontext()
+    with gpus, polyrank.lockstep(2):
+        mesh = init_device_mesh(device, (2,))
+        torch.manual_seed(3)
+        drawn = distribute_tensor(torch.empty(6, device=device), mesh, [Shard(0)]).uniform_()
+        return polyrank.reconcile(drawn.full_tensor().cpu()).tolist()
+
+
+@pytest.mark.usefixtures("installed")
+def test_dtensors_draw_on_gpus_and_on_the_cpu_whichever_was_first() -> None:
+    of_cpu, of_gpus = _drawn("cpu"), _drawn("cuda")
+    assert (_drawn("cpu"), _drawn("cuda")) == (of_cpu, of_gpus)

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from polyrank import _C
 from polyrank.errors import UnsupportedOpError, UsageError
+from polyrank.virtual_gpu.dtensor_random import tracker_of_its_own
 from polyrank.virtual_gpu.placing import placed
 
 __all__ = ["MOST_GPUS", "virtual_gpu"]
@@ -110,7 +111,11 @@ def virtual_gpu(
     _C.set_current_gpu(0)  # and not the one of a block before, of which there may be none now
     try:
         # Work on a GPU switches it off for the thread (devices.h); here it is given back.
-        with placed(has_bytes=has_bytes), torch.autograd.set_multithreading_enabled(False):
+        with (
+            placed(has_bytes=has_bytes),
+            tracker_of_its_own(),
+            torch.autograd.set_multithreading_enabled(False),
+        ):
             yield
     finally:
         _C.switch_off_virtual_gpus()

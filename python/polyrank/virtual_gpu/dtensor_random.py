@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +19,27 @@ import torch
 from polyrank import _C
 from polyrank.replacing.row import Row, with_original
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "tracker_of_its_own"]
 
 _RANDOM = "torch.distributed.tensor._random"
 _NUMBERS_PER_ELEMENT = 2  # of 32 bits, at most: the operators draw one or two
 _ALIGNMENT = 4  # normals come in pairs, of two numbers each
+
+
+@contextlib.contextmanager
+def tracker_of_its_own() -> Iterator[None]:
+    """A block in which DTensor finds out anew what draws for it: else that is who drew first in the process."""
+    before = getattr(sys.modules.get(_RANDOM), "_rng_tracker", None)
+    _set_tracker(None)
+    try:
+        yield
+    finally:
+        _set_tracker(before)
+
+
+def _set_tracker(tracker: Any) -> None:
+    if (random := sys.modules.get(_RANDOM)) is not None:
+        random._rng_tracker = tracker  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
