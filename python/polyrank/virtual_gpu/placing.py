@@ -149,9 +149,9 @@ ROWS = (
     # Without cuDNN it warns of a PyTorch that lacks it.
     _instead("torch.backends.cudnn:m", _no_cudnn, "is_acceptable"),
     # What takes a rank's own number for a GPU.
-    Row("torch._utils", "_get_device_index", index_of_ranks_gpu, "takes no number of each rank"),
-    Row(
-        "torch.cuda._utils", "_get_device_index", index_of_ranks_gpu, "takes no number of each rank"
+    *(
+        Row(owner, "_get_device_index", index_of_ranks_gpu, "takes no number of each rank")
+        for owner in ("torch._utils", "torch.cuda._utils", "torch.accelerator._utils")
     ),
     _instead("torch.cuda.random", manual_seed),
     _instead("torch.cuda.random", manual_seed_all),

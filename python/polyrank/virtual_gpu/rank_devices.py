@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from polyrank import _C
-from polyrank.numbers.rank_dependent_numbers import is_rank_dependent_number
-from polyrank.rank_text.marked import is_rank_dependent_text
+from polyrank.numbers.rank_dependent_numbers import is_rank_dependent_number, number_of_ranks
+from polyrank.rank_text.marked import MarkedText, is_rank_dependent_text
 from polyrank.replacing.code_of import calling_file, is_of_library
 from polyrank.replacing.layers import RANKS_GPUS
 from polyrank.replacing.row import Make, Row, with_original
@@ -93,11 +93,16 @@ def index_of_ranks_gpu(original: Callable[..., int]) -> Callable[..., int]:
 
 
 def _index_in(name: Any) -> Any:
-    return int(name.removeprefix("cuda:")) if isinstance(name, str) else name
+    if not isinstance(name, str):
+        return name
+    text = MarkedText(name)
+    return number_of_ranks(
+        {rank: int(text.on_rank(rank).removeprefix("cuda:")) for rank in text.ranks}
+    )
 
 
 def _set_device(original: Callable[..., None], device: Any) -> None:
-    """`torch.cuda.set_device`, which keeps the number by which ranks name their GPUs.
+    """`torch.cuda.set_device` and the like, which keep the number by which ranks name their GPUs.
 
     A torch.device has lost it: after one was made of such a number, `cuda:0` is taken for that.
     """
@@ -109,7 +114,7 @@ def _set_device(original: Callable[..., None], device: Any) -> None:
 
 
 def _current_device(original: Callable[[], int]) -> Any:
-    """`torch.cuda.current_device`, whose number differs between ranks where the program asks."""
+    """`torch.cuda.current_device` and the like: the number differs between ranks where the program asks."""
     index = original()
     if index != _EACH_RANKS_OWN or is_of_library(calling_file(3)):
         return index
@@ -141,6 +146,9 @@ _FACTORIES = (
 )
 _METHODS = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros")
 _WHY = "takes no number of each rank"
+_SETTERS = (("torch.cuda", "set_device"), ("torch.accelerator", "set_device_index"))
+_GETTERS = (("torch.cuda", "current_device"), ("torch.accelerator", "current_device_index"))
+_FORGETS, _GIVES_ONE = "forgets ranks' own numbers", "gives one rank's number"
 
 ROWS = (
     *(Row("torch", name, _taking_own_gpu(None), _WHY) for name in _FACTORIES),
@@ -148,6 +156,6 @@ ROWS = (
     Row("torch:Tensor", "to", _taking_own_gpu(1), _WHY),
     Row("torch:Tensor", "cuda", _taking_own_gpu(1), _WHY),
     Row("torch._C._nn", "_parse_to", _taking_own_gpu(0), _WHY),
-    Row("torch.cuda", "set_device", with_original(_set_device), "forgets ranks' own numbers"),
-    Row("torch.cuda", "current_device", with_original(_current_device), "gives one rank's number"),
+    *(Row(owner, name, with_original(_set_device), _FORGETS) for owner, name in _SETTERS),
+    *(Row(owner, name, with_original(_current_device), _GIVES_ONE) for owner, name in _GETTERS),
 )

@@ -127,6 +127,27 @@ def test_a_script_has_a_gpu_a_rank(world: str, script: Path) -> None:
     assert printed == (["cuda:0"] if shared else [f"cuda:{rank}" for rank in range(RANKS)])
 
 
+@pytest.mark.parametrize("world", ["processes", "threads", "lockstep"])
+def test_a_rank_names_its_gpu_as_it_likes(world: str, script: Path) -> None:
+    script.write_text(
+        HEAD + "dist.init_process_group()\n"
+        "rank = int(os.environ['LOCAL_RANK'])\n"
+        "names = (rank, f'cuda:{rank}', torch.device('cuda', rank), torch.device(f'cuda:{rank}'))\n"
+        "for name in names:\n"
+        "    for part in (torch.cuda, torch.accelerator):\n"
+        "        set_index = getattr(part, 'set_device', None) or part.set_device_index\n"
+        "        set_index(name)\n"
+        "        assert torch.cuda.current_device() == rank\n"
+        "        assert torch.accelerator.current_device_index() == rank\n"
+        "        x = torch.ones(2, device=name) * (dist.get_rank() + 1)\n"
+        "        dist.all_reduce(x)\n"
+        "        assert x.tolist() == [10, 10] and x.is_cuda\n"
+        "        part.synchronize(name)\n"
+        "print('named', flush=True)\n"
+    )
+    assert run(script, world).count("named") == (1 if world == "lockstep" else RANKS)
+
+
 @pytest.mark.parametrize("world", ["processes", "threads"])
 def test_a_mesh_chooses_for_who_has_not_chosen(world: str, script: Path) -> None:
     script.write_text(
