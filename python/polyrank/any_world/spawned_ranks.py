@@ -7,6 +7,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import torch
+import torch.distributed as dist
+
 from polyrank.errors import UsageError
 from polyrank.numbers.rank_dependent_numbers import rank_dependent_int
 from polyrank.replacing.row import Make, Row
@@ -46,7 +49,8 @@ def _start_on_ranks(
 ) -> Any:
     """`torch.multiprocessing.spawn` or `start_processes`, where the ranks are there already.
 
-    All ranks run the program up to there; then each runs the function as the process that it is.
+    All ranks run the program up to there; then each runs the function as the process that it is. With it end
+    the groups and the streams of random numbers that such a process has, so that the next spawn starts as this one.
 
     Raises:
         UsageError: the program spawns another number of processes than there are ranks on a node.
@@ -60,7 +64,10 @@ def _start_on_ranks(
             f"the program spawns {nprocs} processes, and each rank is to be one of them, but "
             f"{ranks_a_node} ranks run on a node: run it on as many"
         )
-    fn(own, *args)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        fn(own, *args)
+    if dist.is_initialized():
+        dist.destroy_process_group()
     return None if join else EndedProcesses()
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 READING = """
 import os
@@ -31,9 +32,12 @@ def work(rank, world_size):
     dist.init_process_group("gloo", rank=rank, world_size=world_size)
     x = torch.ones(1) * (rank + 1)
     dist.all_reduce(x)
-    print("sum", x.tolist())
+    print("sum", x.tolist(), "drawn", torch.rand(1).tolist())
 if __name__ == "__main__":
+    torch.manual_seed(3)
     mp.spawn(work, args=(4,), nprocs=NPROCS)
+    assert not dist.is_initialized()
+    mp.spawn(work, args=(4,), nprocs=NPROCS)  # its processes begin as the first ones did
 """
 
 FORKING = """
@@ -86,11 +90,19 @@ def test_it_is_an_option_of_lockstep(tmp_path: Path) -> None:
     assert "--rank-env" in done.stderr
 
 
-@pytest.mark.parametrize(("world", "total"), [("lockstep", 10.0), ("fake", 4.0), ("threads", 10.0)])
-def test_spawned_processes_are_the_ranks(world: str, total: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("world", "total", "printed"),
+    [("lockstep", 10.0, 1), ("fake", 4.0, 1), ("threads", 10.0, 4), ("processes", 10.0, 4)],
+)
+def test_spawned_processes_are_the_ranks(
+    world: str, total: float, printed: int, tmp_path: Path
+) -> None:
     done = run(tmp_path, SPAWNING.replace("NPROCS", "4"), world=world)
     assert done.returncode == 0, done.stderr
-    assert f"sum [{total}]" in done.stdout
+    drawn = torch.rand(1, generator=torch.Generator().manual_seed(3)).tolist()
+    assert done.stdout.count(f"sum [{total}] drawn {drawn}") == 2 * printed
+    if world == "processes":
+        return  # which starts any other number of them
     refused = run(tmp_path, SPAWNING.replace("NPROCS", "3"), world=world)
     assert refused.returncode == 1
     assert "spawns 3 processes" in refused.stderr
