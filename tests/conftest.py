@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
+import torch.distributed as dist
 
 # Test files import the shared helpers as `oracle.…` and `collectives.…`, whatever import mode pytest
 # runs in.
@@ -51,9 +52,16 @@ def reproducible() -> Iterator[None]:
     torch.random.default_generator.manual_seed(0)
     yield
     torch.set_num_threads(num_threads)
-    # DTensor keeps who draws for it, on the kind of device of the first mesh that drew.
-    if (random := sys.modules.get("torch.distributed.tensor._random")) is not None:
-        random._rng_tracker = None  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def installed() -> Iterator[None]:
+    """polyrank under PyTorch's names."""
+    polyrank.install()
+    yield
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    polyrank.uninstall()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -13,10 +14,10 @@ from torch.distributed.distributed_c10d import init_process_group
 
 from polyrank import _C
 from polyrank.any_world.default_group import run_of_program
-from polyrank.errors import UsageError
+from polyrank.errors import DivergenceError, UsageError
 from polyrank.lockstep_world.groups.process_groups import known_process_groups
 from polyrank.lockstep_world.stores import store_of_all_ranks
-from polyrank.replacing.layers import LOCKSTEP_BLOCK
+from polyrank.replacing.layers import INSTALL, LOCKSTEP_BLOCK
 from polyrank.tensor.local_tensor_mode import LocalTensorMode
 
 
@@ -26,7 +27,7 @@ def lockstep(world_size: int) -> Iterator[LocalTensorMode]:
 
     Sets up torch.distributed's default process group and a LocalTensorMode over all ranks, and
     takes both down afterwards. `init_process_group`, with any backend, gives the group that is there, so that a
-    script's main function runs as it is.
+    script's main function runs as it is. DTensor, FSDP2, DDP and checkpoints need `polyrank.install()` before.
 
     Raises:
         UsageError: `world_size` is not a positive int, or a default process group exists; from
@@ -47,8 +48,26 @@ def lockstep(world_size: int) -> Iterator[LocalTensorMode]:
     try:
         with known_process_groups(), _default_group(world_size), mode:
             yield mode
+    except DivergenceError as error:
+        if not INSTALL.is_on and _is_of_torchs_own_code(error):
+            error.add_note(_NOT_INSTALLED)
+        raise
     finally:
         sys.excepthook = excepthook  # init_process_group() puts one above it each time
+
+
+_TOLD_BY_INSTALL = ("tensor", "fsdp", "checkpoint", "_composable", "_local_tensor")
+_NOT_INSTALLED = (
+    "PyTorch's own code met this. In a polyrank.lockstep() block DTensor, FSDP2 and checkpoints need a call of "
+    "polyrank.install() before it"
+)
+
+
+def _is_of_torchs_own_code(error: BaseException) -> bool:
+    """Whether a function of PyTorch that `install()` tells of ranks was on the way to the error."""
+    folders = tuple(f"torch.distributed.{name}" for name in _TOLD_BY_INSTALL)
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(str(frame.f_globals.get("__name__")).startswith(folders) for frame, _ in frames)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import polyrank
@@ -14,15 +14,6 @@ from torch._C._distributed_c10d import FakeProcessGroup as TorchFakeProcessGroup
 from torch.testing._internal.distributed import fake_pg
 
 GROUPS = (TorchFakeProcessGroup, fake.FakeProcessGroup)
-
-
-@pytest.fixture
-def installed() -> Iterator[None]:
-    polyrank.install()
-    yield
-    if dist.is_initialized():
-        dist.destroy_process_group()
-    polyrank.uninstall()
 
 
 def run_on(group_class: Any, values: str, call: Callable[[Any], None]) -> None:

@@ -31,13 +31,6 @@ class CountingMode(FakeTensorMode):
 
 
 @pytest.fixture
-def installed() -> Iterator[None]:
-    polyrank.install()
-    yield
-    polyrank.uninstall()
-
-
-@pytest.fixture
 def llama(monkeypatch: pytest.MonkeyPatch, installed: None) -> Iterator[Any]:
     """The example's modules."""
     monkeypatch.syspath_prepend(str(FOLDER))
