@@ -50,7 +50,7 @@ def _start_on_ranks(
     """`torch.multiprocessing.spawn` or `start_processes`, where the ranks are there already.
 
     All ranks run the program up to there; then each runs the function as the process that it is. With it end
-    the groups and the streams of random numbers that such a process has, so that the next spawn starts as this one.
+    the groups that it made and the streams of random numbers, as with a process: the next spawn starts as this one.
 
     Raises:
         UsageError: the program spawns another number of processes than there are ranks on a node.
@@ -64,9 +64,10 @@ def _start_on_ranks(
             f"the program spawns {nprocs} processes, and each rank is to be one of them, but "
             f"{ranks_a_node} ranks run on a node: run it on as many"
         )
+    given = dist.group.WORLD if dist.is_initialized() else None
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         fn(own, *args)
-    if dist.is_initialized():
+    if dist.is_initialized() and dist.group.WORLD is not given:
         dist.destroy_process_group()
     return None if join else EndedProcesses()
 
