@@ -117,6 +117,8 @@ void init_processes_world(py::module_& module) {
       .def(
           "activity", [](RankProcess& process) { return process.run().activity(); }, NoGil())
       .def(
+          "num_waits", [](RankProcess& process) { return process.run().num_waits(); }, NoGil())
+      .def(
           "leftovers", [](RankProcess& process) { return process.run().leftovers(); }, NoGil())
       .def("used_bytes", [](RankProcess& process) { return process.run().arena().used_bytes(); });
 

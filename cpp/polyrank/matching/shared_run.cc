@@ -198,6 +198,11 @@ std::string SharedRun::activity() {
   return describe_threads(shared_->board, "rank");
 }
 
+std::uint64_t SharedRun::num_waits() {
+  const Lock lock(this);
+  return shared_->num_waits;
+}
+
 void SharedRun::note(const std::string& line) {
   const Lock lock(this);
   shared_->notes[line].push_back(rank_);

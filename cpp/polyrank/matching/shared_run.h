@@ -143,6 +143,8 @@ class POLYRANK_API SharedRun : public std::enable_shared_from_this<SharedRun> {
   void raise_failure();
   // What each rank does, as lines of text.
   std::string activity();
+  // How often threads of ranks have waited in here: another number if anything went on since.
+  std::uint64_t num_waits();
   // As RankTurns' functions of these names.
   void note(const std::string& line);
   std::string leftovers();

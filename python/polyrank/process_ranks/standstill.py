@@ -6,11 +6,12 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from polyrank._C import SharedRun
 from polyrank.any_world.rank_names import rank_names
 from polyrank.process_ranks.become_rank import BODY_CALLER, FRAMES_SIGNAL
 
@@ -48,24 +49,28 @@ class _Frame(NamedTuple):
 
 
 class Standstill:
-    """Watches how much the ranks compute, and what they wait for."""
+    """Watches how much the ranks of a run compute, and what they wait for."""
 
-    def __init__(self, first_seconds: float = _FIRST_SECONDS) -> None:
+    def __init__(self, run: SharedRun, first_seconds: float = _FIRST_SECONDS) -> None:
+        self._run = run
         self._since = self._looked = time.monotonic()
         self._first = self._next = first_seconds
         self._seconds: dict[int, float] = {}  # of computing, by rank, at _since
-        self._activity = ""
+        self._activity = ""  # which rank waits in which collective
+        self._num_waits = 0
 
-    def check(self, ranks: Sequence[Standing], activity: Callable[[], str]) -> str | None:
-        """What to tell now, if anything. `activity` says which rank waits in which collective."""
+    def check(self, ranks: Sequence[Standing]) -> str | None:
+        """What to tell now, if anything."""
         now = time.monotonic()
         if now - self._looked < _LOOK_EVERY_SECONDS:
             return None
         self._looked = now
         seconds = {standing.rank: _seconds_computed(standing.pid) for standing in ranks}
-        doing = activity()
-        if not (self._nobody_computes(seconds, now) or self._somebody_waits(doing)):
+        num_waits, doing = self._run.num_waits(), self._run.activity()
+        is_still = self._nobody_computes(seconds, now) or self._somebody_waits(doing)
+        if not is_still or num_waits != self._num_waits:  # ranks met meanwhile
             self._since, self._seconds, self._activity = now, seconds, doing
+            self._num_waits = num_waits
             self._next = self._first
             return None
         if not ranks or now - self._since < self._next:

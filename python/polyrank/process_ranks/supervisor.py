@@ -68,7 +68,7 @@ class Supervisor:
         self._running = {process.rank: process for process in processes}
         self._inboxes = [Inbox() for _ in processes]
         self._standings: dict[int, Standing] = {}
-        self._standstill = Standstill()
+        self._standstill = Standstill(run)
         pids = [process.pid for process in processes]
         self._threads = ThreadStandstill(run, pids)
         self._turns = (
@@ -232,7 +232,7 @@ class Supervisor:
                 self._num_steps += 1
                 self._end_at = now + _STEP_SECONDS
         if self._num_steps == 0 and self._launch.debug_rank is None:
-            text = self._standstill.check(self._running_standings(), self._run.activity)
+            text = self._standstill.check(self._running_standings())
             if text is not None:
                 sys.stderr.write(text)
 
