@@ -151,7 +151,7 @@ ROWS = (
     # What takes a rank's own number for a GPU.
     *(
         Row(owner, "_get_device_index", index_of_ranks_gpu, "takes no number of each rank")
-        for owner in ("torch._utils", "torch.cuda._utils", "torch.accelerator._utils")
+        for owner in ("torch._utils", "torch.cuda._utils")
     ),
     _instead("torch.cuda.random", manual_seed),
     _instead("torch.cuda.random", manual_seed_all),

@@ -156,6 +156,7 @@ ROWS = (
     Row("torch:Tensor", "to", _taking_own_gpu(1), _WHY),
     Row("torch:Tensor", "cuda", _taking_own_gpu(1), _WHY),
     Row("torch._C._nn", "_parse_to", _taking_own_gpu(0), _WHY),
+    Row("torch.accelerator._utils", "_get_device_index", index_of_ranks_gpu, _WHY),
     *(Row(owner, name, with_original(_set_device), _FORGETS) for owner, name in _SETTERS),
     *(Row(owner, name, with_original(_current_device), _GIVES_ONE) for owner, name in _GETTERS),
 )
