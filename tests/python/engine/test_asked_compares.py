@@ -139,9 +139,10 @@ mode.__exit__(None, None, None)
 """
 
 
-def run(program: str) -> subprocess.CompletedProcess[str]:
+def run(program: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program]
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+        command, capture_output=True, text=True, check=False, timeout=120, cwd=folder
     )
 
 
@@ -229,14 +230,7 @@ print(there, eval("there + 1"), eval("[there for _ in range(2)]", {"there": 7}))
 
 
 def test_code_that_comes_to_be_in_the_mode_asks(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", NEW_CODE],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=tmp_path,
-    )
+    done = run(NEW_CODE, tmp_path)
     assert done.returncode == 0, done.stderr
     ways = ("exec", "exec of bytes", "compile", "marshal", "import", "import of what is compiled")
     assert done.stdout.splitlines() == [

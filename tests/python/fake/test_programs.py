@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import polyrank
 import pytest
 import torch
@@ -24,13 +22,7 @@ from torch.distributed.tensor.parallel import (
 MANY = 1_048_576
 
 
-@pytest.fixture(autouse=True)
-def installed() -> Iterator[None]:
-    polyrank.install()
-    yield
-    if dist.is_initialized():
-        dist.destroy_process_group()
-    polyrank.uninstall()
+pytestmark = pytest.mark.usefixtures("installed")
 
 
 class _Layer(nn.Module):

@@ -39,4 +39,5 @@ def test_ranks_that_meet_now_and_then_go_on(step: int, monkeypatch: pytest.Monke
         time.sleep(LOOK)
         told.append(watched.check(ranks))
     texts = [text for text in told if text is not None]
-    assert [text.partition(" for ")[0] for text in texts] == [] if step else ["nothing has gone on"]
+    expected = [] if step else ["nothing has gone on"]
+    assert [text.partition(" for ")[0] for text in texts] == expected
