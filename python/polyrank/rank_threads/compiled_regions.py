@@ -39,6 +39,11 @@ class CompiledRegions:
             self._own.add(self._region[key])
         return self._region[key]
 
+    def forget_regions(self, rank: int) -> None:
+        """The rank finds nothing compiled from now on; what it runs now ends in its region."""
+        for key in [key for key in self._region if key[0] == rank]:
+            del self._region[key]
+
     def exchange_switches(self, set_region: Callable[[int], int]) -> None:
         """From now on let the compiler's switches change hands."""
         if self._are_exchanged:

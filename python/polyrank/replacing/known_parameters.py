@@ -46,6 +46,7 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
         "self: torch._C._distributed_c10d.Reducer, params: collections.abc.Sequence[torch.Tensor], bucket_indices: collections.abc.Sequence[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]], per_bucket_size_limits: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], process_group: c10d::ProcessGroup, expect_sparse_gradients: collections.abc.Sequence[bool] = [], bucket_bytes_cap: typing.SupportsInt | typing.SupportsIndex = 26214400, find_unused_parameters: bool = False, gradient_as_bucket_view: bool = False, param_to_name_mapping: collections.abc.Mapping[typing.SupportsInt | typing.SupportsIndex, str] = {}, first_bucket_bytes_cap: typing.SupportsInt | typing.SupportsIndex = 1048576, skip_all_reduce_unused_params: bool = False, use_python_reducer: bool = False, bucket_bytes_cap_list: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [], batched_grad_copy: bool = False, lazy_bucket_allocation: bool = False) -> None",
     ),
     "torch._C._distributed_c10d.Reducer._rebuild_buckets": "self: torch._C._distributed_c10d.Reducer) -> bool",
+    "torch._C._dynamo.eval_frame.reset_code": "(built-in)",
     "torch._C._dynamo.eval_frame.set_eval_frame_isolate_recompiles_id": "(built-in)",
     "torch._C._has_cuda": "(bool)",
     "torch._C._has_magma": "(bool)",

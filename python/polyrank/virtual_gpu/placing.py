@@ -37,6 +37,7 @@ from polyrank.virtual_gpu.storages import (
 )
 from polyrank.virtual_gpu.streams import CudaEventBase, CudaStreamBase
 from polyrank.virtual_gpu.tensor_types import TENSOR_TYPES
+from polyrank.virtual_gpu.unused_parts import UNUSED_PARTS
 
 __all__ = ["ROWS", "placed"]
 
@@ -107,7 +108,7 @@ ROWS = (
     *(_value("torch._C", name, base) for name, base in _BASES.items()),
     *(
         _value("torch._C", name, value, is_added=not hasattr(torch._C, name))
-        for name, value in RUNTIME_FUNCTIONS.items()
+        for name, value in (RUNTIME_FUNCTIONS | UNUSED_PARTS).items()
     ),
     *(
         _value("torch._C", name, _no_copies, is_added=not hasattr(torch._C, name))

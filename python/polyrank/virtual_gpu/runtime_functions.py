@@ -101,6 +101,12 @@ class Ranges:
     def rangeEnd(self, range_id: int) -> None:  # noqa: N802
         pass
 
+    def deviceRangeStart(self, message: str, stream: int) -> object:  # noqa: N802
+        return object()
+
+    def deviceRangeEnd(self, range_handle: object, stream: int) -> None:  # noqa: N802
+        pass
+
 
 # --- devices ----------------------------------------------------------------------------------
 

@@ -124,3 +124,31 @@ def test_one_ranks_compiling_is_no_others() -> None:
         return [*seen, torch.compiler.is_compiling()]
 
     assert polyrank.run_ranks(program, 2) == [[False], [False, False]]
+
+
+def test_a_reset_is_the_ranks_own() -> None:
+    """What others have compiled stays, which they may be about to run."""
+
+    def double(x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+    def program() -> list[int]:
+        compiled = []
+
+        def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
+            compiled.append(graph)
+            return graph.forward
+
+        f = torch.compile(double, backend=backend)
+        counts = []
+        for _ in range(2):
+            f(torch.ones(1))
+            counts.append(len(compiled))
+            if dist.get_rank() == 1:
+                torch._dynamo.reset()
+            dist.barrier()
+        f(torch.ones(1))
+        return [*counts, len(compiled)]
+
+    assert polyrank.run_ranks(program, 3) == [[1, 1, 1], [1, 2, 3], [1, 1, 1]]
+    torch._dynamo.reset()

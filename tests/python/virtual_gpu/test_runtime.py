@@ -68,6 +68,7 @@ def test_ranges_nest() -> None:
         assert torch.cuda.nvtx.range_push("inner") == 1
         torch.cuda.nvtx.range_pop()
     torch.cuda.nvtx.mark("here")
+    torch.cuda.nvtx._device_range_end(torch.cuda.nvtx._device_range_start("kernels"))
 
 
 def test_pinned_memory_says_so() -> None:
