@@ -35,7 +35,17 @@ TEST(OperatorInfo, KnowsWritesThatASchemaHides) {
   EXPECT_THAT(norm.hidden_writes, ElementsAre(3, 4));  // running_mean, running_var
   EXPECT_EQ(norm.hidden_write_switch, 5U);             // while training
   EXPECT_TRUE(norm.writes_anything);
-  EXPECT_TRUE(info_of("aten::native_layer_norm").hidden_writes.empty());
+  for (const char* const always : {"aten::batch_norm_update_stats", "aten::batch_norm_gather_stats",
+                                   "aten::batch_norm_gather_stats_with_counts"}) {
+    EXPECT_EQ(info_of(always).hidden_writes.size(), 2U) << always;
+    EXPECT_EQ(info_of(always).hidden_write_switch, std::nullopt) << always;
+  }
+  for (const char* const never :
+       {"aten::native_layer_norm", "aten::native_batch_norm_backward",
+        "aten::_native_batch_norm_legit_functional", "aten::_native_batch_norm_legit_no_training",
+        "aten::_batch_norm_no_update"}) {
+    EXPECT_TRUE(info_of(never).hidden_writes.empty()) << never;
+  }
 }
 
 TEST(OperatorInfo, KnowsWhoDraws) {

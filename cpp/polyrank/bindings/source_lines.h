@@ -12,6 +12,12 @@ namespace polyrank {
 // Cost: some 0.1 us a frame.
 SourceLine python_source_line();
 
+// Whether PyTorch's own code calls a collective, not the program: no Python frame runs, or one of
+// torch's files other than those of torch.distributed's functions is more inner than the program's.
+//
+// Thread rule and cost: as python_source_line().
+bool is_in_torch();
+
 // Forgets which code is whose, which keeps code objects alive.
 void forget_code_objects();
 

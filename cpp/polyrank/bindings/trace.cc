@@ -65,6 +65,7 @@ py::tuple call_site() {
 
 void init_trace(py::module_& module) {
   call_site_finders().source_line = &python_source_line;
+  call_site_finders().is_in_library = &is_in_torch;
   mutate_as_environment_says();
   py::class_<PythonTrace>(module, "CollectiveTrace")
       .def(py::init<bool>(), py::arg("with_source"))

@@ -178,7 +178,7 @@ bool Operands::writes(const OperatorInfo& info, std::size_t argument) const {
   }
   for (const std::size_t hidden : info.hidden_writes) {
     if (hidden == argument) {
-      return arguments_[info.hidden_write_switch].toBool();
+      return !info.hidden_write_switch || arguments_[*info.hidden_write_switch].toBool();
     }
   }
   return false;

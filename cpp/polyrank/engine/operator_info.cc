@@ -12,20 +12,13 @@ namespace polyrank {
 
 namespace {
 
-// Batch statistics are updated in place though the schema marks nothing: the two buffers, when the
-// argument of the given name is true.
-struct HiddenWrites {
-  std::string_view op;
-  std::string_view switch_name;
-};
-constexpr std::array kHiddenWrites = {
-    HiddenWrites{"aten::native_batch_norm", "training"},
-    HiddenWrites{"aten::batch_norm", "training"},
-    HiddenWrites{"aten::_batch_norm_impl_index", "training"},
-    HiddenWrites{"aten::cudnn_batch_norm", "training"},
-    HiddenWrites{"aten::miopen_batch_norm", "training"},
-    HiddenWrites{"aten::instance_norm", "use_input_stats"},
-};
+// Batch statistics, which operators update in place though most schemas mark nothing: the two
+// buffers of these names, while the switch of one of these names is true, or always where there is
+// none. Excepted are operators whose names say that they don't.
+constexpr std::array<std::string_view, 2> kStatistics = {"running_mean", "running_var"};
+constexpr std::array<std::string_view, 2> kStatisticsSwitches = {"training", "use_input_stats"};
+constexpr std::array<std::string_view, 4> kKeepStatistics = {"_backward", "_functional",
+                                                             "_no_training", "_no_update"};
 
 // Arguments that are written though the schema doesn't say so.
 struct UndeclaredWrite {
@@ -127,21 +120,23 @@ OperatorInfo::OperatorInfo(const c10::OperatorHandle& op)
       !name.starts_with("aten::") && !name.starts_with("prims::") && is_registered_in_python(op);
   makes_like = reads_geometry_only && name != "aten::new_empty";
   lifts_plain = name == "aten::lift_fresh" || name == "aten::lift";
-  for (const auto& entry : kHiddenWrites) {
-    if (entry.op != name) {
-      continue;
-    }
-    for (std::size_t i = 0; i < num_arguments; ++i) {
-      const std::string& argument = schema.arguments()[i].name();
-      if (argument == "running_mean" || argument == "running_var") {
-        hidden_writes.push_back(i);
-      } else if (argument == entry.switch_name) {
-        hidden_write_switch = i;
-      }
-    }
-    writes_anything = true;
-  }
+  find_hidden_writes(schema);
   handler = find_operator_handler(op);
+}
+
+void OperatorInfo::find_hidden_writes(const c10::FunctionSchema& schema) {
+  const bool keeps_statistics = std::ranges::any_of(kKeepStatistics, [&](std::string_view part) {
+    return schema.name().find(part) != std::string::npos;
+  });
+  for (std::size_t i = 0; i < num_arguments; ++i) {
+    const std::string& argument = schema.arguments()[i].name();
+    if (contains(kStatistics, argument) && !is_written[i] && !keeps_statistics) {
+      hidden_writes.push_back(i);
+    } else if (contains(kStatisticsSwitches, argument)) {
+      hidden_write_switch = i;
+    }
+  }
+  writes_anything = writes_anything || !hidden_writes.empty();
 }
 
 void register_operator_handler(const std::string& name, OperatorHandler handler) {

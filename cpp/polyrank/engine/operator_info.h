@@ -7,6 +7,7 @@
 #include <polyrank/engine/cohort_threads.h>
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 namespace polyrank {
@@ -45,15 +46,18 @@ struct OperatorInfo {
   bool is_of_python = false;
 
   // Arguments that the operator writes to though its schema doesn't say so, while the bool argument
-  // `hidden_write_switch` is true.
+  // `hidden_write_switch` is true, or always without one.
   std::vector<std::size_t> hidden_writes;
-  std::size_t hidden_write_switch = 0;
+  std::optional<std::size_t> hidden_write_switch;
 
   // What a cohort of this operator takes; the only member that calls change.
   mutable CohortTimesBySize cohort_times;
 
   // Set for operators that are not run once per cohort (collectives).
   OperatorHandler handler = nullptr;
+
+ private:
+  void find_hidden_writes(const c10::FunctionSchema& schema);
 };
 
 // Names the handler for an operator ("c10d::allreduce_") or for all operators of a namespace that

@@ -72,6 +72,13 @@ MemoryOrder needed_memory_order(const CollectiveSpec& spec, ArgumentRole role,
              : kContiguous;
 }
 
+bool writes_by_copy(const CollectiveSpec& spec) noexcept {
+  // What it copies may lie in memory in any order; what a list is reduced to must not, and is
+  // copied, too.
+  return spec.kind == CollectiveKind::kReduceScatter ||
+         order_for_gloo(spec, ArgumentRole::kOutput) == kAny;
+}
+
 bool has_memory_order(const at::Tensor& tensor, MemoryOrder order) {
   if (order == kAny || tensor.layout() != c10::kStrided) {
     return true;

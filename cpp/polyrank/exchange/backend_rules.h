@@ -36,6 +36,10 @@ POLYRANK_API MemoryOrder needed_memory_order(const CollectiveSpec& spec, Argumen
 // Whether `tensor` lies in memory as that says, as far as one rank can tell.
 POLYRANK_API bool has_memory_order(const at::Tensor& tensor, MemoryOrder order);
 
+// Whether gloo copies what comes into the outputs, by which autograd learns that they were written.
+// Elsewhere it writes their memory behind autograd's back, as NCCL does.
+POLYRANK_API bool writes_by_copy(const CollectiveSpec& spec) noexcept;
+
 // Whether a backend takes the dtype. On the CPU also what NCCL alone takes, since programs for
 // GPUs run there too; messages are bytes to gloo, of any dtype.
 POLYRANK_API bool takes_dtype(CollectiveKind kind, c10::ScalarType dtype,

@@ -21,11 +21,12 @@ struct ModulePlace {
   bool is_backward = false;
 };
 
-// Who can tell these two of the calling thread. Layers above set them: the bindings know Python's
+// Who can tell these of the calling thread. Layers above set them: the bindings know Python's
 // frames, and the world layer autograd. Null: nobody can.
 struct CallSiteFinders {
   SourceLine (*source_line)() = nullptr;
   ModulePlace (*module_place)() = nullptr;
+  bool (*is_in_library)() = nullptr;
 };
 
 // The finders of this process. Set when the library is loaded, before a trace starts.
@@ -36,5 +37,9 @@ POLYRANK_API std::string text_of(const SourceLine& line);
 
 // The calling thread's line as text; empty if nobody can tell.
 POLYRANK_API std::string source_line_text();
+
+// Whether PyTorch's own code launches for itself, as DistributedDataParallel does; false if nobody
+// can tell.
+POLYRANK_API bool is_launched_by_library();
 
 }  // namespace polyrank

@@ -44,6 +44,11 @@ std::string source_line_text() {
   return find_line == nullptr ? std::string() : text_of(find_line());
 }
 
+bool is_launched_by_library() {
+  const auto is_in_library = call_site_finders().is_in_library;
+  return is_in_library != nullptr && is_in_library();
+}
+
 std::int64_t TracedLaunch::payload_bytes() const {
   return polyrank::payload_bytes(launch.kind, launch.group->size(), total_bytes(launch.inputs),
                                  total_bytes(launch.outputs));

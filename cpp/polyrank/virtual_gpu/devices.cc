@@ -9,6 +9,7 @@
 #include <polyrank/virtual_gpu/kernel.h>
 #include <polyrank/virtual_gpu/rank_gpus.h>
 #include <polyrank/virtual_gpu/runtime.h>
+#include <polyrank/virtual_gpu/sync_batch_norm.h>
 
 #include <array>
 #include <atomic>
@@ -58,6 +59,7 @@ void switch_on_virtual_gpus(const VirtualGpus& gpus) {
   read_blas_workspace_size(gpus.major);
   place_gpu_kernels(gpus.has_bytes);
   place_gpu_composites();
+  place_sync_batch_norm();
   place_gpu_runtime();
   {
     const std::lock_guard<std::mutex> lock(gpus_mutex);

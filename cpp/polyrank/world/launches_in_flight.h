@@ -20,7 +20,8 @@ namespace polyrank {
 // Here that happens at one moment, so a program that forgets the wait, or writes to the tensors
 // meanwhile, has right values here and none that it can rely on elsewhere. It is told when the run
 // ends. A write is seen by the tensor's version. Views are left out: they have the version of the
-// whole memory, of which somebody may write another part.
+// whole memory, of which somebody may write another part. What PyTorch launches for itself is left
+// out: the program has no Work of it.
 
 // The launches of one rank.
 //

@@ -80,9 +80,12 @@ CollectiveLaunch RankBackend::describe(const CollectiveCall& call) {
 void RankBackend::note_launched(const c10::intrusive_ptr<RankWork>& work,
                                 CollectiveLaunch described,
                                 std::optional<LaunchesInFlight::Id> in_flight) {
+  const bool is_async = described.is_async;  // told while traced
   const LaunchId id = collective_record().launch(std::move(described));
-  if (in_flight) {
+  if (is_async) {
     work->add_launch(id);
+  }
+  if (in_flight) {
     work->add_in_flight(*in_flight);
   }
   if (coalesced_) {

@@ -73,7 +73,7 @@ class POLYRANK_API RankBackend : public TableBackend {
   // What the record is told when the launch has come to its meeting, as far as that is known
   // before.
   CollectiveLaunch describe(const CollectiveCall& call);
-  // The launch has come to its meeting. `in_flight`: its id there, if it is asynchronous.
+  // The launch has come to its meeting. `in_flight`: its id there, if the program is to wait.
   void note_launched(const c10::intrusive_ptr<RankWork>& work, CollectiveLaunch described,
                      std::optional<LaunchesInFlight::Id> in_flight);
 

@@ -105,7 +105,9 @@ def _wrap_init(original: Callable[..., Any]) -> Callable[..., Any]:
             return
         if world_size not in (-1, own.world_size):
             raise UsageError(
-                f"the program asks for a world of {world_size} ranks, but {own.world_size} run"
+                f"the program asks for a world of {world_size} ranks, but {own.world_size} run. A group of some "
+                "of them is dist.new_group(); worlds of their own are for ranks that are processes "
+                "(`polyrank run --world processes`)"
             )
         if rank not in (-1, own.rank_thread.rank):
             raise UsageError(

@@ -11,7 +11,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from polyrank.any_world.failed_ranks import RanksFailedError
+from torch import nn
 from torch._C import _distributed_c10d as _c10d
+from torch.distributed.algorithms.join import Join
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "examples"))
@@ -186,6 +188,30 @@ def test_works_that_nobody_waits_for_and_tensors_written_in_flight_are_reported(
     assert 'ranks 0-2: all_reduce(sum) float32[2] (launch #0 of group "world")' in lines[1]
     assert "was never waited for  " + __file__ in lines[1]
     assert "float32[3]" in lines[2] and "its tensor was written before the wait" in lines[2]
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_what_torch_launches_for_itself_is_not_the_programs_to_wait_for(world: str) -> None:
+    """DistributedDataParallel's launches in Join, of which a program has no Works."""
+
+    def program() -> None:
+        model = nn.parallel.DistributedDataParallel(nn.Linear(2, 1))
+        with Join([model]):
+            for _ in range(1 + dist.get_rank()):
+                model(torch.ones(1, 2)).sum().backward()
+        if dist.get_rank() == 0:
+            dist.all_reduce(torch.ones(2), async_op=True)
+        else:
+            dist.group.WORLD.allreduce([torch.ones(2)])
+
+    with pytest.warns(UserWarning) as caught:
+        polyrank.run_ranks(program, 2, world=world)
+    (text,) = (str(one.message) for one in caught if "not complete" in str(one.message))
+    lines = [line for line in text.splitlines() if "float32" in line]
+    assert len(lines) == 2
+    for rank, line in enumerate(lines):
+        assert line.startswith(f"  rank {rank}: all_reduce(sum) float32[2]")
+        assert "was never waited for  " + __file__ in line
 
 
 @pytest.mark.parametrize("world", WORLDS)

@@ -4,6 +4,7 @@
 #include <polyrank/exchange/call_checks.h>
 #include <polyrank/exchange/host_memory.h>
 #include <polyrank/exchange/launch_details.h>
+#include <polyrank/exchange/written_versions.h>
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/fake/fake_exchange.h>
 #include <polyrank/world/fake/fake_process_group.h>
@@ -151,6 +152,9 @@ FakeProcessGroup::Work FakeProcessGroup::launch(CollectiveCall call, c10d::OpTyp
   return translating_errors([&]() -> Work {
     const std::int64_t start = start_ns();
     check(call);
+    if (options_->values != FakeValues::kPyTorch) {
+      count_written_versions(call);
+    }
     FakeWorkState state = new_work(call, op_type);
     if (!is_barrier(call.spec->kind)) {
       const auto exchange = options_->values == FakeValues::kPyTorch ? &imitate_pytorch : &mirror;

@@ -11,6 +11,7 @@
 #include <polyrank/exchange/launch_details.h>
 #include <polyrank/exchange/rank_operand.h>
 #include <polyrank/exchange/returned_values.h>
+#include <polyrank/exchange/written_versions.h>
 #include <polyrank/report/collective_record.h>
 #include <polyrank/world/group_families.h>
 #include <polyrank/world/lockstep/lockstep_checks.h>
@@ -104,6 +105,7 @@ Launched launch(const CollectiveCall& call, const std::shared_ptr<const Group>& 
       lockstep.run(unit);
     }
   }
+  count_written_versions(call);
   Launched launched{lockstep.take_results(), CompletedWork::make(call.written())};
   CollectiveLaunch launch = lockstep.record();
   launch.start_ns = start;

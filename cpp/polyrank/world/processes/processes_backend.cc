@@ -3,6 +3,7 @@
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/exchange/profiled_launch.h>
+#include <polyrank/exchange/written_versions.h>
 #include <polyrank/report/call_site.h>
 #include <polyrank/world/meeting_exchange.h>
 #include <polyrank/world/processes/processes_backend.h>
@@ -95,6 +96,7 @@ ProcessesBackend::Begun ProcessesBackend::begin(CollectiveCall call, c10d::OpTyp
   check(call);
   rank_->take_turn();
   rank_->settle_before(call);
+  count_written_versions(call);
   CollectiveLaunch described = describe(call);
   std::function<void()> end_event = begin_profiled(shown_as_, op_type, call);
   return {.call = std::move(call),
@@ -147,9 +149,9 @@ TableBackend::Work ProcessesBackend::come(CollectiveCall call, c10d::OpType op_t
     const BelowAutogradGuard below_autograd;
     return share_call(begun.call, getRank());
   });
-  const bool is_async = begun.call.is_async;
+  const bool is_awaited = begun.call.is_async && !is_launched_by_library();
   return arrived(std::move(begun), std::move(arrival), participant, waits,
-                 is_async ? std::optional(std::move(launch)) : std::nullopt);
+                 is_awaited ? std::optional(std::move(launch)) : std::nullopt);
 }
 
 TableBackend::Work ProcessesBackend::meet_quickly(CollectiveCall call, c10d::OpType op_type,

@@ -2,6 +2,8 @@
 #include <polyrank/core/str_cat.h>
 #include <polyrank/engine/interpreter_hooks.h>
 #include <polyrank/exchange/host_memory.h>
+#include <polyrank/exchange/written_versions.h>
+#include <polyrank/report/call_site.h>
 #include <polyrank/world/threads/threads_backend.h>
 #include <polyrank/world/threads/threads_exchange.h>
 
@@ -34,10 +36,11 @@ void ThreadsBackend::check_caller(const CollectiveCall& call) const {
 ThreadsBackend::AfterLaunch ThreadsBackend::begin_launch(const CollectiveCall& call) {
   check_caller(call);
   check(call);
+  count_written_versions(call);
   AfterLaunch after;
   after.results = call.written();
   after.record = describe(call);
-  if (call.is_async) {
+  if (call.is_async && !is_launched_by_library()) {
     after.in_flight = call.tensors();
   }
   return after;
