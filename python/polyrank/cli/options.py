@@ -62,7 +62,7 @@ IsModule = Annotated[
     bool, typer.Option("-m", "--module", help="SCRIPT is a module, as in `python -m`.")
 ]
 # A panel of the help.
-WRITTEN = "What is written"
+WRITTEN = "Output"
 JsonReport = Annotated[
     Path | None,
     typer.Option(

@@ -46,6 +46,7 @@ _ONE_PROCESS = "Lockstep and fake worlds"
 _ORDER = "Order of ranks (threads, processes)"
 _THREADS = "Threads world"
 _PROCESSES = "Processes world"
+_STARTED = "Start"
 
 
 class Device(StrEnum):
@@ -175,7 +176,7 @@ def run(
     no_serve: Annotated[
         bool,
         typer.Option(
-            "--no-serve", help="Use no server of `polyrank serve`.", rich_help_panel=_PROCESSES
+            "--no-serve", help="Use no server of `polyrank serve`.", rich_help_panel=_STARTED
         ),
     ] = False,
     timeout: Annotated[
@@ -233,7 +234,6 @@ def run(
         "schedules": schedules,
         "own_module": own_module or None,
         "shared_module": shared_module or None,
-        "verbose": verbose or None,
         "log_dir": log_dir,
         "timeout": timeout,
         "preload": preload or None,
@@ -274,7 +274,7 @@ def run(
         num_schedules=given["schedules"] or 1,
         own_modules=tuple(given["own_module"] or ()),
         shared_modules=tuple(given["shared_module"] or ()),
-        is_verbose=bool(given["verbose"]),
+        is_verbose=verbose,
         log_folder=None if given["log_dir"] is None else writable_folder(given["log_dir"]),
         timeout_seconds=given["timeout"],
         preloaded=tuple(given["preload"] or ()),

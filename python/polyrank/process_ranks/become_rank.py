@@ -28,6 +28,7 @@ __all__ = [
     "Surroundings",
     "become_rank",
     "end_python",
+    "seed_generators",
 ]
 
 # Asks a rank where it stands; below the highest, which debuggers like to take.
@@ -73,7 +74,7 @@ def become_rank(has: Surroundings) -> tuple[int, int]:
     _open_streams(has)
     os.environ.update(has.variables)
     torch.set_num_threads(has.num_threads)
-    _seed(has.random_seed)
+    seed_generators(has.random_seed)
     channel = _moved_up(has.channel)
     frames = _moved_up(os.memfd_create("where the rank stands"))
     faulthandler.register(FRAMES_SIGNAL, file=frames, all_threads=True)
@@ -133,7 +134,8 @@ def _open_streams(has: Surroundings) -> None:
         open_stream(fd, line_buffering=fd > 0)
 
 
-def _seed(seed: int | None) -> None:
+def seed_generators(seed: int | None) -> None:
+    """The random streams of `random`, NumPy and PyTorch; None: as a fresh process has them, from the system."""
     if seed is None:
         torch.default_generator.seed()
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -39,8 +40,8 @@ class ServedRun:
         Raises:
             HandedBackError: it needs another launcher.
         """
-        if world != "processes":
-            raise HandedBackError(f"it is for --world processes, not {world}")
+        if world == "real":
+            raise HandedBackError("ranks of --world real are started as themselves")
         if refused is not None:
             raise HandedBackError(f"{refused} is for launchers of its own")
         for name in self.preloaded:
@@ -49,7 +50,17 @@ class ServedRun:
             top = name.partition(".")[0]
             if _file_of(top, folder) != getattr(sys.modules.get(top), "__file__", None):
                 raise HandedBackError(f"{name} is another module than the server's")
+        if world != "processes":
+            _be_the_program()
         os.write(2, self.printed)
+
+
+def _be_the_program() -> None:
+    """The program runs in this process: it has all objects, and random streams of its own."""
+    from polyrank.process_ranks.become_rank import seed_generators
+
+    gc.unfreeze()
+    seed_generators(None)
 
 
 _own: list[ServedRun] = []  # one at most

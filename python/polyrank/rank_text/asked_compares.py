@@ -24,6 +24,7 @@ from typing import Any
 from polyrank import _C
 from polyrank.errors import UsageError
 from polyrank.replacing.code_of import IN_POLYRANK, IN_TORCH
+from polyrank.replacing.frozen_objects import with_frozen_objects
 
 __all__ = ["keep_comparisons_asked"]
 
@@ -64,7 +65,8 @@ def _end_counts(arguments: list[int]) -> None:
     notes = bytes(compiled._inline_cache_entries[each] for each in as_compiled)
     compares = [each for each in range(256) if as_compiled[each] == _OPCODE]
     running = [frame.f_code for frame in _running()]
-    objects = [*gc.get_objects(), *running]
+    with with_frozen_objects():
+        objects = [*gc.get_objects(), *running]
     _C.keep_compares_asked(_OPCODE, compares, arguments, notes, _OURS, objects)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
+from polyrank.replacing.frozen_objects import with_frozen_objects
+
 __all__ = ["HeldObject", "find_holders", "take_back"]
 
 # A module, class, variable of a function, or function's defaults; and where it has the object.
@@ -61,7 +63,8 @@ def find_holders(objects: Sequence[HeldObject]) -> None:
     if originals:
         found += _holders_in_modules(originals)
     if classes:
-        found += _holders_elsewhere(classes)
+        with with_frozen_objects():
+            found += _holders_elsewhere(classes)
     for holder, place, original in found:
         by_id[id(original)].holders.append((holder, place))
 

@@ -23,9 +23,7 @@ class ThreadsWorld(World):
 
     name = "threads"
     summary = "each rank a thread, which may branch on its rank; runs anything"
-    takes = frozenset(
-        {"schedule", "seed", "schedules", "own_module", "shared_module", "verbose", "log_dir"}
-    )
+    takes = frozenset({"schedule", "seed", "schedules", "own_module", "shared_module", "log_dir"})
     options = frozenset({"schedule", "seed", "own_modules"})
 
     def running(self) -> RunningWorld | None:

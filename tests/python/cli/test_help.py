@@ -48,8 +48,9 @@ def test_help_fits_80_columns(command: str) -> None:
 GROUPS = (
     "Lockstep and fake worlds",
     "Order of ranks (threads, processes)",
-    "What is written",
+    "Output",
     "Threads world",
+    "Start",
     "Processes world",
 )
 
@@ -68,8 +69,8 @@ def test_the_help_of_run_is_a_page_that_names_what_it_leaves_out() -> None:
 LONG = (
     ("forecast", "Ranks that run", "--slow"),
     ("sweep", "Each forecast", "--steps"),
-    ("check agreement", "What is written", "--json"),
-    ("check reference", "What is written", "--html"),
+    ("check agreement", "Output", "--json"),
+    ("check reference", "Output", "--html"),
     ("check order", "Orders of summation", "--channels"),
     ("check mutate", "How many run", "--timeout"),
 )

@@ -146,8 +146,9 @@ def run(program: str, folder: Path | None = None) -> subprocess.CompletedProcess
     )
 
 
-def test_code_that_runs_already_asks() -> None:
-    done = run(PROGRAM)
+@pytest.mark.parametrize("before", ["", "        __import__('gc').freeze()\n"])
+def test_code_that_runs_already_asks(before: str) -> None:
+    done = run(PROGRAM.replace("        mode = polyrank", f"{before}        mode = polyrank"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         f"{what} refused"

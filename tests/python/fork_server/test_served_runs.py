@@ -228,7 +228,7 @@ def test_a_launcher_that_is_killed_is_told(place: Place) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--world", "threads"), "it is for --world processes, not threads"),
+        (("--world", "real"), "ranks of --world real are started as themselves"),
         (("--hash-seeds", "2"), "--hash-seeds is for launchers of its own"),
     ],
 )

@@ -23,8 +23,8 @@ class ProcessesWorld(World):
         "each rank a process, forked off one that has PyTorch warm; what torchrun gives a program"
     )
     takes = frozenset(
-        {"schedule", "seed", "schedules", "log_dir", "timeout", "preload", "debug_rank"}
-        | {"hash_seeds", "verbose"}
+        {"schedule", "seed", "schedules", "log_dir", "timeout"}
+        | {"preload", "debug_rank", "hash_seeds"}
     )
     options = frozenset({"schedule", "seed"})
 
