@@ -100,7 +100,7 @@ test: build ## Run the C++ and the Python tests
 	$(ONE_THREAD) python -m pytest $(PYTEST_FLAGS)
 
 check: test lint check-asan check-tsan tidy check-torches check-wheel ## Everything: all sweeps, sanitizers, clang-tidy
-	$(ONE_THREAD) POLYRANK_SWEEP=1 python -m pytest $(PYTEST_FLAGS)
+	$(ONE_THREAD) POLYRANK_SWEEP=1 POLYRANK_SERVE=0 python -m pytest $(PYTEST_FLAGS)
 
 check-torches: # one after the other: each is a whole build and all tests
 	for torch in $(OTHER_TORCHES); do $(MAKE) test TORCH=$$torch; done

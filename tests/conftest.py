@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import polyrank
 from known_failures import KNOWN_FAILURES
+from run_server import run_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,17 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.register_profile("sweep", max_examples=3000, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("sweep" if SWEEP else "quick")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start a server for the runs of all workers, before there are any."""
+    is_controller = getattr(config.option, "numprocesses", None) and not hasattr(
+        config, "workerinput"
+    )
+    if is_controller and os.environ.get("POLYRANK_SERVE") != "0":
+        server = run_server()
+        server.__enter__()
+        config.add_cleanup(lambda: server.__exit__(None, None, None))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,5 @@
 #include <ATen/OpMathType.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/rsqrt.h>
@@ -23,7 +24,8 @@ using Two = std::tuple<Tensor, Tensor>;
 
 constexpr std::int64_t kChannels = 1;  // their dimension
 
-bool is_given(const Optional& tensor) { return tensor && tensor->defined(); }
+// Undefined where there is none.
+Tensor or_none(const Optional& tensor) { return tensor.value_or(Tensor()); }
 
 // In the dtype that sums are made in: float for half, bfloat16.
 Tensor exact(const Tensor& tensor) { return tensor.to(at::toOpMathType(tensor.scalar_type())); }
@@ -52,18 +54,18 @@ Two stats(const Tensor& input, double eps) {
 Tensor elemt(const Tensor& input, const Optional& weight, const Optional& bias, const Tensor& mean,
              const Tensor& invstd, double /*eps*/) {
   Tensor result = (exact(input) - spread(mean, input)) * spread(invstd, input);
-  if (is_given(weight)) {
-    result = result * spread(exact(*weight), input);
+  if (const Tensor factor = or_none(weight); factor.defined()) {
+    result = result * spread(exact(factor), input);
   }
-  if (is_given(bias)) {
-    result = result + spread(exact(*bias), input);
+  if (const Tensor summand = or_none(bias); summand.defined()) {
+    result = result + spread(exact(summand), input);
   }
   return result.to(input.scalar_type());
 }
 
-void follow(const Optional& running, const Tensor& present, double momentum) {
-  if (is_given(running)) {
-    running->copy_(exact(*running) * (1 - momentum) + present * momentum);
+void follow(const Tensor& running, const Tensor& present, double momentum) {
+  if (running.defined()) {
+    running.copy_(exact(running) * (1 - momentum) + present * momentum);
   }
 }
 
@@ -75,8 +77,8 @@ Two gather_stats_with_counts(const Tensor& /*input*/, const Tensor& mean, const 
   const Tensor of_all = (mean * weights).sum(0) / count;
   const Tensor variances = invstd.pow(-2) - eps + (mean - of_all).square();
   const Tensor squares = (variances * weights).sum(0);
-  follow(running_mean, of_all, momentum);
-  follow(running_var, squares / (count - 1), momentum);
+  follow(or_none(running_mean), of_all, momentum);
+  follow(or_none(running_var), squares / (count - 1), momentum);
   return {of_all, at::rsqrt(squares / count + eps)};
 }
 
@@ -97,7 +99,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> backward_reduce(const Tensor& grad_ou
   const auto dims = all_but_channels(input);
   const Tensor sum_dy = gradient.sum(dims);
   const Tensor sum_dy_xmu = (gradient * (exact(input) - spread(mean, input))).sum(dims);
-  const auto dtype = is_given(weight) ? weight->scalar_type() : sum_dy.scalar_type();
+  const Tensor like = weight.value_or(sum_dy);
+  const auto dtype = like.defined() ? like.scalar_type() : sum_dy.scalar_type();
   return {input_g ? sum_dy : Tensor(), input_g ? sum_dy_xmu : Tensor(),
           weight_g ? (sum_dy_xmu * invstd).to(dtype) : Tensor(),
           bias_g ? sum_dy.to(dtype, /*non_blocking=*/false, /*copy=*/true) : Tensor()};
@@ -108,7 +111,8 @@ Tensor backward_elemt(const Tensor& grad_out, const Tensor& input, const Tensor&
                       const Tensor& sum_dy_xmu, const Tensor& count) {
   const Tensor total = count.sum().to(sum_dy.scalar_type());
   const Tensor slope = sum_dy_xmu / total * invstd.square();
-  const Tensor factor = is_given(weight) ? invstd * exact(*weight) : invstd;
+  const Tensor given = or_none(weight);
+  const Tensor factor = given.defined() ? invstd * exact(given) : invstd;
   const Tensor centered = exact(grad_out) - spread(sum_dy / total, input) -
                           (exact(input) - spread(mean, input)) * spread(slope, input);
   return (centered * spread(factor, input)).to(input.scalar_type());

@@ -23,7 +23,7 @@ def run(folder: Path, program: str, world: str) -> str:
     (folder / "script.py").write_text(program)
     command = [sys.executable, "-m", "polyrank.cli", "run", "--world", world, *WORLDS[world]]
     done = subprocess.run(
-        [*command, "script.py"],
+        [*command, "--no-serve", "script.py"],
         capture_output=True,
         text=True,
         check=False,

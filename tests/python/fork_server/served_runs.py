@@ -35,7 +35,8 @@ class Place:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "XDG_RUNTIME_DIR": str(self.folder / "runtime"), **self.variables}
+        here = {name: value for name, value in os.environ.items() if name != "POLYRANK_SERVE"}
+        return {**here, "XDG_RUNTIME_DIR": str(self.folder / "runtime"), **self.variables}
 
     @property
     def sockets(self) -> list[Path]:
