@@ -1,12 +1,12 @@
-"""`polyrank serve`: a process that has PyTorch warm, off which `polyrank run` has its launcher forked.
+"""`polyrank serve`: a process that has PyTorch warm, off which `polyrank run` is forked.
 
 NOTE [Fork server]
 
-A launcher of ranks that are processes takes seconds to import PyTorch and to warm it, and the same each time.
-A server has that behind it, and waits. The command `polyrank run` asks it before it imports anything that
-takes time (`client.py`): it sends what a process gets from whoever starts it (arguments, environment, open
-files, current directory, umask, limits, ignored signals), and the server forks a process that takes it over
-(`takeover.py`) and is the launcher. The command stays in front of it: it passes signals on, and exits with its exit code.
+A launcher of ranks that are processes takes seconds to import PyTorch and to warm it, and the same each time. So does the
+one process of the other worlds, which is what "launcher" means here, too. A server has that behind it, and waits. The
+command `polyrank run` asks it before it imports anything that takes time (`client.py`): it sends what a process gets from
+whoever starts it (arguments, environment, open files, current directory, umask, limits, ignored signals), and the server
+forks a process that takes it over (`takeover.py`) and is the launcher. The command stays in front of it: it passes signals on, and exits with its exit code.
 
 What a process has from its start and can't be given must be the same for both (`situation.py`), or the command
 runs alone: the interpreter and its options, sys.path, user and privileges, and those variables of the
