@@ -5,13 +5,13 @@ For sessions of several workers: `make test` has them. POLYRANK_SERVE=0 runs eac
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import pytest
 
 _COMMAND = (sys.executable, "-m", "polyrank", "serve")
 
@@ -19,20 +19,15 @@ _COMMAND = (sys.executable, "-m", "polyrank", "serve")
 @contextmanager
 def run_server() -> Iterator[None]:
     """A block in which `polyrank run` finds one, in this process's environment."""
-    folder = tempfile.mkdtemp(prefix="polyrank-serve-")
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = folder
-    # Not waited for: runs before it is there start as themselves.
-    starting = subprocess.Popen(
-        [*_COMMAND, "--idle", "3600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield
-    finally:
-        starting.wait()
-        subprocess.run([*_COMMAND, "--stop"], capture_output=True, check=False)
-        if before is None:
-            del os.environ["XDG_RUNTIME_DIR"]
-        else:
-            os.environ["XDG_RUNTIME_DIR"] = before
-        shutil.rmtree(folder, ignore_errors=True)
+    place = tempfile.TemporaryDirectory(prefix="polyrank-serve-", ignore_cleanup_errors=True)
+    with place as folder, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_RUNTIME_DIR", folder)
+        # Not waited for: runs before it is there start as themselves.
+        starting = subprocess.Popen(
+            [*_COMMAND, "--idle", "3600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            yield
+        finally:
+            starting.wait()
+            subprocess.run([*_COMMAND, "--stop"], capture_output=True, check=False)

@@ -12,12 +12,9 @@ def buffers(number):
     return [torch.ones(2) for _ in range(number)]
 
 
-def gradient_after(write, number=1):
-    """Of a product with a buffer, which a collective writes before the backward; or that it is refused."""
+def gradient_after(write, written):
+    """Of a product with buffers, which a collective writes before the backward; or that it is refused."""
     weight = torch.full((2,), 3.0, requires_grad=True)
-    written = buffers(number)
-    if number == 1:
-        written = [torch.ones(2 * size)] if write in WHOLE else written
     product = sum((weight.repeat(one.numel() // 2) * one).sum() for one in written)
     write(written)
     try:
@@ -27,27 +24,25 @@ def gradient_after(write, number=1):
     return weight.grad
 
 
-def all_gather_into_tensor(written):
-    dist.all_gather_into_tensor(written[0], torch.full((2,), 5.0))
-
-
-def all_to_all_single(written):
-    dist.all_to_all_single(written[0], torch.full((2 * size,), 5.0))
-
-
-WHOLE = (all_gather_into_tensor, all_to_all_single)
+part, whole = torch.full((2,), 5.0), torch.full((2 * size,), 5.0)
 
 report(
-    all_gather_into_tensor=gradient_after(all_gather_into_tensor),
-    all_to_all_single=gradient_after(all_to_all_single),
-    all_gather=gradient_after(
-        lambda written: dist.all_gather(written, torch.full((2,), 5.0)), size
+    all_gather_into_tensor=gradient_after(
+        lambda written: dist.all_gather_into_tensor(written[0], part), [torch.ones(2 * size)]
     ),
+    all_to_all_single=gradient_after(
+        lambda written: dist.all_to_all_single(written[0], whole), [torch.ones(2 * size)]
+    ),
+    all_gather=gradient_after(lambda written: dist.all_gather(written, part), buffers(size)),
     reduce_scatter_tensor=gradient_after(
-        lambda written: dist.reduce_scatter_tensor(written[0], torch.full((2 * size,), 5.0))
+        lambda written: dist.reduce_scatter_tensor(written[0], whole), buffers(1)
     ),
-    reduce_scatter=gradient_after(lambda written: dist.reduce_scatter(written[0], buffers(size))),
-    all_to_all=gradient_after(lambda written: dist.all_to_all(written, buffers(size)), size),
-    all_reduce=gradient_after(lambda written: dist.all_reduce(written[0])),
-    broadcast=gradient_after(lambda written: dist.broadcast(written[0], 1)),
+    reduce_scatter=gradient_after(
+        lambda written: dist.reduce_scatter(written[0], buffers(size)), buffers(1)
+    ),
+    all_to_all=gradient_after(
+        lambda written: dist.all_to_all(written, buffers(size)), buffers(size)
+    ),
+    all_reduce=gradient_after(lambda written: dist.all_reduce(written[0]), buffers(1)),
+    broadcast=gradient_after(lambda written: dist.broadcast(written[0], 1), buffers(1)),
 )

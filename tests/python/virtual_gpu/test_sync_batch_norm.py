@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-SIZES = (3, 5)  # of the ranks' batches; in lockstep the first for both
+SIZE = 4  # of a rank's batch
 
 
 def trained(model: nn.Module, batch: torch.Tensor, device: str) -> list[torch.Tensor]:
@@ -36,18 +36,15 @@ def batch_of(rank: Any, size: int) -> torch.Tensor:
     return torch.randn(size, 2, 5, 5) * (rank + 1)
 
 
-def program(sizes: tuple[int, int] = SIZES) -> list[torch.Tensor]:
-    rank = dist.get_rank()
+def program() -> list[torch.Tensor]:
     model = nn.SyncBatchNorm.convert_sync_batchnorm(new_model()).cuda()
     model = nn.parallel.DistributedDataParallel(model)
-    size = sizes[rank] if sizes[0] != sizes[1] else sizes[0]
-    # DDP takes the mean over ranks, which is that over samples where each gives its share.
-    batch = batch_of(rank, size)
-    return trained(model, batch, "cuda")
+    return trained(model, batch_of(dist.get_rank(), SIZE), "cuda")
 
 
-def expected(size: int) -> list[torch.Tensor]:
-    batch = torch.cat([batch_of(rank, size) for rank in range(2)])
+def expected() -> list[torch.Tensor]:
+    """DDP takes the mean over ranks, which is that over samples where all have as many."""
+    batch = torch.cat([batch_of(rank, SIZE) for rank in range(2)])
     return trained(new_model(), batch, "cpu")
 
 
@@ -58,30 +55,31 @@ def assert_close(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> None:
 
 @pytest.mark.parametrize("world", ["threads", "processes"])
 def test_it_is_batch_norm_over_all_ranks(world: str) -> None:
-    for found in polyrank.run_ranks(lambda: program((4, 4)), 2, world=world):
-        assert_close(found, expected(4))
+    for found in polyrank.run_ranks(program, 2, world=world):
+        assert_close(found, expected())
 
 
-def test_it_is_batch_norm_over_all_ranks_in_lockstep() -> None:
-    polyrank.install()
+def test_it_is_batch_norm_over_all_ranks_in_lockstep(installed: None) -> None:
     with polyrank.lockstep(2):
         dist.init_process_group()
-        found = program((4, 4))
+        found = program()
         for rank in range(2):
             own = [one.on_rank(rank) if hasattr(one, "on_rank") else one for one in found]
-            assert_close(own, expected(4))
+            assert_close(own, expected())
         dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("world", ["threads", "processes"])
 def test_batches_are_weighed_by_their_sizes(world: str) -> None:
+    sizes = (3, 5)
+
     def statistics() -> list[torch.Tensor]:
         norm = nn.SyncBatchNorm(2).cuda()
-        norm(batch_of(dist.get_rank(), SIZES[dist.get_rank()]).cuda())
+        norm(batch_of(dist.get_rank(), sizes[dist.get_rank()]).cuda())
         return [norm.running_mean.cpu(), norm.running_var.cpu()]  # type: ignore[union-attr]
 
     norm = nn.BatchNorm2d(2)
-    norm(torch.cat([batch_of(rank, size) for rank, size in enumerate(SIZES)]))
+    norm(torch.cat([batch_of(rank, size) for rank, size in enumerate(sizes)]))
     for found in polyrank.run_ranks(statistics, 2, world=world):
         assert_close(found, [norm.running_mean, norm.running_var])  # type: ignore[list-item]
 
@@ -91,8 +89,8 @@ def test_low_precision(dtype: torch.dtype) -> None:
     def half() -> torch.Tensor:
         norm = nn.SyncBatchNorm(2).cuda()
         with torch.autocast("cuda", dtype):
-            return norm(batch_of(dist.get_rank(), 4).cuda().to(dtype)).float().cpu()  # type: ignore[no-any-return]
+            return norm(batch_of(dist.get_rank(), SIZE).cuda().to(dtype)).float().cpu()  # type: ignore[no-any-return]
 
-    whole = nn.BatchNorm2d(2)(torch.cat([batch_of(rank, 4) for rank in range(2)]))
+    whole = nn.BatchNorm2d(2)(torch.cat([batch_of(rank, SIZE) for rank in range(2)]))
     found = torch.cat(polyrank.run_ranks(half, 2))
     torch.testing.assert_close(found, whole.detach(), rtol=2e-2, atol=2e-2)
