@@ -79,6 +79,7 @@ void init_trace(py::module_& module) {
   module.def("enter_module", &enter_module, py::arg("path"));
   module.def("leave_module", &leave_module);
   module.def("call_site", &call_site);
+  module.def("mutate_as_environment_says", &mutate_as_environment_says);
 }
 
 }  // namespace polyrank

@@ -15,7 +15,7 @@ def main() -> None:
 
         run_in_server()
     elif command == "serve":
-        from polyrank.fork_server.asked_variables import note_from_now
+        from polyrank.fork_server.asked_for import note_from_now
 
         note_from_now()
     from polyrank.cli.app import main as run_command

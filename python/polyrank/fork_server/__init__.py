@@ -9,10 +9,11 @@ whoever starts it (arguments, environment, open files, current directory, umask,
 forks a process that takes it over (`takeover.py`) and is the launcher. The command stays in front of it: it passes signals on, and exits with its exit code.
 
 What a process has from its start and can't be given must be the same for both (`situation.py`), or the command
-runs alone: the interpreter and its options, sys.path, user and privileges, and those variables of the
+runs alone: the interpreter and its options, user and privileges, and those variables of the
 environment that something asked for while it was imported, which the server has noted (`asked_variables.py`).
-So must the files that the server has loaded (`loaded_files.py`). Modules that the server was told to import beforehand
-are for runs that say the same `--preload`.
+So must the files that the server has loaded (`loaded_files.py`), and what it would load for the command: folders that
+PYTHONPATH adds hold nothing that the server has looked for, found or not (`search_path.py`). Modules that the server was
+told to import beforehand are for runs that say the same `--preload`.
 
 Who ends when:
 

@@ -7,7 +7,7 @@ import sys
 from types import FrameType
 from typing import Any
 
-__all__ = ["AskedVariables", "asked_since_start", "first_difference", "note_from_now"]
+__all__ = ["AskedVariables", "first_difference"]
 
 # What compiled libraries and the interpreter read, at a time that nobody sees, by how the names begin.
 _READ_BY_LIBRARIES = (
@@ -21,13 +21,13 @@ _READ_BY_LIBRARIES = (
 # Modules that go through all variables for those whose names begin so as the above has it: the others mean
 # nothing to them. PyTorch imports tqdm where it is installed.
 _LOOKING_THROUGH = frozenset({"tqdm.utils"})
-# Options of commands, which these read in each run.
-_OPTIONS = ("POLYRANK_RUN_", "POLYRANK_SERVE")
+# What is read in each run: options of commands, the mutation that a run is given, and what sys.path says anyway.
+_READ_BY_RUNS = ("POLYRANK_RUN_", "POLYRANK_SERVE", "POLYRANK_MUTATION", "PYTHONPATH")
 
 
 def _is_read_by_libraries(name: str) -> bool:
     """Whether it may have a meaning for what is compiled."""
-    return name.startswith(_READ_BY_LIBRARIES) and not name.startswith(_OPTIONS)
+    return name.startswith(_READ_BY_LIBRARIES) and not name.startswith(_READ_BY_RUNS)
 
 
 def _is_looked_through(reader: FrameType) -> bool:
@@ -45,10 +45,10 @@ class AskedVariables:
 
     def __init__(self) -> None:
         self.values = dict(os.environ)  # of all variables, at the start
-        self.names: set[str] = set()
+        self._names: set[str] = set()
         self._kind: Any = type(os.environ)
         self._original = original = self._kind.__getitem__
-        names = self.names
+        names = self._names
 
         def getitem(environment: Any, key: Any) -> Any:
             if not _is_looked_through(sys._getframe(1)):
@@ -58,24 +58,10 @@ class AskedVariables:
         # On the class: `os.environ` is reached by whoever holds it, and by get(), getenv() and `in`.
         type.__setattr__(self._kind, "__getitem__", getitem)
 
-    def stop(self) -> None:
-        """Note no more."""
+    def stop(self) -> set[str]:
+        """Note no more; the names."""
         type.__setattr__(self._kind, "__getitem__", self._original)
-
-
-_noted: list[AskedVariables] = []  # one at most
-
-
-def note_from_now() -> None:
-    """Note what this process asks for, before it imports anything that could."""
-    _noted[:] = [AskedVariables()]
-
-
-def asked_since_start() -> AskedVariables:
-    """What note_from_now() notes."""
-    if not _noted:
-        note_from_now()
-    return _noted[0]
+        return self._names
 
 
 def first_difference(asked: set[str], one: dict[str, str], other: dict[str, str]) -> str | None:

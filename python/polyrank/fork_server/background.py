@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from polyrank.fork_server.asked_variables import asked_since_start
+from polyrank.fork_server.asked_for import asked_since_start
 from polyrank.fork_server.place import NotPrivateError, folder_of_sockets
 from polyrank.process_ranks.forking import fork_process
 from polyrank.process_ranks.output import flush_output

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from polyrank.fork_server.messages import MOST_FILES, Message, receive, send
 from polyrank.fork_server.place import NotPrivateError, connect, folder_of_sockets, sockets
+from polyrank.fork_server.search_path import search_path
 from polyrank.fork_server.situation import limits, situation
 
 __all__ = ["NO_SERVER", "request", "run_in_server"]
@@ -51,6 +52,7 @@ def request() -> Message:
         "situation": situation(),
         "variables": dict(os.environ),
         "limits": limits(),
+        "search_path": search_path(),
     }
 
 

@@ -16,7 +16,6 @@ _WORDS = {
     "package": "polyrank's folder",
     "interpreter": "the interpreter",
     "options": "an option of the interpreter",
-    "path": "sys.path",
     "user": "the user or a group",
     "privileges": "a privilege",
     "namespaces": "a namespace of Linux",
@@ -39,7 +38,6 @@ def situation() -> dict[str, Any]:
         "package": str(Path(__file__).resolve().parents[1]),
         "interpreter": [os.path.realpath(sys.executable), sys.prefix, sys.version],
         "options": [list(sys.flags), sorted(map(str, sys._xoptions.items())), sys.warnoptions],
-        "path": sys.path[0 if sys.flags.safe_path else 1 :],  # without the command's own folder
         "user": [list(os.getresuid()), list(os.getresgid()), sorted(os.getgroups())],
         "privileges": _privileges(),
         "namespaces": [str(Path("/proc/self/ns", name).readlink()) for name in _NAMESPACES],

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from polyrank import _C
 from polyrank.fork_server.messages import Message
 from polyrank.process_ranks.become_rank import end_python
 from polyrank.process_ranks.standard_streams import NAMES, open_stream
@@ -61,6 +62,7 @@ def become(wanted: Message, files: list[int], own: Sequence[int]) -> list[int]:
     os.umask(wanted["umask"])
     os.environ.clear()
     os.environ.update(wanted["variables"])
+    _C.mutate_as_environment_says()  # as the import of a command that runs alone does
     sys.argv = wanted["arguments"]
     sys.orig_argv = wanted["command"]
     sys.path[:] = wanted["path"]

@@ -10,7 +10,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from polyrank.fork_server.asked_variables import AskedVariables, first_difference
+from polyrank.divergence.mutate.mutants import VARIABLE as MUTATION
+from polyrank.fork_server import asked_variables, search_path
+from polyrank.fork_server.asked_for import AskedFor
 from polyrank.fork_server.loaded_files import LoadedFiles
 from polyrank.fork_server.messages import Message
 from polyrank.fork_server.situation import difference, situation
@@ -39,23 +41,26 @@ class WarmProcess:
 
     Args:
         preloaded: Modules to import, too.
-        asked: Notes since the start of the process which variables are asked for.
+        asked: Notes since the start of the process which variables and modules are asked for.
 
     Raises:
         ImportError: there is no such module.
-        RuntimeError: a file that it has loaded was written meanwhile.
+        RuntimeError: a file that it has loaded was written meanwhile, or its collectives are mutated.
     """
 
-    def __init__(self, preloaded: Sequence[str], asked: AskedVariables) -> None:
+    def __init__(self, preloaded: Sequence[str], asked: AskedFor) -> None:
         started = time.monotonic()
+        if MUTATION in asked.variables.values:
+            raise RuntimeError(f"{MUTATION} is set: it is for runs")
         self.preloaded = tuple(preloaded)
-        self._variables = asked.values
+        self._variables = asked.variables.values
         self._situation = situation()
+        self._search_path = search_path.search_path()
         path = sys.path[:]
         self.printed = _printed_by(lambda: _import_all(preloaded))
         sys.path[:] = path
-        asked.stop()
-        self._asked = asked.names
+        self._asked = asked.variables.stop()
+        self._tried = asked.modules.stop()
         self._files = LoadedFiles()
         changed = self._files.changed_after(time.monotonic() - started)
         if changed is not None:
@@ -68,10 +73,10 @@ class WarmProcess:
         reason = difference(self._situation, wanted.get("situation"))
         if reason is not None:
             return reason
-        name = first_difference(self._asked, self._variables, wanted["variables"])
+        name = asked_variables.first_difference(self._asked, self._variables, wanted["variables"])
         if name is not None:
             return f"the variable {name} is another one than the server's"
-        return None
+        return search_path.first_difference(self._search_path, wanted["search_path"], self._tried)
 
     def changed_file(self) -> str | None:
         """A file that this process has loaded and that is another one now."""

@@ -7,7 +7,6 @@ import runpy
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from polyrank.recording.trace import Trace, trace
 from polyrank.worlds.ending import ending_of
@@ -52,7 +51,7 @@ def as_main(options: RunOptions) -> Iterator[None]:
     """A block in which `sys.argv` and `sys.path` are as the script expects them."""
     old_argv, old_path = sys.argv[:], sys.path[:]
     sys.argv = [options.script, *options.arguments]
-    sys.path.insert(0, "" if options.is_module else str(Path(options.script).resolve().parent))
+    options.put_folder_in_front()
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -54,6 +55,11 @@ class RunOptions:
     def is_traced(self) -> bool:
         """Whether launches are recorded: a file wants them."""
         return self.trace_file is not None or self.html_file is not None
+
+    def put_folder_in_front(self) -> None:
+        """Put the script's folder into sys.path, in place of the command's own, as `python` does."""
+        folder = script_folder(self.script, is_module=self.is_module)
+        sys.path[: 0 if sys.flags.safe_path else 1] = [folder]
 
     def of_schedules(self) -> Iterator[RunOptions]:
         """Those of each schedule that is to be tried."""

@@ -40,7 +40,7 @@ found = {
     "hook": [sys.excepthook.__module__, sys.displayhook.__module__],
     "stdout": [sys.stdout.name, sys.stdout.mode, sys.stdout.encoding, sys.stdout.errors],
     "asks": [sys.stdout.writable(), sys.stdout.readable(), sys.stdout.line_buffering],
-    "local": bool(local_rank == dist.get_rank()),
+    "local": bool(local_rank == dist.get_rank()), "path": [place.replace(sys.argv[1].rpartition("/")[0], "the script's") for place in sys.path],
 }
 with open(sys.argv[1], "w") as file:
     json.dump(found, file)

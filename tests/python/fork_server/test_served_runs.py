@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from fork_server.served_runs import Place, end, is_gone, wait_until
+from polyrank.divergence.mutate.mutants import Mutant, Site
 
 # What a rank can see of itself, as a line of JSON.
 PROBE = """
@@ -245,7 +246,6 @@ def test_a_run_that_needs_another_launcher_is_handed_back(
     [
         ({"OMP_NUM_THREADS": "3"}, False),
         ({"PYTHONHASHSEED": "7"}, False),
-        ({"PYTHONPATH": "/nowhere"}, False),
         ({"FX_PATCH_GETITEM": "0"}, False),
         ({"POLYRANK_SERVE": "0"}, False),
         ({"LEARNING_RATE": "3"}, True),
@@ -259,6 +259,50 @@ def test_variables_that_imports_read_are_the_servers(
     assert (" is used\n" in done.stderr) == is_used, done.stderr
     if variables.keys() & {"OMP_NUM_THREADS", "FX_PATCH_GETITEM"}:
         assert f"the variable {next(iter(variables))} is another one" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("beside", "reason"),
+    [
+        ("", None),
+        ("helper.py", None),
+        ("psutil/__init__.py", "with psutil: the server may have another module of that name"),
+        ("pandas.py", "with pandas.py: the server may have another module"),  # which it lacks
+        ("sitecustomize.py", "with sitecustomize.py: the server may have another module"),
+        ("own.egg-info/PKG-INFO", "with own.egg-info: what is installed may be another version"),
+    ],
+)
+def test_further_folders_of_modules_are_searched_if_they_have_none_of_the_servers(
+    place: Place, tmp_path: Path, beside: str, reason: str | None
+) -> None:
+    folder = tmp_path / "a föld"
+    if beside:
+        (folder / beside).parent.mkdir(parents=True)
+        (folder / beside).write_text("value = 7\n" if beside == "helper.py" else "")
+    imports = "import helper\nprint('value', helper.value)\n" if beside == "helper.py" else ""
+    own = place.environment | {"PYTHONPATH": str(folder)}
+    program = f"import sys\n{imports}print('searched', sys.path[1], flush=True)\n"
+    done = place.run(program, "--verbose", env=own)
+    assert (" is used\n" in done.stderr) == (reason is None), done.stderr
+    assert (reason or "") in done.stderr
+    if reason is None:
+        assert done.stdout.count(f"searched {folder}\n") == 2
+        assert done.stdout.count("value 7\n") == (2 if imports else 0)
+
+
+@pytest.mark.parametrize("world", ["processes", "threads", "lockstep"])
+def test_a_mutation_is_the_runs(place: Place, tmp_path: Path, world: str) -> None:
+    program = (
+        "import torch\nimport torch.distributed as dist\ndist.init_process_group()\n"
+        "x = torch.ones(2)\ndist.all_reduce(x)\nprint('sum', x.tolist(), flush=True)\n"
+    )
+    script = place.write(program)
+    line = program.splitlines().index("dist.all_reduce(x)") + 1
+    site = Mutant("drop", Site("", "", 0, ""), "c10d::allreduce_", str(script), line, "world")
+    mutated = place.environment | site.environment(tmp_path / "log")
+    for variables, total in ((mutated, 1.0), (place.environment, 2.0)):
+        done = place.run_served(program, "--world", world, env=variables)
+        assert f"sum [{total}, {total}]" in done.stdout, done.stderr
 
 
 AT_TERMINAL = """

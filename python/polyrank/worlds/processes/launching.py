@@ -33,7 +33,7 @@ from polyrank.rank_threads import Script
 from polyrank.worlds.device import device_as_asked
 from polyrank.worlds.merged_records import merged_report, merged_trace
 from polyrank.worlds.outcome import Outcome
-from polyrank.worlds.processes.rank import put_in_front, run_on_rank
+from polyrank.worlds.processes.rank import run_on_rank
 from polyrank.worlds.run_options import RunOptions
 
 __all__ = ["run_in_processes"]
@@ -111,7 +111,7 @@ def _warm(options: RunOptions, script: Script) -> None:
         return
     before = sys.path[:]
     if options.preloaded:  # what is beside the script, too
-        put_in_front(options)
+        options.put_folder_in_front()
     try:
         warm(options.preloaded)
     finally:

@@ -22,9 +22,9 @@ from polyrank.rank_threads import Script
 from polyrank.recording.trace import Trace, trace
 from polyrank.worlds.ending import Ending, ending_of, ending_of_error
 from polyrank.worlds.outcome import RunMeter
-from polyrank.worlds.run_options import RunOptions, script_folder
+from polyrank.worlds.run_options import RunOptions
 
-__all__ = ["put_in_front", "run_on_rank"]
+__all__ = ["run_on_rank"]
 
 _EXIT_INTERRUPTED = 128 + signal.SIGINT
 
@@ -37,7 +37,7 @@ def run_on_rank(options: RunOptions, script: Script, rank: Rank) -> int:
             record.trace = stack.enter_context(trace())
         stack.callback(record.end)
         sys.argv = [options.script, *options.arguments]
-        put_in_front(options)
+        options.put_folder_in_front()
         if options.schedule is not None:
             torch.default_generator.manual_seed(rank.rank)
         record.is_sent_at_exit()
@@ -98,12 +98,6 @@ class _Record:
             end_now(status)
 
         os._exit = exit_
-
-
-def put_in_front(options: RunOptions) -> None:
-    """Put the script's folder into sys.path, in place of the launcher's own command's, as `python` does."""
-    folder = script_folder(options.script, is_module=options.is_module)
-    sys.path[: 0 if sys.flags.safe_path else 1] = [folder]
 
 
 def _failure_of(script: Script, rank: int) -> Failure | None:
