@@ -22,8 +22,8 @@ sys.path.insert(1, str(Path(__file__).parent / "python"))
 from typing import TYPE_CHECKING
 
 import polyrank
+import run_server
 from known_failures import KNOWN_FAILURES
-from run_server import run_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,9 +43,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config, "workerinput"
     )
     if is_controller and os.environ.get("POLYRANK_SERVE") != "0":
-        server = run_server()
+        server = run_server.run_server()
         server.__enter__()
         config.add_cleanup(lambda: server.__exit__(None, None, None))
+        config.pluginmanager.register(_ServerSummary())
+
+
+class _ServerSummary:
+    """Says at the end what the server did: one that ended early makes a session slow."""
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.write_line(f"polyrank serve: {run_server.status()}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

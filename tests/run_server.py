@@ -13,7 +13,15 @@ from contextlib import contextmanager
 
 import pytest
 
+__all__ = ["run_server", "status"]
+
 _COMMAND = (sys.executable, "-m", "polyrank", "serve")
+
+
+def status() -> str:
+    """What `polyrank serve --status` says here: how many runs it has served, or that there is none."""
+    told = subprocess.run([*_COMMAND, "--status"], capture_output=True, text=True, check=False)
+    return told.stdout.strip() or told.stderr.strip()
 
 
 @contextmanager
