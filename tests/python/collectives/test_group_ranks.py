@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import polyrank
 import pytest
 import torch
 import torch.distributed as dist
+import torch.distributed.checkpoint as checkpoint
+from polyrank.lockstep_world.groups.group_ranks import asks_for_the_program
+from torch.distributed.checkpoint import HuggingFaceStorageWriter
+from torch.distributed.checkpoint._consolidate_hf_safetensors import (
+    consolidate_safetensors_files_on_every_rank,
+)
 from torch.distributed.device_mesh import init_device_mesh
 
 pytestmark = pytest.mark.usefixtures("world4")
@@ -80,3 +89,71 @@ def test_outside_of_a_mode_pytorch_answers() -> None:
         assert group.rank() == 0
         assert dist.get_global_rank(group, 1) == 1
         assert dist.get_group_rank(group, 1) == 1
+
+
+# Files of torch.distributed that ask for a rank and get rank 0's in lockstep, since they compute with no rank's own,
+# or polyrank replaces what does. One that is not here acts by its rank: else all ranks would do as rank 0, silently.
+TOLD_RANK_0S = {
+    *(
+        "__init__.py",
+        "_functional_collectives.py",
+        "_local_tensor/__init__.py",
+        "_state_dict_utils.py",
+    ),
+    *(
+        "_symmetric_memory/__init__.py",
+        "_symmetric_memory/_nvshmem_triton.py",
+        "algorithms/join.py",
+    ),
+    *(
+        "c10d_logger.py",
+        "device_mesh.py",
+        "distributed_c10d.py",
+        "nn/functional.py",
+        "debug/__init__.py",
+    ),
+    *("checkpoint/_async_process_executor.py", "checkpoint/_experimental/builder.py"),
+    *(
+        "checkpoint/_sharded_tensor_utils.py",
+        "checkpoint/format_utils.py",
+        "checkpoint/optimizer.py",
+    ),
+    *("checkpoint/state_dict.py", "checkpoint/utils.py"),
+    *("fsdp/_fully_shard/_fsdp_collectives.py", "fsdp/_fully_shard/_fsdp_common.py"),
+    *("tensor/_collective_utils.py", "tensor/_random.py", "tensor/debug/_visualize_sharding.py"),
+}
+RANKS_OF = {"get_rank", "get_local_rank", "rank", "get_group_rank", "get_global_rank"}
+
+
+def calls_in(file: Path) -> set[str]:
+    """The names of all functions and methods that it calls."""
+    called = [
+        node.func for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)
+    ]
+    return {one.attr for one in called if isinstance(one, ast.Attribute)} | {
+        one.id for one in called if isinstance(one, ast.Name)
+    }
+
+
+def test_no_other_file_of_torch_takes_rank_0s_answer_for_its_own() -> None:
+    folder = Path(dist.__file__).parent
+    asking = [file for file in folder.rglob("*.py") if calls_in(file) & RANKS_OF]
+    told = {
+        str(file.relative_to(folder))
+        for file in asking
+        if not asks_for_the_program(str(file), is_installed=True)
+    }
+    assert len(asking) > len(told) > 10
+    assert told <= TOLD_RANK_0S
+
+
+@pytest.mark.usefixtures("installed")
+def test_files_that_ranks_share_out_are_no_single_ranks(tmp_path: Path) -> None:
+    shards = HuggingFaceStorageWriter(str(tmp_path / "shards"), save_distributed=True)
+    tensors = {f"weight {index}": torch.ones(2) * index for index in range(4)}
+    checkpoint.save(tensors, storage_writer=shards)
+    indices = {name: index + 1 for index, name in enumerate(tensors)}
+    with pytest.raises(polyrank.DivergenceError):
+        consolidate_safetensors_files_on_every_rank(
+            str(tmp_path / "shards"), str(tmp_path / "whole"), indices
+        )

@@ -27,7 +27,7 @@ from polyrank.replacing.row import Row
 from polyrank.tensor.active_modes import enabled_local_tensor_mode
 from polyrank.tensor.local_tensor_mode import LocalTensorMode
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "asks_for_the_program"]
 
 _TORCH = Path(torch.__file__).parent
 
@@ -61,8 +61,14 @@ _TOLD_OF_ALL_RANKS = _folders(
     "distributed/tensor",
     "distributed/utils.py",
 )
-_ACTING_IN_DTENSOR = _folders(
-    "distributed/tensor/_tp_conv.py", "distributed/tensor/parallel/fsdp.py"
+# What of that acts by its own rank all the same.
+_ACTING_AMONG_THEM = _folders(
+    "distributed/checkpoint/_consolidate_hf_safetensors.py",  # each rank writes some of the files
+    "distributed/checkpoint/_pg_transport.py",
+    "distributed/checkpoint/staging.py",  # pairs of ranks keep replicas
+    "distributed/tensor/_tp_conv.py",
+    "distributed/tensor/experimental",  # context parallelism takes chunks by its rank
+    "distributed/tensor/parallel/fsdp.py",
 )
 
 
@@ -70,7 +76,7 @@ _ACTING_IN_DTENSOR = _folders(
 # is not each rank's (`backward()` of what is a scalar on one rank, `load_state_dict`). Except where it is known to
 # choose a way that does for all.
 _CHOOSING_FOR_ALL = (*_TOLD_OF_ALL_RANKS, *_folders("_utils.py"))
-_C.set_acting_files((_TORCH_FOLDER,), _CHOOSING_FOR_ALL, _ACTING_IN_DTENSOR)
+_C.set_acting_files((_TORCH_FOLDER,), _CHOOSING_FOR_ALL, _ACTING_AMONG_THEM)
 
 
 # What install() tells of them: without it they act by rank 0's answer for all, silently.
@@ -78,9 +84,9 @@ _TOLD_BY_INSTALL = _folders("distributed/checkpoint", "distributed/fsdp/_fully_s
 
 
 @functools.cache
-def _asks_for_the_program(file: str, *, is_installed: bool) -> bool:
+def asks_for_the_program(file: str, *, is_installed: bool) -> bool:
     """Whether code of that file acts by the rank that it asks for, as a program does."""
-    if not file.startswith(_TORCH_FOLDER) or file.startswith(_ACTING_IN_DTENSOR):
+    if not file.startswith(_TORCH_FOLDER) or file.startswith(_ACTING_AMONG_THEM):
         return True
     if file.startswith(_TOLD_BY_INSTALL):
         return not is_installed
@@ -95,11 +101,7 @@ def _mode_for_caller(*ranks: object) -> LocalTensorMode | None:
     caller = calling_file(3)
     asks_about_all = any(isinstance(rank, torch.SymInt) for rank in ranks)
     has_one_answer = isinstance(mode, OneRank)
-    if (
-        asks_about_all
-        or has_one_answer
-        or _asks_for_the_program(caller, is_installed=INSTALL.is_on)
-    ):
+    if asks_about_all or has_one_answer or asks_for_the_program(caller, is_installed=INSTALL.is_on):
         return mode
     return None
 
