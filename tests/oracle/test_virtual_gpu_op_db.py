@@ -43,8 +43,6 @@ every_op = pytest.mark.parametrize("op", _OPS, ids=[op.full_name for op in _OPS]
 REFUSED: dict[str, str] = {
     "sparse.mm.reduce": "Could not run 'aten::_sparse_mm_reduce_impl'",
     "sparse.sampled_addmm": "Could not run 'aten::sparse_sampled_addmm'",
-    "nn.functional.linear_cross_entropy.chunked": "Could not run 'aten::mm.dtype_out'",
-    "nn.functional.linear_cross_entropy.chunked_none": "Could not run 'aten::mm.dtype_out'",
     "tensor_split": "to be on cpu",  # as on a GPU
     "to_sparse": "can't live on a virtual GPU",
 }

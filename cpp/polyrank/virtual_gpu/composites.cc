@@ -7,6 +7,7 @@
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/generator.h>
 #include <polyrank/virtual_gpu/host_call.h>
+#include <polyrank/virtual_gpu/registration.h>
 #include <polyrank/virtual_gpu/storage.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -222,7 +223,7 @@ class CompositeKernel final : public c10::OperatorKernel {
     if (!is_foreign_call) {
       check_devices(op, torch::jit::last(*stack, num_arguments_));
     }
-    if (!gpus_have_bytes()) {
+    if (!gpus_have_bytes() || (is_foreign_call && is_attention(op))) {
       call_as_on_cuda(op, stack);
       return;
     }
@@ -251,8 +252,12 @@ class CompositeKernel final : public c10::OperatorKernel {
   }
 
  private:
+  static bool is_attention(const c10::OperatorHandle& op) {
+    return op.schema().name() == "aten::scaled_dot_product_attention";
+  }
+
   static void call_as_on_cuda(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-    if (op.schema().name() == "aten::scaled_dot_product_attention") {
+    if (is_attention(op)) {
       call_attention(stack);
       return;
     }
@@ -343,10 +348,10 @@ at::Tensor& renorm_in_place(at::Tensor& self, const at::Scalar& p, std::int64_t 
 std::vector<c10::RegistrationHandleRAII> register_composites() {
   c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
   std::vector<c10::RegistrationHandleRAII> registrations;
-  registrations.push_back(dispatcher.registerImpl(
-      {"aten::renorm_", ""}, c10::DispatchKey::AutogradCUDA,
-      c10::KernelFunction::makeFromUnboxedFunction(TORCH_FN(renorm_in_place)), std::nullopt,
-      nullptr, "polyrank's virtual GPU"));
+  registrations.push_back(
+      register_for_gpus({"aten::renorm_", ""},
+                        c10::KernelFunction::makeFromUnboxedFunction(TORCH_FN(renorm_in_place)),
+                        c10::DispatchKey::AutogradCUDA));
   for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
     const auto op = dispatcher.findSchema(name);
     if (!op || !op->hasSchema() || !asks_for_device(*op)) {
@@ -354,10 +359,10 @@ std::vector<c10::RegistrationHandleRAII> register_composites() {
     }
     for (const c10::DispatchKey key : keys_of(*op)) {
       registrations.push_back(
-          dispatcher.registerImpl(name, key,
-                                  c10::KernelFunction::makeFromBoxedFunctor(
-                                      std::make_unique<CompositeKernel>(op->schema())),
-                                  std::nullopt, nullptr, "polyrank's virtual GPU"));
+          register_for_gpus(name,
+                            c10::KernelFunction::makeFromBoxedFunctor(
+                                std::make_unique<CompositeKernel>(op->schema())),
+                            key));
     }
   }
   return registrations;

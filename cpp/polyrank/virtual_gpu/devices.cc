@@ -7,6 +7,7 @@
 #include <polyrank/virtual_gpu/composites.h>
 #include <polyrank/virtual_gpu/devices.h>
 #include <polyrank/virtual_gpu/kernel.h>
+#include <polyrank/virtual_gpu/missing_kernels.h>
 #include <polyrank/virtual_gpu/rank_gpus.h>
 #include <polyrank/virtual_gpu/runtime.h>
 #include <polyrank/virtual_gpu/sync_batch_norm.h>
@@ -60,6 +61,7 @@ void switch_on_virtual_gpus(const VirtualGpus& gpus) {
   place_gpu_kernels(gpus.has_bytes);
   place_gpu_composites();
   place_sync_batch_norm();
+  place_refusals();
   place_gpu_runtime();
   {
     const std::lock_guard<std::mutex> lock(gpus_mutex);

@@ -5,11 +5,13 @@
 #include <polyrank/virtual_gpu/generator.h>
 #include <polyrank/virtual_gpu/gpu_timeline.h>
 #include <polyrank/virtual_gpu/host_call.h>
+#include <polyrank/virtual_gpu/host_kernels.h>
 #include <polyrank/virtual_gpu/inner_memory.h>
 #include <polyrank/virtual_gpu/kernel.h>
 #include <polyrank/virtual_gpu/memory_history.h>
 #include <polyrank/virtual_gpu/operator_work.h>
 #include <polyrank/virtual_gpu/rank_gpus.h>
+#include <polyrank/virtual_gpu/registration.h>
 #include <polyrank/virtual_gpu/shape_call.h>
 #include <polyrank/virtual_gpu/storage.h>
 #include <polyrank/virtual_gpu/streams.h>
@@ -52,6 +54,7 @@ class GpuKernel final : public c10::OperatorKernel {
   std::once_flag info_made_;
   std::unique_ptr<const GpuOperator> info_;
   const InnerMemory* inner_ = nullptr;
+  const c10::KernelFunction* host_ = nullptr;  // ours, where PyTorch has none for the CPU
 };
 
 // Takes what the operator has for itself, and gives it back (NOTE [Memory inside operators]).
@@ -78,10 +81,11 @@ bool is_made_of_others(const c10::OperatorHandle& op) {
           op.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutogradNonFunctional));
 }
 
-// Whether the CPU's kernel of `op` is to serve the GPU.
+// Whether the CPU's kernel of `op`, or ours in its place, is to serve the GPU.
 bool has_kernel_of_cpu(const c10::OperatorHandle& op) {
   return op.schema().getNamespace().value_or("") == "aten" &&
-         (op.hasKernelForDispatchKey(c10::DispatchKey::CPU) || is_made_of_others(op));
+         (op.hasKernelForDispatchKey(c10::DispatchKey::CPU) || is_made_of_others(op) ||
+          host_kernel_of(op.operator_name()) != nullptr);
 }
 
 bool has_kernel_for_gpus(const c10::OperatorHandle& op) {
@@ -204,11 +208,9 @@ class Kernels final {
     for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
       const auto op = dispatcher.findSchema(name);
       if (op && op->hasSchema() && !registrations->contains(name) && is_served(*op)) {
-        registrations->emplace(
-            name, dispatcher.registerImpl(
-                      name, c10::DispatchKey::CUDA,
-                      c10::KernelFunction::makeFromBoxedFunctor(std::make_unique<GpuKernel>()),
-                      std::nullopt, nullptr, "polyrank's virtual GPU"));
+        registrations->emplace(name,
+                               register_for_gpus(name, c10::KernelFunction::makeFromBoxedFunctor(
+                                                           std::make_unique<GpuKernel>())));
       }
     }
   }
@@ -216,13 +218,10 @@ class Kernels final {
   void place_record_stream() {
     const c10::OperatorName name("aten::record_stream", "");
     if (!always_.contains(name)) {
-      always_.emplace(name, c10::Dispatcher::singleton().registerImpl(
-                                name, c10::DispatchKey::CUDA,
-                                c10::KernelFunction::makeFromUnboxedLambda(
-                                    [](at::Tensor& tensor, c10::Stream stream) {
-                                      record_gpu_stream(tensor, stream);
-                                    }),
-                                std::nullopt, nullptr, "polyrank's virtual GPU"));
+      always_.emplace(name, register_for_gpus(name, c10::KernelFunction::makeFromUnboxedLambda(
+                                                        [](at::Tensor& tensor, c10::Stream stream) {
+                                                          record_gpu_stream(tensor, stream);
+                                                        })));
     }
   }
 
@@ -239,6 +238,7 @@ void GpuKernel::run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   std::call_once(info_made_, [&] {
     info_ = std::make_unique<const GpuOperator>(op);
     inner_ = inner_memory_of(info_->name);
+    host_ = host_kernel_of(op.operator_name());
   });
   Kernels::instance().follow_changes();
   run_backward_here();
@@ -254,7 +254,12 @@ void GpuKernel::run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
     if (info_->draws_without_one) {
       draws.emplace(call.gpu());
     }
-    op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
+    const c10::DispatchKeySet cpu(c10::DispatchKey::CPU);
+    if (host_ != nullptr) {
+      host_->callBoxed(op, cpu, stack);
+    } else {
+      op.redispatchBoxed(cpu, stack);
+    }
   } else if (const std::shared_ptr<GpuTimeline> timeline = gpu_timeline()) {
     run_timed(op, call.gpu(), timeline.get(), stack);
   } else {

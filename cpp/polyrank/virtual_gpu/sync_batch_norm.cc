@@ -4,6 +4,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/var_mean.h>
+#include <polyrank/virtual_gpu/registration.h>
 #include <polyrank/virtual_gpu/sync_batch_norm.h>
 #include <torch/library.h>
 
@@ -119,9 +120,7 @@ Tensor backward_elemt(const Tensor& grad_out, const Tensor& input, const Tensor&
 }
 
 c10::RegistrationHandleRAII place(const std::string& name, c10::KernelFunction kernel) {
-  return c10::Dispatcher::singleton().registerImpl({"aten::batch_norm_" + name, ""},
-                                                   c10::DispatchKey::CUDA, std::move(kernel),
-                                                   std::nullopt, nullptr, "polyrank's virtual GPU");
+  return register_for_gpus({"aten::batch_norm_" + name, ""}, std::move(kernel));
 }
 
 std::vector<c10::RegistrationHandleRAII> register_kernels() {

@@ -148,10 +148,7 @@ OWN_STATE = (
         "torch.distributed.tensor.experimental._context_parallel._attention:_cp_options",
         ("enable_load_balance", "rotate_method"),
     ),
-    Own(
-        "torch.distributed.tensor.experimental._context_parallel._sharding_rules",
-        ("_cp_strategy_contexts", "_original_strategies"),
-    ),
+    Own("torch.nn.functional", ("scaled_dot_product_attention",)),  # by context_parallel()
     # What a program sets.
     Own(
         "torch.__future__",

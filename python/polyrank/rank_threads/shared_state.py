@@ -300,7 +300,7 @@ SHARED_STATE = (
             f"{_C10D}.device_mesh._distributed_opaque_types_registered",
             f"{_C10D}.pipelining._IR.aten_pipe_split_alias",
             f"{_C10D}.tensor.experimental._context_parallel._attention.custom_ops",
-            f"{_C10D}.tensor.experimental._context_parallel._cp_custom_ops*",
+            f"{_C10D}.tensor.experimental._context_parallel._[cs]*",
         ),
         types=(
             "torch._higher_order_ops.*",

@@ -301,6 +301,8 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.distributed.tensor._random.OffsetBasedRNGTracker._distribute_region": "self, spec, generator",
     "torch.distributed.tensor._random._PhiloxState": "(class) self, state",
     "torch.distributed.tensor._random._resolve_device": "device_mesh",
+    "torch.distributed.tensor.experimental._context_parallel._sharding_rules.register_cp_sharding_rules": "",
+    "torch.distributed.tensor.experimental._context_parallel._sharding_rules.unregister_cp_sharding_rules": "clear_the_cache",
     "torch.empty": "(built-in)",
     "torch.empty_like": "(built-in)",
     "torch.empty_permuted": "(built-in)",

@@ -39,6 +39,8 @@ def _layer(name: str, *tables: str | Table) -> Replacements:
     return Replacements(name, next(_layers), known)
 
 
+_CONTEXT_PARALLEL = "torch.distributed.tensor.experimental._context_parallel._sharding_rules"
+
 INSTALL = _layer(
     "install()",
     "install.names",
@@ -110,6 +112,7 @@ THREADS = _layer(
     "ranks as threads",
     "rank_threads.torch_globals",
     "rank_threads.compiled_functions",
+    _table("rank_threads.context_parallel", after=_CONTEXT_PARALLEL),
     "rank_threads.own_operators",
     "rank_threads.outside_waits",
     "rank_threads.own_loggers",

@@ -54,3 +54,10 @@ def test_one_that_gets_a_shape_function_runs() -> None:
             call("packed", x)
         torch.library.register_fake(f"{PACKAGE}::packed", torch.empty_like)
         assert call("packed", x).device == x.device
+
+
+def test_a_product_of_a_wider_dtype_has_its_shape_function() -> None:
+    with polyrank.forecast():
+        x = torch.ones(4, 8, device="cuda", dtype=torch.bfloat16)
+        wide = torch.mm(x, x.t(), out_dtype=torch.float32)
+        assert (wide.dtype, wide.shape) == (torch.float32, (4, 4))
