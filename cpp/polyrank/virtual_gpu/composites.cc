@@ -223,7 +223,9 @@ class CompositeKernel final : public c10::OperatorKernel {
     if (!is_foreign_call) {
       check_devices(op, torch::jit::last(*stack, num_arguments_));
     }
-    if (!gpus_have_bytes() || (is_foreign_call && is_attention(op))) {
+    const bool may_draw = drop_argument_ >= 0 && (first + drop_argument_)->toDouble() > 0;
+    // The host's kernels of attention for GPUs drop nothing; its parts do.
+    if (!gpus_have_bytes() || (is_foreign_call && is_attention(op) && !may_draw)) {
       call_as_on_cuda(op, stack);
       return;
     }
@@ -237,7 +239,6 @@ class CompositeKernel final : public c10::OperatorKernel {
       op.callBoxedForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd, *stack);
       return;
     }
-    const bool may_draw = drop_argument_ >= 0 && (first + drop_argument_)->toDouble() > 0;
     Crossing crossing;
     std::for_each(first, stack->end(), [&](c10::IValue& value) { crossing.to_host(&value); });
     {

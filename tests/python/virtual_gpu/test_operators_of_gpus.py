@@ -68,6 +68,15 @@ def on_rank(result: Tensor, rank: int) -> Tensor:
     return result.on_rank(rank) if isinstance(result, polyrank.LocalTensor) else result
 
 
+@pytest.mark.usefixtures("installed")
+def test_attention_of_dtensors_that_drops_is_made_of_parts() -> None:
+    with polyrank.lockstep(1):
+        mesh = init_device_mesh("cuda", (1,))
+        x = distribute_tensor(torch.ones(1, 2, 4, 8, device="cuda"), mesh, [Shard(1)])
+        dropped = F.scaled_dot_product_attention(x, x, x, dropout_p=1.0)
+        assert dropped.full_tensor().count_nonzero() == 0
+
+
 @pytest.mark.parametrize(
     ("call", "remedy"),
     [
