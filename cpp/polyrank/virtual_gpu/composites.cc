@@ -1,3 +1,4 @@
+#include <ATen/Context.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/renorm.h>
 #include <polyrank/core/errors.h>
@@ -225,7 +226,9 @@ class CompositeKernel final : public c10::OperatorKernel {
     }
     const bool may_draw = drop_argument_ >= 0 && (first + drop_argument_)->toDouble() > 0;
     // The host's kernels of attention for GPUs drop nothing; its parts do.
-    if (!gpus_have_bytes() || (is_foreign_call && is_attention(op) && !may_draw)) {
+    const bool takes_gpus_kernel =
+        is_attention(op) && (is_foreign_call ? !may_draw : only_gpus_kernels_are_enabled());
+    if (!gpus_have_bytes() || takes_gpus_kernel) {
       call_as_on_cuda(op, stack);
       return;
     }
@@ -253,6 +256,12 @@ class CompositeKernel final : public c10::OperatorKernel {
   }
 
  private:
+  // As sdpa_kernel(EFFICIENT_ATTENTION) has it: of the others the CPU has none.
+  static bool only_gpus_kernels_are_enabled() {
+    const at::Context& context = at::globalContext();
+    return !context.userEnabledFlashSDP() && !context.userEnabledMathSDP();
+  }
+
   static bool is_attention(const c10::OperatorHandle& op) {
     return op.schema().name() == "aten::scaled_dot_product_attention";
   }

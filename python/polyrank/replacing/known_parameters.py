@@ -75,6 +75,8 @@ KNOWN_PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "torch.as_tensor": "data: Any, *, dtype: Optional[dtype] = None, device: Optional[DeviceLikeType]) -> Tensor",
     "torch.asarray": "obj: Any, *, dtype: Optional[dtype], device: Optional[DeviceLikeType], copy: Optional[bool] = None, requires_grad: Optional[bool] = None) -> Tensor # noqa: B950",
     "torch.autograd.backward": "tensors, grad_tensors, retain_graph, create_graph, grad_variables, inputs",
+    "torch.autograd.forward_ad.enter_dual_level": "",
+    "torch.autograd.forward_ad.exit_dual_level": "*, level",
     "torch.autograd.profiler._disable_profiler": "(built-in)",
     "torch.autograd.profiler._enable_profiler": "config: torch._C._profiler.ProfilerConfig, activities: collections.abc.Set[torch._C._profiler.ProfilerActivity], scopes: collections.abc.Set[torch._C._profiler.RecordScope] = set()) -> None",
     "torch.autograd.profiler._prepare_profiler": (

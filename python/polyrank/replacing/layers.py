@@ -112,6 +112,7 @@ THREADS = _layer(
     "ranks as threads",
     "rank_threads.torch_globals",
     "rank_threads.compiled_functions",
+    "rank_threads.forward_ad",
     _table("rank_threads.context_parallel", after=_CONTEXT_PARALLEL),
     "rank_threads.own_operators",
     "rank_threads.outside_waits",

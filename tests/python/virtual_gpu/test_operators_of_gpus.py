@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import polyrank
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 def test_products_may_have_a_wider_dtype() -> None:
@@ -66,6 +68,26 @@ def test_attention_of_dtensors_is_attention(world: str) -> None:
 
 def on_rank(result: Tensor, rank: int) -> Tensor:
     return result.on_rank(rank) if isinstance(result, polyrank.LocalTensor) else result
+
+
+@pytest.mark.parametrize("kernel", [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION])
+@pytest.mark.parametrize("in_lockstep", [False, True])
+def test_a_program_may_choose_a_gpus_kernel_of_attention(
+    kernel: SDPBackend, in_lockstep: bool
+) -> None:
+    def attention() -> list[Tensor]:
+        x = torch.randn(1, 4, 16, 64, device="cuda", dtype=torch.float16, requires_grad=True)
+        output = F.scaled_dot_product_attention(x, x, x)
+        output.sum().backward()
+        return [output.detach(), x.grad]  # type: ignore[list-item]
+
+    with polyrank.lockstep(2) if in_lockstep else contextlib.nullcontext():
+        torch.manual_seed(1)
+        with sdpa_kernel(kernel):
+            found = attention()
+        torch.manual_seed(1)
+        for one, expected in zip(found, attention(), strict=True):
+            torch.testing.assert_close(on_rank(one, 0), on_rank(expected, 0), rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.usefixtures("installed")
