@@ -81,6 +81,15 @@ TEST(HostAttention, OfEfficientAndCudnnTakesAMask) {
   expect_close(std::get<1>(cudnn).squeeze(-1), expected[1]);
 }
 
+TEST(HostAttention, WhoseCausalMaskIsAnotherIsRefused) {
+  const VirtualGpusOn on;
+  const at::Tensor x = gpu(at::randn({1, 1, 2, 8}));
+  const at::Tensor longer = gpu(at::randn({1, 1, 3, 8}));
+  EXPECT_THROW(at::_scaled_dot_product_flash_attention(x, longer, longer, 0, /*is_causal=*/true),
+               c10::NotImplementedError);
+  EXPECT_NO_THROW(at::_scaled_dot_product_flash_attention(x, longer, longer, 0));
+}
+
 TEST(HostAttention, DropsNothing) {
   const VirtualGpusOn on;
   const at::Tensor x = gpu(at::randn({1, 1, 2, 8}));

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <tuple>
+#include <utility>
 
 namespace polyrank {
 
@@ -54,12 +55,22 @@ Three gradients(const Tensor& gradient, const Tensor& query, const Tensor& key, 
       gradient, query, key, value, output, logsumexp, /*dropout_p=*/0, is_causal, mask, scale);
 }
 
+// Where lengths differ, flash attention's causal mask ends at the last key and not at the diagonal,
+// as the CPU's does.
+void check_causal(const Tensor& query, const Tensor& key, bool is_causal) {
+  TORCH_CHECK_NOT_IMPLEMENTED(!is_causal || query.size(2) == key.size(2),
+                              "causal attention by a kernel for GPUs takes as many queries as keys "
+                              "on a virtual GPU, not ",
+                              query.size(2), " and ", key.size(2));
+}
+
 Mask mask_or_none(const Tensor& mask) { return mask.defined() ? Mask(mask) : std::nullopt; }
 
 Tensor number(const Tensor& like) { return at::zeros({}, like.options().dtype(at::kLong)); }
 
 Nine flash(const Tensor& query, const Tensor& key, const Tensor& value, double dropout,
            bool is_causal, bool /*return_debug_mask*/, Scale scale) {
+  check_causal(query, key, is_causal);
   const Attended attended = attend(query, key, value, std::nullopt, dropout, is_causal, scale);
   return {attended.output,
           attended.logsumexp,
@@ -108,6 +119,7 @@ Four efficient_backward(const Tensor& gradient, const Tensor& query, const Tenso
 Nine cudnn(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask,
            bool /*compute_logsumexp*/, double dropout, bool is_causal, bool /*return_debug_mask*/,
            Scale scale) {
+  check_causal(query, key, is_causal);
   const Attended attended = attend(query, key, value, mask, dropout, is_causal, scale);
   return {attended.output,   attended.logsumexp.unsqueeze(-1),
           Tensor(),          Tensor(),
