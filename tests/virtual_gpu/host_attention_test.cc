@@ -16,8 +16,6 @@ struct Operands {
   at::Tensor gradient = at::randn({2, 4, 6, 8});
 };
 
-at::Tensor gpu(const at::Tensor& host) { return host.to(on_gpu()); }
-
 void expect_close(const at::Tensor& found, const at::Tensor& expected) {
   EXPECT_TRUE(found.is_cuda());
   EXPECT_TRUE(at::allclose(found.cpu(), expected, 1e-4, 1e-5)) << found.cpu() << expected;

@@ -1,6 +1,5 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <polyrank/virtual_gpu/host_kernel_table.h>
 
 #include "virtual_gpu/on.h"
 
@@ -15,7 +14,6 @@ TEST(HostProducts, ProductsOfNarrowNumbersMayBeWide) {
   const at::Tensor b = some({5, 2});
   const at::Tensor c = at::randn({3, 2});
   const at::Tensor product = at::mm(a.to(at::kFloat), b.to(at::kFloat));
-  const auto gpu = [](const at::Tensor& host) { return host.to(on_gpu()); };
   EXPECT_TRUE(at::equal(at::mm(gpu(a), gpu(b), at::kFloat).cpu(), product));
   at::Tensor out = at::empty({3, 2}, on_gpu());
   at::mm_out(out, gpu(a), gpu(b), at::kFloat);
@@ -32,7 +30,6 @@ TEST(HostProducts, OfBatchesToo) {
   const at::Tensor b = some({2, 5, 2});
   const at::Tensor c = at::randn({2, 3, 2});
   const at::Tensor product = at::bmm(a.to(at::kFloat), b.to(at::kFloat));
-  const auto gpu = [](const at::Tensor& host) { return host.to(on_gpu()); };
   EXPECT_TRUE(at::equal(at::bmm(gpu(a), gpu(b), at::kFloat).cpu(), product));
   at::Tensor out = at::empty({2, 3, 2}, on_gpu());
   at::bmm_out(out, gpu(a), gpu(b), at::kFloat);

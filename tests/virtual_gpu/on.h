@@ -36,4 +36,6 @@ inline at::TensorOptions on_gpu(int index = 0) {
   return at::TensorOptions().device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 
+inline at::Tensor gpu(const at::Tensor& host) { return host.to(on_gpu()); }
+
 }  // namespace polyrank

@@ -215,7 +215,8 @@ class CompositeKernel final : public c10::OperatorKernel {
   explicit CompositeKernel(const c10::FunctionSchema& schema)
       : num_arguments_(schema.arguments().size()),
         num_returns_(schema.returns().size()),
-        drop_argument_(drop_argument(schema)) {}
+        drop_argument_(drop_argument(schema)),
+        is_attention_(schema.name() == "aten::scaled_dot_product_attention") {}
 
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet /*keys*/,
                   torch::jit::Stack* stack) const {
@@ -227,7 +228,7 @@ class CompositeKernel final : public c10::OperatorKernel {
     const bool may_draw = drop_argument_ >= 0 && (first + drop_argument_)->toDouble() > 0;
     // The host's kernels of attention for GPUs drop nothing; its parts do.
     const bool takes_gpus_kernel =
-        is_attention(op) && (is_foreign_call ? !may_draw : only_gpus_kernels_are_enabled());
+        is_attention_ && (is_foreign_call ? !may_draw : only_gpus_kernels_are_enabled());
     if (!gpus_have_bytes() || takes_gpus_kernel) {
       call_as_on_cuda(op, stack);
       return;
@@ -262,12 +263,8 @@ class CompositeKernel final : public c10::OperatorKernel {
     return !context.userEnabledFlashSDP() && !context.userEnabledMathSDP();
   }
 
-  static bool is_attention(const c10::OperatorHandle& op) {
-    return op.schema().name() == "aten::scaled_dot_product_attention";
-  }
-
-  static void call_as_on_cuda(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-    if (is_attention(op)) {
+  void call_as_on_cuda(const c10::OperatorHandle& op, torch::jit::Stack* stack) const {
+    if (is_attention_) {
       call_attention(stack);
       return;
     }
@@ -331,6 +328,7 @@ class CompositeKernel final : public c10::OperatorKernel {
   std::size_t num_arguments_;
   std::size_t num_returns_;
   int drop_argument_;
+  bool is_attention_;
 };
 
 bool asks_for_device(const c10::OperatorHandle& op) {

@@ -17,10 +17,11 @@ HostKernels all_kernels() {
 const c10::KernelFunction* host_kernel_of(const c10::OperatorName& name) {
   static const auto* const kernels = new HostKernels(all_kernels());
   const auto found = kernels->find(name);
+  if (found == kernels->end()) {
+    return nullptr;
+  }
   const auto op = c10::Dispatcher::singleton().findSchema(name);
-  const bool is_asked = found != kernels->end() && op.has_value() &&
-                        !op->hasKernelForDispatchKey(c10::DispatchKey::CPU);
-  return is_asked ? &found->second : nullptr;
+  return op && !op->hasKernelForDispatchKey(c10::DispatchKey::CPU) ? &found->second : nullptr;
 }
 
 }  // namespace polyrank
